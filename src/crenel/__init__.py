@@ -1,0 +1,1 @@
+"""Audit, harden and guard machine-learning systems against five security risks."""
