@@ -151,9 +151,7 @@ class Finding(Frozen):
 
     @model_validator(mode="after")
     def _fingerprint(self) -> Finding:
-        object.__setattr__(
-            self, "fingerprint", fingerprint(self.check, self.target, self.subject)
-        )
+        object.__setattr__(self, "fingerprint", fingerprint(self.check, self.target, self.subject))
         return self
 
     def of(self, target: str) -> Finding:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import NotApplicable, SubjectError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-#: Rows as the user has them: a frame for tables, an array (n, …) for images and the like.
-Rows = "pd.DataFrame | NDArray[Any]"
 
 Task = Literal["classification", "regression"]
 
