@@ -1,0 +1,7 @@
+"""Adapters: a model of any framework as a `crenel.model.Model`."""
+
+from __future__ import annotations
+
+from crenel.adapters.wrapping import wrap
+
+__all__ = ["wrap"]
