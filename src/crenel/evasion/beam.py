@@ -1,0 +1,172 @@
+"""Sparse changes first: all single fields, then beams of two, three… fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.evasion.oracle import Oracle
+from crenel.evasion.space import Codes
+
+#: Candidates generated for one row and depth, before the most promising are asked.
+WIDTH = 4096
+
+
+@dataclass
+class Best:
+    """The best change known for each row, and what it took.
+
+    Attributes
+    ----------
+    codes : ndarray of int64, shape (n, d)
+        Own codes where nothing was found.
+    fields : ndarray of float64, shape (n,)
+        Number of changed fields; infinite where nothing was found.
+    cost, first : ndarray of float64, shape (n,)
+        Cost of the change; queries until the first one within the limit of fields.
+    spent : ndarray of int64, shape (n,)
+        Queries for each row.
+    limit : int
+        Fields within which a change counts for ``first``.
+    """
+
+    codes: Codes
+    fields: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    first: NDArray[np.float64]
+    spent: NDArray[np.int64]
+    limit: int
+
+    @classmethod
+    def none(cls, n: int, d: int, limit: int) -> Best:
+        """Nothing found yet."""
+        own = np.repeat(np.arange(n, dtype=np.int64)[:, None], d, axis=1)
+        never = np.full(n, np.inf)
+        return cls(own, never, never.copy(), never.copy(), np.zeros(n, dtype=np.int64), limit)
+
+    def record(self, oracle: Oracle, rows: Codes, codes: Codes, turned: NDArray[np.bool_]) -> None:
+        """Take note of answers, given in the order in which each row's questions were asked."""
+        place = places(rows)
+        hit = np.flatnonzero(turned)
+        fields = (codes[hit] != rows[hit, None]).sum(axis=1)
+        within = fields <= self.limit
+        np.minimum.at(self.first, rows[hit][within], (self.spent[rows] + place + 1)[hit][within])
+        self.spent += np.bincount(rows, minlength=len(self.spent))
+        cost = oracle.space.cost(rows[hit], codes[hit])
+        best = np.lexsort([cost, fields, rows[hit]])
+        lead = best[np.flatnonzero(np.diff(rows[hit][best], prepend=-1))]
+        r = rows[hit][lead]
+        better = (fields[lead] < self.fields[r]) | (
+            (fields[lead] == self.fields[r]) & (cost[lead] < self.cost[r])
+        )
+        lead, r = lead[better], r[better]
+        self.codes[r], self.fields[r], self.cost[r] = codes[hit][lead], fields[lead], cost[lead]
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Partial changes with their margins, for the rows still standing."""
+
+    rows: Codes
+    codes: Codes
+    margin: NDArray[np.float64]
+
+
+def singles(
+    oracle: Oracle, best: Best, moves: Codes, rng: np.random.Generator
+) -> tuple[Beam, NDArray[np.float64]]:
+    """Ask every single change of every row.
+
+    Returns
+    -------
+    beam : Beam
+        The changes that did not turn their row.
+    table : ndarray of float64, shape (n, m)
+        Margin after each move, by which deeper levels choose; infinite for moves that are none.
+    """
+    n, m = len(best.fields), len(moves)
+    shuffled = np.argsort(rng.random((n, m)), axis=1)
+    rows = np.repeat(np.arange(n, dtype=np.int64), m)
+    which = shuffled.ravel()
+    codes = np.repeat(rows[:, None], oracle.space.d, axis=1)
+    codes[np.arange(len(rows)), moves[which, 0]] = moves[which, 1]
+    codes, keep = _legal(oracle, rows, codes)
+    rows, codes, which = rows[keep], codes[keep], which[keep]
+    turned, margin = oracle.ask(rows, codes)
+    best.record(oracle, rows, codes, turned)
+    table = np.full((n, m), np.inf)
+    table[rows, which] = margin
+    return Beam(rows[~turned], codes[~turned], margin[~turned]), table
+
+
+def deepen(
+    oracle: Oracle,
+    best: Best,
+    beam: Beam,
+    moves: Codes,
+    table: NDArray[np.float64],
+    quota: int,
+) -> Beam:
+    """One field more: ask the ``quota`` most promising changes of each row that still stands."""
+    standing = np.isinf(best.fields)
+    parents = _top(beam, standing, max(4, WIDTH // max(1, len(moves))))
+    grown = _grow(oracle, parents, moves, table)
+    if not len(grown.rows):
+        return grown
+    grown = _top(_distinct(grown), standing, quota)
+    codes, keep = _legal(oracle, grown.rows, grown.codes)
+    rows, codes = grown.rows[keep], codes[keep]
+    turned, margin = oracle.ask(rows, codes)
+    best.record(oracle, rows, codes, turned)
+    return Beam(rows[~turned], codes[~turned], margin[~turned])
+
+
+def _grow(oracle: Oracle, parents: Beam, moves: Codes, table: NDArray[np.float64]) -> Beam:
+    """Parents times moves in other columns, with the margin that adding up effects foretells."""
+    p, m = len(parents.rows), len(moves)
+    gain = table[parents.rows]  # (p, m)
+    free = parents.codes[:, moves[:, 0]] == parents.rows[:, None]
+    who, which = np.nonzero(np.isfinite(gain) & free) if p and m else (np.empty(0, int),) * 2
+    codes = parents.codes[who].copy()
+    codes[np.arange(len(who)), moves[which, 0]] = moves[which, 1]
+    foretold = parents.margin[who] + gain[who, which]
+    return Beam(parents.rows[who], codes, foretold)
+
+
+def _distinct(beam: Beam) -> Beam:
+    """Without the same change reached in another order."""
+    weights = np.random.default_rng(0).integers(1, 2**62, beam.codes.shape[1] + 1, dtype=np.int64)
+    with np.errstate(over="ignore"):  # a hash: wrapping around is meant
+        key = beam.codes @ weights[:-1] + beam.rows * weights[-1]
+    keep = np.sort(np.unique(key, return_index=True)[1])
+    return Beam(beam.rows[keep], beam.codes[keep], beam.margin[keep])
+
+
+def _top(beam: Beam, standing: NDArray[np.bool_], count: int) -> Beam:
+    """The ``count`` smallest margins of each standing row, in that order."""
+    alive = np.flatnonzero(standing[beam.rows])
+    order = alive[np.lexsort([beam.margin[alive], beam.rows[alive]])]
+    order = order[places(beam.rows[order]) < count]
+    return Beam(beam.rows[order], beam.codes[order], beam.margin[order])
+
+
+def _legal(oracle: Oracle, rows: Codes, codes: Codes) -> tuple[Codes, NDArray[np.bool_]]:
+    """Tidied candidates, and which of them are legal and still change as many fields."""
+    tidy = oracle.space.tidy(rows, codes)
+    keep = (tidy == codes).all(axis=1) & (tidy != rows[:, None]).any(axis=1)
+    some = np.flatnonzero(keep)
+    keep[some] = oracle.space.legal(rows[some], tidy[some])
+    return tidy, keep
+
+
+def places(rows: Codes) -> Codes:
+    """Each entry's place among those of its row, from 0, in the order given."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    lengths = np.diff(np.append(starts, len(rows)))
+    place = np.empty(len(rows), dtype=np.int64)
+    place[order] = np.arange(len(rows)) - np.repeat(starts, lengths)
+    return place

@@ -1,0 +1,145 @@
+"""Changes borrowed from real rows that the model decides otherwise, shrunk to few fields."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.evasion.beam import Best, places
+from crenel.evasion.oracle import Oracle
+from crenel.evasion.space import Codes, Space
+from crenel.schema import NUMERIC
+
+
+def nearest(
+    space: Space, y: NDArray[np.int64], decided: NDArray[np.int64], count: int
+) -> tuple[Codes, Codes]:
+    """The nearest donors that the model decides otherwise, by Gower's distance (1971).
+
+    Parameters
+    ----------
+    space : Space
+    y : ndarray, shape (n,)
+        Decisions of the rows under attack.
+    decided : ndarray, shape (donors,)
+        Decisions of the donor rows.
+    count : int
+        Donors for each row at most.
+
+    Returns
+    -------
+    rows, donors : ndarray of int64
+        Pairs, those of one row in order of distance; a row without donor has none.
+    """
+    distance = np.zeros((space.n, space.donors))
+    for j in space.free:
+        c = space.columns[j]
+        mine, theirs = slice(0, space.n), slice(len(c.values) - space.donors, len(c.values))
+        if c.feature.kind in NUMERIC:
+            step = np.abs(c.number[mine, None] - c.number[None, theirs]) / c.feature.scale
+            distance += np.where(np.isnan(step), 1.0, np.minimum(step, 1.0))
+        else:
+            distance += c.identity[mine, None] != c.identity[None, theirs]
+    distance[y[:, None] == decided[None, :]] = np.inf
+    order = np.argsort(distance, axis=1, kind="stable")[:, :count]
+    rows = np.repeat(np.arange(space.n, dtype=np.int64), order.shape[1])
+    donors = order.ravel().astype(np.int64)
+    real = np.isfinite(distance[rows, donors])
+    return rows[real], donors[real]
+
+
+def borrow(
+    oracle: Oracle,
+    best: Best,
+    pairs: tuple[Codes, Codes],
+    quota: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> None:
+    """Swap in whole donor rows, and give back fields while the decision stays turned.
+
+    Random halves, quarters… of the changed fields are given back at once (delta debugging,
+    Zeller and Hildebrandt, 2002), so that wide rows shrink in few queries; needs decisions only.
+
+    Parameters
+    ----------
+    pairs : tuple of ndarray
+        Rows and donors of `nearest`.
+    quota : ndarray, shape (n,)
+        Queries that each row may still spend.
+    """
+    rows, donors = pairs
+    codes = oracle.space.tidy(rows, oracle.space.donor_codes(donors))
+    rows, codes, _ = _within(best, quota, rows, codes, oracle)
+    turned, _ = oracle.ask(rows, codes)
+    best.record(oracle, rows, codes, turned)
+    rows, codes = rows[turned], codes[turned]
+    share = np.full(len(rows), 0.5)
+    while len(rows):
+        size = (codes != rows[:, None]).sum(axis=1)
+        fine = share * size < 1.5
+        back = (rng.random(codes.shape) < share[:, None]) & (codes != rows[:, None])
+        single = np.flatnonzero(fine | ~back.any(axis=1))
+        back[single] = _one_each(codes[single] != rows[single, None], rng)
+        trial = np.where(back, rows[:, None], codes)
+        shrunk = _ask_some(oracle, best, quota, rows, trial)
+        codes = np.where(shrunk[:, None], trial, codes)
+        # One field at a time the share falls slowly: each is tried about three times.
+        fall = np.where(fine, 0.7 ** (1 / size), 0.7)
+        share = np.where(shrunk, share, share * fall)
+        size = (codes != rows[:, None]).sum(axis=1)
+        alive = (size > 1) & (share * size > 0.5) & (best.spent[rows] < quota[rows])
+        rows, codes, share = rows[alive], codes[alive], share[alive]
+
+
+def scatter(
+    oracle: Oracle,
+    best: Best,
+    pairs: tuple[Codes, Codes],
+    trials: int,
+    quota: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> None:
+    """Random subsets of at most ``best.limit`` fields, with values of the donors."""
+    if not len(pairs[0]):
+        return
+    pick = rng.integers(0, len(pairs[0]), trials * oracle.space.n)
+    pick = pick[np.argsort(pairs[0][pick], kind="stable")]
+    rows, codes = pairs[0][pick], oracle.space.donor_codes(pairs[1][pick])
+    codes = oracle.space.tidy(rows, codes)
+    lottery = np.where(codes != rows[:, None], rng.random(codes.shape), np.inf)
+    rank = lottery.argsort(axis=1).argsort(axis=1)
+    size = rng.integers(1, best.limit + 1, len(rows))
+    codes = np.where(rank < size[:, None], codes, rows[:, None])
+    rows, codes, _ = _within(best, quota, rows, codes, oracle)
+    turned, _ = oracle.ask(rows, codes)
+    best.record(oracle, rows, codes, turned)
+
+
+def _ask_some(
+    oracle: Oracle, best: Best, quota: NDArray[np.int64], rows: Codes, codes: Codes
+) -> NDArray[np.bool_]:
+    """Which candidates turn their row; illegal ones and those over quota are not asked."""
+    asked, some, at = _within(best, quota, rows, codes, oracle)
+    turned, _ = oracle.ask(asked, some)
+    best.record(oracle, asked, some, turned)
+    out = np.zeros(len(rows), dtype=bool)
+    out[at] = turned
+    return out
+
+
+def _within(
+    best: Best, quota: NDArray[np.int64], rows: Codes, codes: Codes, oracle: Oracle
+) -> tuple[Codes, Codes, Codes]:
+    """Legal candidates that change something, as many as each row's quota allows."""
+    at = np.flatnonzero((codes != rows[:, None]).any(axis=1) & (best.spent[rows] < quota[rows]))
+    at = at[oracle.space.legal(rows[at], codes[at])]
+    at = at[best.spent[rows[at]] + places(rows[at]) < quota[rows[at]]]
+    return rows[at], codes[at], at
+
+
+def _one_each(changed: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """One changed field of each row, at random."""
+    lottery = np.where(changed, rng.random(changed.shape), -1.0)
+    out = np.zeros_like(changed)
+    out[np.arange(len(changed)), lottery.argmax(axis=1)] = True
+    return out & changed

@@ -1,0 +1,273 @@
+"""Black-box search in the user's own feature space: few fields, legal values, batched queries."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.errors import UsageError
+from crenel.evasion.beam import WIDTH, Best, deepen, singles
+from crenel.evasion.cheapen import change_cost, changed_fields, cheapen
+from crenel.evasion.donors import borrow, nearest, scatter
+from crenel.evasion.legality import legal
+from crenel.evasion.oracle import Oracle, Predict, Scores, decides_by_argmax
+from crenel.evasion.space import build_space
+from crenel.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Rows to borrow values from, drawn from the reference, at most.
+DONORS = 300
+#: Donors tried for one row.
+NEAREST = 8
+#: Integers of one block of rows in memory, at most.
+BLOCK = 2**24
+
+
+@dataclass(frozen=True)
+class FieldSearch:
+    """What a search found; rows are those examined: the first n of the rows given.
+
+    Attributes
+    ----------
+    adversarial : pandas.DataFrame, shape (n, d)
+        Changed rows; as they were where nothing was found.
+    flipped : ndarray of bool, shape (n,)
+        Whether a legal change was found that turns the decision, verified by ``predict``.
+    changed : ndarray of bool, shape (n, d)
+        Which fields the change touches, in the order of the schema.
+    cost : ndarray of float64, shape (n,)
+        Its cost in the schema's units; infinite where nothing was found.
+    decision : ndarray of int64, shape (n,)
+        The decision on the changed row.
+    first : ndarray of float64, shape (n,)
+        Queries until the first change within ``max_fields`` fields; infinite without one.
+    queries : ndarray of int64, shape (n,)
+        Queries spent on each row.
+    limit : int
+        ``max_fields``.
+    rejected : int
+        Witnesses thrown out because they were illegal or did not turn the decision again.
+    asked : int
+        Queries in all, those on donors included.
+    """
+
+    adversarial: pd.DataFrame
+    flipped: NDArray[np.bool_]
+    changed: NDArray[np.bool_]
+    cost: NDArray[np.float64]
+    decision: NDArray[np.int64]
+    first: NDArray[np.float64]
+    queries: NDArray[np.int64]
+    limit: int
+    rejected: int
+    asked: int
+
+    @property
+    def fields(self) -> NDArray[np.float64]:
+        """Number of changed fields, shape (n,); infinite where nothing was found."""
+        return np.where(self.flipped, self.changed.sum(axis=1), np.inf)
+
+
+def field_search(
+    predict: Predict,
+    x: pd.DataFrame,
+    y: NDArray[np.int64],
+    schema: Schema,
+    reference: pd.DataFrame,
+    *,
+    scores: Scores | None = None,
+    max_fields: int = 3,
+    queries: int = 1000,
+    seed: int = 0,
+    labels_only: bool = False,
+    deadline: float | None = None,
+) -> FieldSearch:
+    """Turn decisions by legal changes of few fields, with queries alone.
+
+    All single fields are tried first; with scores a beam then adds a second, third… field where
+    the margin is smallest (exhaustive where the queries allow); with labels only, and for rows
+    that still stand, values are borrowed from real rows that are decided otherwise, and given
+    back while the decision stays turned. Numbers are at last moved back towards the original.
+    The result is the fewest fields found, an upper bound of the fewest needed.
+
+    Parameters
+    ----------
+    predict : callable
+        ``predict(frame) -> class indices``, shape (n,).
+    x : pandas.DataFrame, shape (n, d)
+        Rows to turn, in the user's own columns and values.
+    y : ndarray of int64, shape (n,)
+        Their decisions, which the model gives and which are to be turned.
+    schema : Schema
+        Which changes are legal; see `crenel.evasion.legal`.
+    reference : pandas.DataFrame
+        Rows with realistic values, such as the training data.
+    scores : callable or None
+        ``scores(frame) -> (n, k)``; None where the attacker sees decisions only.
+    max_fields : int
+        Fields that the search aims to stay within, at least 1.
+    queries : int
+        Queries for each row, at least 1; moving numbers back may spend a few more.
+    seed : int
+    labels_only : bool
+        Do not use ``scores`` though they are given.
+    deadline : float or None
+        On `time.monotonic`'s clock; rows not begun by then are left out, the first block never.
+
+    Returns
+    -------
+    FieldSearch
+
+    Raises
+    ------
+    crenel.errors.UsageError
+        Where arguments do not fit, or a constraint of the schema cannot be evaluated.
+
+    Notes
+    -----
+    Gower's distance (1971) ranks donors; delta debugging (Zeller and Hildebrandt, 2002) shrinks
+    borrowed changes. Deterministic for a seed and a deterministic model.
+    """
+    if max_fields < 1 or queries < 1:
+        raise UsageError(f"max_fields ({max_fields}) and queries ({queries}) must be at least 1")
+    if not len(x) or not len(reference):
+        raise UsageError("there are no rows to change, or none to take realistic values from")
+    if len(x) != len(y):
+        raise UsageError(f"{len(x)} rows but {len(y)} decisions; give one decision for each row")
+    missing = [n for n in schema.names if n not in x.columns or n not in reference.columns]
+    if missing:
+        raise UsageError(f"column {missing[0]!r} of the schema is not in the table")
+    task = _Task(predict, None if labels_only else scores, schema, reference, max_fields, queries)
+    rng = np.random.default_rng(seed)
+    size = max(1, min(128, BLOCK // (WIDTH * len(schema.features))))
+    x = x[list(schema.names)].reset_index(drop=True)
+    parts: list[_Found] = []
+    for start in range(0, len(x), size):
+        if parts and deadline is not None and time.monotonic() >= deadline:
+            break
+        rows = slice(start, start + size)
+        parts.append(task.search(x.iloc[rows].reset_index(drop=True), y[rows], rng))
+    return task.verified(_joined(parts), x, y)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Witnesses of a block, as yet unverified: rows of ``witness`` where ``found``."""
+
+    witness: pd.DataFrame
+    found: NDArray[np.bool_]
+    first: NDArray[np.float64]
+    spent: NDArray[np.int64]
+    asked: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    predict: Predict
+    scores: Scores | None
+    schema: Schema
+    reference: pd.DataFrame
+    limit: int
+    queries: int
+
+    def search(self, x: pd.DataFrame, y: NDArray[np.int64], rng: np.random.Generator) -> _Found:
+        """Search for one block of rows."""
+        donors = self._donors(rng)
+        decided = np.asarray(self.predict(donors))
+        width = max(3, min(24, self.queries // (2 * max(1, len(self.schema.mutable)))))
+        space = build_space(x, donors, self.reference, self.schema, width)
+        argmax = decides_by_argmax(self.predict, self.scores, x)
+        oracle = Oracle(space, y, self.predict, self.scores, argmax, asked=len(donors))
+        best = Best.none(space.n, space.d, self.limit)
+        moves = space.moves()
+        most = max(1, self.queries if self.limit == 1 else self.queries // 2)
+        if len(moves) > most:
+            moves = moves[np.sort(rng.permutation(len(moves))[:most])]
+        beam, table = singles(oracle, best, moves, rng)
+        if self.scores is not None:
+            for depth in range(2, self.limit + 1):
+                share = (self.queries - best.spent.max(initial=0)) // (self.limit - depth + 2)
+                if share < 1 or not len(beam.rows):
+                    break
+                beam = deepen(oracle, best, beam, moves, table, int(share))
+        self._restart(oracle, best, decided, rng)
+        witness = space.frame(best.codes)
+        return _Found(witness, np.isfinite(best.fields), best.first, best.spent, oracle.asked)
+
+    def _donors(self, rng: np.random.Generator) -> pd.DataFrame:
+        pick = rng.permutation(len(self.reference))[:DONORS]
+        return self.reference[list(self.schema.names)].iloc[np.sort(pick)].reset_index(drop=True)
+
+    def _restart(
+        self, oracle: Oracle, best: Best, decided: NDArray[np.int64], rng: np.random.Generator
+    ) -> None:
+        """For rows that stand within the limit: borrow and shrink, then random subsets."""
+        rows, donors = nearest(oracle.space, oracle.y, decided, NEAREST)
+        stands = np.isinf(best.fields)[rows]
+        if self.scores is None:  # labels guide nothing: one field is best, more may be too many
+            stands = (best.fields > 1)[rows]
+        pairs = rows[stands], donors[stands]
+        left = self.queries - best.spent
+        borrow(oracle, best, pairs, best.spent + left * 3 // 4, rng)
+        for _ in range(4):
+            still = (best.fields > self.limit)[pairs[0]]
+            pairs = pairs[0][still], pairs[1][still]
+            quota = np.full(oracle.space.n, self.queries)
+            scatter(oracle, best, pairs, max(1, self.queries // 16), quota, rng)
+
+    def verified(self, got: _Found, x: pd.DataFrame, y: NDArray[np.int64]) -> FieldSearch:
+        """Cheaper witnesses, each checked again by the model and by `legal` on the frame."""
+        n = len(got.found)
+        x, y, found = x.iloc[:n], y[:n], np.flatnonzero(got.found)
+        changed, decision, spent = x.copy(), y.astype(np.int64), 0
+        if found.size:
+            before = x.iloc[found].reset_index(drop=True)
+            witness = got.witness.iloc[found].reset_index(drop=True)
+            witness, spent = cheapen(self.predict, before, witness, y[found], self.schema)
+            changed = _put(x, witness, found)
+            decision[found] = np.asarray(self.predict(witness))
+        flipped = (decision != y) & legal(x, changed, self.schema)
+        bad = np.flatnonzero(got.found & ~flipped)
+        changed, decision[bad] = _put(changed, x.iloc[bad], bad), y[bad]
+        return FieldSearch(
+            adversarial=changed,
+            flipped=flipped,
+            changed=changed_fields(x, changed, self.schema),
+            cost=np.where(flipped, change_cost(x, changed, self.schema), np.inf),
+            decision=decision,
+            first=np.where(flipped, got.first, np.inf),
+            queries=got.spent,
+            limit=self.limit,
+            rejected=len(bad),
+            asked=got.asked + spent + len(found),
+        )
+
+
+def _put(x: pd.DataFrame, rows: pd.DataFrame, at: NDArray[np.int64]) -> pd.DataFrame:
+    """A frame with some rows replaced, dtypes kept."""
+    import pandas as pd
+
+    codes = np.arange(len(x), dtype=np.int64)
+    codes[at] = len(x) + np.arange(len(at))
+    return (
+        pd.concat([x, rows[list(x.columns)]], ignore_index=True).iloc[codes].reset_index(drop=True)
+    )
+
+
+def _joined(parts: list[_Found]) -> _Found:
+    """The blocks of a search as one."""
+    import pandas as pd
+
+    return _Found(
+        witness=pd.concat([p.witness for p in parts], ignore_index=True),
+        found=np.concatenate([p.found for p in parts]),
+        first=np.concatenate([p.first for p in parts]),
+        spent=np.concatenate([p.spent for p in parts]),
+        asked=sum(p.asked for p in parts),
+    )
