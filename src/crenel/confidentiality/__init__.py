@@ -15,7 +15,7 @@ _PUBLIC = {
     "personal_data": "crenel.confidentiality.scanner",
 }
 
-__all__ = list(_PUBLIC)  # noqa: PLE0605
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -69,11 +69,11 @@ def _log_density(value: Floats, centre: Floats, variance: Floats, freedom: float
     """Log of a Student density with location and squared scale; Gaussian with infinite freedom."""
     z = (value - centre) ** 2 / variance
     if np.isinf(freedom):
-        density: Floats = -0.5 * (z + np.log(2 * np.pi * variance))
-        return density
+        normal: Floats = -0.5 * (z + np.log(2 * np.pi * variance))
+        return normal
     shape = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi)
-    density = shape - 0.5 * np.log(variance) - (freedom + 1) / 2 * np.log1p(z / freedom)
-    return density
+    student: Floats = shape - 0.5 * np.log(variance) - (freedom + 1) / 2 * np.log1p(z / freedom)
+    return student
 
 
 def likelihood_ratio(target: Floats, shadows: Floats, inside: NDArray[np.bool_]) -> Floats:
