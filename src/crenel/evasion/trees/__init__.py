@@ -1,0 +1,8 @@
+"""Exact distances to the decision boundary of tree ensembles."""
+
+from __future__ import annotations
+
+from crenel.evasion.trees.distance import TreeDistances, tree_distance
+from crenel.evasion.trees.ensemble import TreeEnsemble
+
+__all__ = ["TreeDistances", "TreeEnsemble", "tree_distance"]

@@ -1,0 +1,100 @@
+"""Read LightGBM classifiers as flat arrays, through ``Booster.dump_model``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from crenel.errors import NotApplicable
+from crenel.evasion.trees.ensemble import CategorySplit, Floats, Growing, at_most
+from crenel.evasion.trees.flat import FlatModel, index_of, plain, quietly, two_columns
+
+OBJECTIVES = ("binary", "multiclass", "multiclassova", "cross_entropy")
+
+
+def read(model: Any, width: int) -> FlatModel:
+    """Flatten a Booster or an ``LGBMClassifier``."""
+    wrapped = hasattr(model, "booster_")
+    booster = model.booster_ if wrapped else model
+    dump = booster.dump_model()
+    objective = str(dump.get("objective", "none")).split(" ")[0]
+    if objective not in OBJECTIVES:
+        raise NotApplicable(
+            f"LightGBM objective {objective} does not decide between classes; "
+            "exact distances need a classifier."
+        )
+    per_round = int(dump["num_tree_per_iteration"])
+    growing = Growing()
+    for i, tree in enumerate(dump["tree_info"]):
+        add_tree(growing, tree["tree_structure"], 1 if per_round == 1 else i % per_round, per_round)
+    average = bool(dump.get("average_output", False))
+    ensemble = growing.freeze(
+        np.zeros(max(2, per_round)),
+        divisor=len(dump["tree_info"]) / per_round if average else 1.0,
+        # Sigmoid and softmax merge scores that differ by a few units in the last place.
+        link_tolerance=1e-15,
+    )
+
+    def predict(x: Any) -> Any:
+        if wrapped:
+            return index_of(np.asarray(model.classes_), model.predict(x))
+        answer = np.asarray(booster.predict(x))
+        return np.argmax(answer, axis=1) if answer.ndim == 2 else (answer > 0.5).astype(np.intp)
+
+    def scores(x: Any) -> Floats:
+        return two_columns(booster.predict(x, raw_score=True))
+
+    return FlatModel(ensemble, quietly(predict), quietly(scores), plain, np.arange(width))
+
+
+def add_tree(growing: Growing, root: dict[str, Any], target: int, per_round: int) -> None:
+    """Append one tree of nested dictionaries, whose leaves add to class ``target``."""
+    nodes: list[dict[str, Any]] = []
+    children: list[tuple[int, int]] = []
+    pending = [(root, -1, 0)]
+    while pending:
+        node, parent, side = pending.pop()
+        if parent >= 0:
+            pair = children[parent]
+            children[parent] = (pair[0], len(nodes)) if side else (len(nodes), pair[1])
+        nodes.append(node)
+        children.append((-1, -1))
+        if "split_feature" in node:
+            here = len(nodes) - 1
+            pending.append((node["right_child"], here, 1))
+            pending.append((node["left_child"], here, 0))
+    value = np.zeros((len(nodes), max(2, per_round)))
+    value[:, target] = [node.get("leaf_value", 0.0) for node in nodes]
+    growing.add(
+        feature=np.array([node.get("split_feature", -1) for node in nodes], dtype=np.int32),
+        threshold=at_most(np.array([numeric(node) for node in nodes])),
+        left=np.array([pair[0] for pair in children]),
+        right=np.array([pair[1] for pair in children]),
+        missing_left=np.array([missing_left(node) for node in nodes]),
+        value=value,
+        categories={i: category(n) for i, n in enumerate(nodes) if n.get("decision_type") == "=="},
+    )
+
+
+def numeric(node: dict[str, Any]) -> float:
+    """Threshold of a numeric split, NaN for anything else."""
+    return float(node["threshold"]) if node.get("decision_type") == "<=" else np.nan
+
+
+def missing_left(node: dict[str, Any]) -> bool:
+    """Where NaN goes: the default side, or where 0 goes if training met no missing value."""
+    if "split_feature" not in node or node["decision_type"] == "==":
+        return False
+    if node["missing_type"] == "Zero":
+        raise NotApplicable(
+            "LightGBM was trained with zero_as_missing; exact distances need NaN for missing."
+        )
+    if node["missing_type"] == "None":
+        return 0.0 <= float(node["threshold"])
+    return bool(node["default_left"])
+
+
+def category(node: dict[str, Any]) -> CategorySplit:
+    """The split that sends a set of categories left and all others, and NaN, right."""
+    return CategorySplit(frozenset(int(code) for code in node["threshold"].split("||")), True)

@@ -1,0 +1,151 @@
+"""Read scikit-learn's trees, forests and boosting (1.5 or later) as flat arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.errors import NotApplicable
+from crenel.evasion.trees.ensemble import (
+    CategorySplit,
+    Floats,
+    Growing,
+    at_most,
+    at_most_float32,
+)
+from crenel.evasion.trees.flat import FlatModel, index_of, plain, quietly, two_columns
+
+
+def read(model: Any, width: int) -> FlatModel:
+    """Flatten a fitted scikit-learn classifier of trees."""
+    from sklearn.ensemble import (
+        ExtraTreesClassifier,
+        GradientBoostingClassifier,
+        HistGradientBoostingClassifier,
+        RandomForestClassifier,
+    )
+    from sklearn.tree import DecisionTreeClassifier
+
+    name = type(model).__name__
+    if getattr(model, "n_outputs_", 1) != 1:
+        raise NotApplicable(f"{name} has several outputs; exact distances need one.")
+    if isinstance(model, DecisionTreeClassifier):
+        return averaging(model, [model], width)
+    if isinstance(model, RandomForestClassifier | ExtraTreesClassifier):
+        return averaging(model, list(model.estimators_), width)
+    if isinstance(model, GradientBoostingClassifier):
+        return boosting(model, width)
+    if isinstance(model, HistGradientBoostingClassifier):
+        return histogram_boosting(model, width)
+    raise NotApplicable(f"{name} is not a classifying tree ensemble of scikit-learn.")
+
+
+def asker(model: Any) -> Any:
+    """The user's own predict, as class indices."""
+    classes = np.asarray(model.classes_)
+    if len(classes) < 2:
+        raise NotApplicable(f"{type(model).__name__} knows a single class; nothing can change it.")
+    return quietly(lambda x: index_of(classes, model.predict(x)))
+
+
+def add_tree(growing: Growing, tree: Any, value: Floats) -> None:
+    """Append one of scikit-learn's ``tree_`` objects with the leaf values (nodes, k)."""
+    inner = tree.children_left >= 0
+    missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count))
+    growing.add(
+        feature=np.where(inner, tree.feature, -1).astype(np.int32),
+        threshold=at_most_float32(tree.threshold),
+        left=tree.children_left,
+        right=tree.children_right,
+        missing_left=np.asarray(missing, dtype=bool),
+        value=value,
+    )
+
+
+def averaging(model: Any, members: list[Any], width: int) -> FlatModel:
+    """Trees whose class probabilities are averaged."""
+    growing = Growing()
+    for member in members:
+        value = member.tree_.value[:, 0, :]
+        add_tree(growing, member.tree_, value / value.sum(axis=1, keepdims=True))
+    base = np.zeros(len(model.classes_))
+    ensemble = growing.freeze(base, divisor=float(len(members)))
+    scores = quietly(lambda x: model.predict_proba(x))
+    return FlatModel(ensemble, asker(model), scores, plain, np.arange(width))
+
+
+def boosting(model: Any, width: int) -> FlatModel:
+    """``GradientBoostingClassifier``, from a constant start only."""
+    init = getattr(model, "init_", None)
+    if not (init is None or init == "zero" or type(init).__name__ == "DummyClassifier"):
+        raise NotApplicable(
+            f"GradientBoostingClassifier starts from {type(init).__name__}, which is not made of "
+            "its trees; exact distances need the default init or 'zero'."
+        )
+    growing = Growing()
+    trees = model.estimators_
+    classes = len(model.classes_)
+    for stage in trees:
+        for column, member in enumerate(stage):
+            value = np.zeros((member.tree_.node_count, classes))
+            target = 1 if len(stage) == 1 else column
+            value[:, target] = model.learning_rate * member.tree_.value[:, 0, 0]
+            add_tree(growing, member.tree_, value)
+    scores = quietly(lambda x: two_columns(model.decision_function(x)))
+    origin = np.zeros((1, width))
+    start = scores(origin)[0] - growing.freeze(np.zeros(classes)).scores(origin)[0]
+    # expit and argmax can merge scores that differ by a few units in the last place.
+    ensemble = growing.freeze(start, link_tolerance=1e-15)
+    return FlatModel(ensemble, asker(model), scores, plain, np.arange(width))
+
+
+def histogram_boosting(model: Any, width: int) -> FlatModel:
+    """``HistGradientBoostingClassifier`` over its inner columns (categories come first)."""
+    growing = Growing()
+    classes = len(model.classes_)
+    for stage in model._predictors:
+        for column, predictor in enumerate(stage):
+            add_histogram_tree(growing, predictor, 1 if len(stage) == 1 else column, classes)
+    base = two_columns(model._baseline_prediction)[0]
+    scores = quietly(lambda x: two_columns(model.decision_function(x)))
+    columns = np.arange(width)
+    encode = plain
+    if getattr(model, "_preprocessor", None) is not None:
+        category = np.asarray(model.is_categorical_, dtype=bool)
+        columns = np.concatenate([np.flatnonzero(category), np.flatnonzero(~category)])
+        encode = quietly(lambda x: np.asarray(model._preprocess_X(x, reset=False), dtype=float))
+    return FlatModel(growing.freeze(base), asker(model), scores, encode, columns)
+
+
+def add_histogram_tree(growing: Growing, predictor: Any, target: int, classes: int) -> None:
+    """Append one predictor of histogram boosting, whose leaves add to class ``target``."""
+    nodes: NDArray[Any] = predictor.nodes
+    leaf = nodes["is_leaf"].astype(bool)
+    value = np.zeros((len(nodes), classes))
+    value[:, target] = nodes["value"]
+    growing.add(
+        feature=np.where(leaf, -1, nodes["feature_idx"]).astype(np.int32),
+        threshold=at_most(nodes["num_threshold"]),
+        left=nodes["left"].astype(np.int64),
+        right=nodes["right"].astype(np.int64),
+        missing_left=nodes["missing_go_to_left"].astype(bool),
+        value=value,
+        categories={
+            int(i): CategorySplit(
+                members(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][i]]), True
+            )
+            for i in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf)
+        },
+    )
+
+
+def members(bitset: NDArray[np.uint32]) -> frozenset[int]:
+    """Codes whose bit is set in 8 words of 32 bits."""
+    return frozenset(
+        32 * word + bit
+        for word in range(len(bitset))
+        for bit in range(32)
+        if bitset[word] >> bit & 1
+    )

@@ -1,0 +1,152 @@
+"""Read XGBoost classifiers as flat arrays, through the model's own JSON form."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from crenel.errors import NotApplicable
+from crenel.evasion.trees.ensemble import CategorySplit, Floats, Growing, below_float32
+from crenel.evasion.trees.flat import FlatModel, index_of, plain, two_columns
+
+LOGISTIC = ("binary:logistic", "binary:logitraw")
+SOFTMAX = ("multi:softprob", "multi:softmax")
+
+
+def read(model: Any, width: int) -> FlatModel:
+    """Flatten a Booster or an ``XGBClassifier``."""
+    import xgboost
+
+    wrapped = not isinstance(model, xgboost.Booster)
+    booster = model.get_booster() if wrapped else model
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    objective = learner["objective"]["name"]
+    if objective not in LOGISTIC + SOFTMAX:
+        raise NotApplicable(
+            f"XGBoost objective {objective} does not decide between classes; "
+            "exact distances need a classifier."
+        )
+    if wrapped and not math.isnan(model.get_params().get("missing", math.nan)):
+        raise NotApplicable(
+            "XGBClassifier treats a number as missing (its parameter `missing`); fit it with NaN."
+        )
+    classes = max(2, int(learner["learner_model_param"]["num_class"]))
+    growing = grow(learner["gradient_booster"], classes, used_trees(model, learner, wrapped))
+    # The sigmoid and the softmax in float32 merge scores that differ by less than this.
+    ensemble = growing.freeze(
+        base_scores(learner, classes, objective), single=True, link_tolerance=5e-7
+    )
+
+    def matrix(x: Any) -> Any:
+        return xgboost.DMatrix(
+            x,
+            feature_names=booster.feature_names,
+            feature_types=booster.feature_types,
+            enable_categorical=True,
+        )
+
+    limit = iteration_range(model, wrapped)
+
+    def scores(x: Any) -> Floats:
+        return two_columns(booster.predict(matrix(x), output_margin=True, iteration_range=limit))
+
+    def predict(x: Any) -> Any:
+        if wrapped:
+            return index_of(np.asarray(model.classes_), model.predict(x))
+        answer = booster.predict(matrix(x))
+        if objective == "multi:softmax":
+            return answer.astype(np.intp)
+        if answer.ndim == 2:
+            return np.argmax(answer, axis=1)
+        return (answer > (0.0 if objective == "binary:logitraw" else 0.5)).astype(np.intp)
+
+    return FlatModel(ensemble, predict, scores, plain, np.arange(width))
+
+
+def iteration_range(model: Any, wrapped: bool) -> tuple[int, int]:
+    """Boosting rounds that predict uses: those up to the best one after early stopping."""
+    if wrapped:
+        try:
+            return (0, int(model.best_iteration) + 1)
+        except AttributeError:  # raised where training did not stop early
+            return (0, 0)
+    return (0, 0)
+
+
+def used_trees(model: Any, learner: dict[str, Any], wrapped: bool) -> int | None:
+    """How many trees predict uses; None for all."""
+    rounds = iteration_range(model, wrapped)[1]
+    if rounds == 0:
+        return None
+    booster = learner["gradient_booster"]
+    parameters = booster.get("gbtree", booster)["model"]["gbtree_model_param"]
+    groups = max(1, int(learner["learner_model_param"]["num_class"]))
+    return rounds * groups * int(parameters.get("num_parallel_tree", 1))
+
+
+def base_scores(learner: dict[str, Any], classes: int, objective: str) -> Floats:
+    """Start score of each class; a number before XGBoost 3.1, a list since."""
+    text = str(learner["learner_model_param"]["base_score"]).strip("[]")
+    base = np.array([float(part) for part in text.split(",")], dtype=np.float32)
+    if objective == "binary:logistic":
+        base = -np.log(np.float32(1) / base - np.float32(1))
+    if objective in LOGISTIC:
+        return np.array([0.0, float(base[0])])
+    return np.broadcast_to(base.astype(np.float64), (classes,)).copy()
+
+
+def grow(booster: dict[str, Any], classes: int, used: int | None) -> Growing:
+    """All trees of a gbtree or dart booster."""
+    if booster["name"] not in ("gbtree", "dart"):
+        raise NotApplicable(f"XGBoost booster {booster['name']} is not made of trees.")
+    model = booster.get("gbtree", booster)["model"]
+    weights = booster.get("weight_drop", [1.0] * len(model["trees"]))
+    growing = Growing()
+    for tree, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:used]:
+        add_tree(
+            growing,
+            tree,
+            1 if classes == 2 and max(model["tree_info"]) == 0 else group,
+            classes,
+            weight,
+        )
+    return growing
+
+
+def add_tree(
+    growing: Growing, tree: dict[str, Any], target: int, classes: int, weight: float
+) -> None:
+    """Append one tree, whose leaves add to class ``target``."""
+    if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
+        raise NotApplicable(
+            "XGBoost trees with vector leaves (multi_output_tree) are not supported."
+        )
+    left = np.array(tree["left_children"], dtype=np.int64)
+    condition = np.array(tree["split_conditions"], dtype=np.float32)
+    value = np.zeros((len(left), classes))
+    value[:, target] = condition * np.float32(weight)
+    growing.add(
+        feature=np.where(left >= 0, tree["split_indices"], -1).astype(np.int32),
+        threshold=below_float32(condition),
+        left=left,
+        right=np.array(tree["right_children"], dtype=np.int64),
+        missing_left=np.array(tree["default_left"], dtype=bool),
+        value=value,
+        categories=category_splits(tree),
+    )
+
+
+def category_splits(tree: dict[str, Any]) -> dict[int, CategorySplit]:
+    """The nodes that send a set of categories right and all others left."""
+    parts = zip(
+        tree.get("categories_nodes", []),
+        tree.get("categories_segments", []),
+        tree.get("categories_sizes", []),
+    )
+    return {
+        node: CategorySplit(frozenset(tree["categories"][start : start + size]), False)
+        for node, start, size in parts
+    }
