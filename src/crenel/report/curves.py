@@ -1,0 +1,197 @@
+"""Curves and panels: what the charts of every format draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crenel.exposure import Exposure, HealthTest
+from crenel.report import limits
+from crenel.report.words import interval, quantity
+from crenel.run import Run
+
+#: Order in which the curves of a panel are listed and, reversed, drawn.
+ROLES = ("attack", "before", "reference", "control")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured point: budget, harm and its 95 % interval."""
+
+    budget: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A policy limit in a plot: harm at ``budget`` at most ``harm``."""
+
+    budget: float
+    harm: float
+    status: str
+    words: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One exposure, ready to be drawn and described.
+
+    Attributes
+    ----------
+    role : {"attack", "before", "reference", "control"}
+    label : str
+        Tells it from the other curves of its panel.
+    end : str
+        Harm at the largest budget, in words with its interval.
+    healthy : bool
+        A curve that is not is a lower bound.
+    status : str
+        Of the worst limit on it; empty where there is none.
+    """
+
+    exposure: Exposure
+    role: str
+    label: str
+    points: tuple[Point, ...]
+    end: str
+    healthy: bool
+    tests: tuple[HealthTest, ...]
+    status: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one check on one target over one budget.
+
+    Attributes
+    ----------
+    key : str
+        Unique in the run, safe as an HTML id.
+    x_domain, y_domain : tuple of float
+        Shared by all panels of the check over this budget and harm.
+    """
+
+    key: str
+    check: str
+    risk: str
+    title: str
+    target: str
+    budget: str
+    budget_unit: str
+    scale: str
+    harm: str
+    harm_unit: str
+    curves: tuple[Curve, ...]
+    x_domain: tuple[float, float]
+    y_domain: tuple[float, float]
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The limits to be drawn, each once."""
+        return tuple(dict.fromkeys(m for c in self.curves for m in c.marks))
+
+    @property
+    def attacks(self) -> tuple[Curve, ...]:
+        """The curves that policies judge."""
+        return tuple(c for c in self.curves if c.role == "attack")
+
+
+def curve(run: Run, exposure: Exposure, role: str) -> Curve:
+    """An exposure of the run as a curve."""
+    unit, harm = exposure.harm.unit, exposure.harm
+    triples = zip(exposure.budget.values, harm.values, harm.low, harm.high, strict=True)
+    judged = limits.of_exposure(run, exposure) if role == "attack" else ()
+    end = interval(harm.values[-1], harm.low[-1], harm.high[-1], unit)
+    budget = quantity(exposure.budget.values[-1], exposure.budget.unit)
+    return Curve(
+        exposure=exposure,
+        role=role,
+        label=_label(exposure, role),
+        points=tuple(Point(*t) for t in triples),
+        end=f"{'' if exposure.health.ok else 'at least '}{end} at {budget}",
+        healthy=exposure.health.ok,
+        tests=exposure.health.tests,
+        status=judged[0].status if judged else "",
+        marks=tuple(
+            Mark(j.limit.budget, j.limit.harm, j.status, limits.words(j, exposure), j.sentence)
+            for j in judged
+            if j.limit.budget is not None and j.limit.harm is not None
+        ),
+    )
+
+
+def _label(exposure: Exposure, role: str) -> str:
+    series = exposure.series
+    if role == "before":
+        return f"before · {series}" if series else "before"
+    if role == "attack":
+        return series or "attack"
+    return series or role
+
+
+def panels(run: Run) -> tuple[Panel, ...]:
+    """Every panel of the run, in the order of its exposures."""
+    groups: dict[tuple[str, str, str, str], list[Curve]] = {}
+    titles = {(o.check, o.target): o.title for o in run.outcomes}
+    for e in run.exposures:
+        groups.setdefault(_key(e), []).append(curve(run, e, e.role))
+    for e in run.before:
+        if _key(e) in groups and e.role == "attack":
+            groups[_key(e)].append(curve(run, e, "before"))
+    made = []
+    for number, ((check, target, _, _), curves) in enumerate(groups.items()):
+        first = curves[0].exposure
+        curves.sort(key=lambda c: ROLES.index(c.role))
+        kin = [c for k, cs in groups.items() if _kin(k) == _kin(_key(first)) for c in cs]
+        made.append(
+            Panel(
+                key=f"panel-{number}",
+                check=check,
+                risk=first.risk,
+                title=titles.get((check, target), ""),
+                target=target,
+                budget=first.budget.name,
+                budget_unit=first.budget.unit,
+                scale=first.budget.scale,
+                harm=first.harm.name,
+                harm_unit=first.harm.unit,
+                curves=tuple(curves),
+                x_domain=_x_domain(kin),
+                y_domain=_y_domain(kin),
+            )
+        )
+    return tuple(made)
+
+
+def _key(e: Exposure) -> tuple[str, str, str, str]:
+    return e.check, e.target, e.budget.name, e.harm.name
+
+
+def _kin(key: tuple[str, str, str, str]) -> tuple[str, str, str]:
+    return key[0], key[2], key[3]
+
+
+def _x_domain(curves: list[Curve]) -> tuple[float, float]:
+    values = [p.budget for c in curves for p in c.points]
+    low, high = min(values), max(values)
+    for m in (m for c in curves for m in c.marks):
+        # A limit far outside what was measured would squash the curve: its words remain.
+        if low <= m.budget <= high * 3:
+            high = max(high, m.budget)
+    return (low, high) if high > low else (min(0.0, low), high or 1.0)
+
+
+def _y_domain(curves: list[Curve]) -> tuple[float, float]:
+    tops = [p.high for c in curves for p in c.points if c.role != "control"]
+    tops += [p.value for c in curves for p in c.points]
+    tops += [m.harm * 1.1 for c in curves for m in c.marks]
+    bottom = min(0.0, *(p.value for c in curves for p in c.points))
+    top = max(tops)
+    if curves[0].exposure.harm.unit == "share" and top <= 1.0 + 1e-9:
+        top = next(t for t in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if top <= t + 1e-9)
+    elif curves[0].exposure.harm.unit == "share" and top <= 1.1 + 1e-9:
+        top = 1.0
+    return bottom, top if top > bottom else bottom + 1.0
