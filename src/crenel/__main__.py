@@ -1,0 +1,5 @@
+"""``python -m crenel``."""
+
+from crenel.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""From targets to a run: plan, execute, judge; interrupted work is continued."""

@@ -1,0 +1,169 @@
+"""What both kinds of workplace do with a target: scan, load, measure, treat.
+
+In place, from Python, these functions are called directly; isolated, a worker process calls them
+for its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crenel.auditor.describe import describe
+from crenel.auditor.execute import Result, execute
+from crenel.check import Context, load_checks
+from crenel.errors import SubjectError
+from crenel.exposure import Frozen
+from crenel.finding import Finding
+from crenel.remedy import load_remedies
+from crenel.run import TargetPart
+from crenel.subject import Subject, capabilities
+from crenel.target import Target
+
+
+class Loaded(Frozen):
+    """What the parent knows of a loaded target.
+
+    Parameters
+    ----------
+    part : TargetPart
+        For the report.
+    capabilities : tuple of str
+        Keys of `crenel.subject.CAPABILITIES`.
+    query_seconds, fit_seconds : float
+        Measured: one row, one training.
+    """
+
+    part: TargetPart
+    capabilities: tuple[str, ...]
+    query_seconds: float
+    fit_seconds: float
+
+
+class Treated(Frozen):
+    """What a remedy did, without the objects.
+
+    Parameters
+    ----------
+    remedy, title, sentence : str
+    values : dict of str to float
+    files : tuple of str
+        Artefacts written.
+    checks : tuple of str
+        To be measured again.
+    loaded : Loaded
+        The hardened target.
+    """
+
+    remedy: str
+    title: str
+    sentence: str
+    values: dict[str, float]
+    files: tuple[str, ...]
+    checks: tuple[str, ...]
+    loaded: Loaded
+
+
+@dataclass
+class Workplace:
+    """One target on the bench.
+
+    Attributes
+    ----------
+    target : Target
+    root : Path
+        What relative paths are relative to.
+    """
+
+    target: Target
+    root: Path = field(default_factory=Path)
+    subject: Subject | None = None
+
+    def scan(self, *, seed: int, progress: Callable[[float], None]) -> Result:
+        """Run TRA-101 on the target's files, before any of them is loaded."""
+        from crenel.data import unloaded_subject
+
+        subject = unloaded_subject(self.target, root=self.root)
+        return execute(load_checks()["TRA-101"], subject, seed=seed, progress=progress)
+
+    def load(self) -> Loaded:
+        """Load the target and measure its speed."""
+        from crenel.data import load_target
+
+        self.subject = load_target(self.target, root=self.root)
+        return self._describe()
+
+    def _describe(self) -> Loaded:
+        from crenel.data import measure_speed
+
+        subject = self._loaded()
+        query, fit = measure_speed(subject)
+        return Loaded(
+            part=describe(subject),
+            capabilities=tuple(sorted(capabilities(subject))),
+            query_seconds=query,
+            fit_seconds=fit,
+        )
+
+    def measure(
+        self,
+        check: str,
+        *,
+        seed: int,
+        seconds: float | None,
+        jobs: int,
+        progress: Callable[[float], None],
+    ) -> Result:
+        """Run one check on the loaded target."""
+        return execute(
+            load_checks()[check],
+            self._loaded(),
+            seed=seed,
+            seconds=seconds,
+            jobs=jobs,
+            progress=progress,
+        )
+
+    def treat(self, remedy: str, finding: Finding, *, out: Path, seed: int, jobs: int) -> Treated:
+        """Apply a remedy; from here on the hardened subject is the one that is measured."""
+        chosen = load_remedies()[remedy]
+        before = self._loaded()
+        lacking = list(before.lacks(chosen.needs))
+        if lacking:
+            raise SubjectError(f"{remedy} can not be applied: {'; '.join(lacking)}")
+        context = Context(check=remedy, seed=seed, jobs=jobs)
+        treatment = chosen.apply(before, finding, context)
+        self.subject = treatment.subject
+        files = _write(out, treatment.model, treatment.tables)
+        return Treated(
+            remedy=remedy,
+            title=chosen.title,
+            sentence=treatment.sentence,
+            values=treatment.values,
+            files=files,
+            checks=chosen.checks,
+            loaded=self._describe(),
+        )
+
+    def _loaded(self) -> Subject:
+        if self.subject is None:
+            raise SubjectError("the target is not loaded")
+        return self.subject
+
+
+def _write(out: Path, model: Any, tables: dict[str, Any]) -> tuple[str, ...]:
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    if model is not None:
+        import joblib
+
+        path = out / "hardened.joblib"
+        joblib.dump(model, path)
+        written.append(str(path))
+    for name, table in tables.items():
+        path = out / f"{name}.csv"
+        table.to_csv(path, index=False)
+        written.append(str(path))
+    return tuple(written)

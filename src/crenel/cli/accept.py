@@ -1,0 +1,38 @@
+"""``crenel accept``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from crenel.cli.options import Json, StoreUrl
+
+
+def accept(
+    finding: Annotated[str, typer.Argument(help="Fingerprint of a finding.")],
+    owner: Annotated[str, typer.Option("--owner", help="Who accepts the risk.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why.")],
+    until: Annotated[str, typer.Option("--until", help="Last day on which it holds: 2027-03-31.")],
+    store: StoreUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Accept a finding's risk until a date; afterwards it counts again."""
+    from datetime import date
+
+    from crenel.cli.options import emit, open_store
+    from crenel.errors import UsageError
+    from crenel.register import Acceptance
+
+    try:
+        day = date.fromisoformat(until)
+    except ValueError:
+        raise UsageError(f"{until!r} is not a date; write for example 2027-03-31") from None
+    if day < date.today():
+        raise UsageError(f"{until} has passed; an acceptance needs a day to come")
+    entry = Acceptance(fingerprint=finding, owner=owner, reason=reason, until=day)
+    open_store(store).accept(entry)
+    if as_json:
+        emit(entry.model_dump(mode="json"))
+    else:
+        typer.echo(f"{finding} is accepted by {owner} until {until}; see: crenel gate RUN")

@@ -1,0 +1,109 @@
+"""The command line as a whole: verbs, errors, exit codes."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from crenel._version import __version__
+from crenel.cli import (
+    accept,
+    audit,
+    checks,
+    demo,
+    diff,
+    doctor,
+    explain,
+    gate,
+    harden,
+    init,
+    report,
+    runs,
+    scan,
+)
+from crenel.errors import CrenelError
+
+USAGE = 64
+FAILED = 2
+
+app = typer.Typer(
+    name="crenel",
+    help="Audit, harden and guard machine-learning systems against five security risks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (
+    demo.demo,
+    init.init,
+    audit.audit,
+    scan.scan,
+    harden.harden,
+    gate.gate,
+    diff.diff,
+    accept.accept,
+    runs.runs,
+    report.report,
+    explain.explain,
+    checks.checks,
+    doctor.doctor,
+):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"crenel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        The exit code: 0 pass; 1 the policy or scan failed; 2 incomplete or error; 64 usage.
+    """
+    wrong_usage = typer.BadParameter.__mro__[1]  # typer keeps its usage error private
+    try:
+        return int(app(list(arguments), prog_name="crenel", standalone_mode=False) or 0)
+    except CrenelError as error:
+        print(f"crenel: {error}", file=sys.stderr)
+        return error.exit_code
+    except wrong_usage as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "crenel")
+        print(f"crenel: {error} See: {command} --help", file=sys.stderr)
+        return USAGE
+    except typer.Exit as exit_:
+        return int(exit_.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        print("crenel: interrupted", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stderr.close()
+        return FAILED
+    except Exception as error:  # noqa: BLE001  a person never sees a traceback
+        with tempfile.NamedTemporaryFile("w", prefix="crenel-", suffix=".log", delete=False) as log:
+            traceback.print_exc(file=log)
+        print(
+            f"crenel: a defect of crenel ended this command ({type(error).__name__}: {error}); "
+            f"the details are in {log.name}",
+            file=sys.stderr,
+        )
+        return FAILED

@@ -1,0 +1,1 @@
+"""The demo: two real models on data that ships inside installed packages, written as files."""

@@ -1,0 +1,63 @@
+"""The register of accepted risks, and matching against a baseline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from crenel.exposure import Frozen
+from crenel.finding import Finding
+
+
+class Acceptance(Frozen):
+    """A risk that somebody accepted.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Of the finding.
+    owner, reason : str
+        Who accepts it, and why.
+    until : date
+        The last day on which it holds.
+    """
+
+    fingerprint: str
+    owner: str
+    reason: str
+    until: date
+
+
+def mark(
+    findings: Sequence[Finding],
+    accepted: Iterable[Acceptance] = (),
+    baseline: Iterable[Finding] = (),
+    today: date | None = None,
+) -> tuple[Finding, ...]:
+    """Findings with their status: accepted, known from the baseline, or open.
+
+    Each entry of the baseline absorbs one finding with its fingerprint, not any number of them.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+    accepted : iterable of Acceptance
+        Expired ones do not count.
+    baseline : iterable of Finding
+    today : date or None
+        For expiry; today where it is None.
+    """
+    day = today or date.today()
+    valid = {a.fingerprint for a in accepted if a.until >= day}
+    known = Counter(f.fingerprint for f in baseline)
+    marked = []
+    for finding in findings:
+        status = "open"
+        if finding.fingerprint in valid:
+            status = "accepted"
+        elif known[finding.fingerprint] > 0:
+            known[finding.fingerprint] -= 1
+            status = "known"
+        marked.append(finding.model_copy(update={"status": status}))
+    return tuple(marked)

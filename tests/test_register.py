@@ -1,0 +1,38 @@
+from datetime import date
+
+from crenel.register import Acceptance, mark
+from tests.helpers import finding
+
+TODAY = date(2026, 5, 1)
+
+
+def accepted(until):
+    return Acceptance(
+        fingerprint=finding().fingerprint, owner="ana", reason="known limit", until=until
+    )
+
+
+def statuses(findings, **given):
+    return [f.status for f in mark(findings, today=TODAY, **given)]
+
+
+def test_a_baseline_entry_absorbs_one_finding_not_any_number():
+    twins = [finding(), finding(), finding("column b")]
+    assert statuses(twins, baseline=[finding()]) == ["known", "open", "open"]
+
+
+def test_an_acceptance_holds_until_its_last_day():
+    assert statuses([finding()], accepted=[accepted(TODAY)]) == ["accepted"]
+    assert statuses([finding()], accepted=[accepted(date(2026, 4, 30))]) == ["open"]
+
+
+def test_a_fingerprint_names_the_weak_place_and_not_the_number():
+    assert finding(sentence="41 %").fingerprint == finding(sentence="12 %").fingerprint
+    prints = {
+        finding().fingerprint,
+        finding("column b").fingerprint,
+        finding(target="u").fingerprint,
+        finding(check="EVA-103").fingerprint,
+    }
+    assert len(prints) == 4
+    assert finding().of("u").fingerprint == finding(target="u").fingerprint
