@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from crenel.auditor.digests import digests_of
 from crenel.auditor.execute import Result, outcome_of
@@ -129,9 +130,22 @@ def run_job(
 
 def workplace(target: Target, job: Job, log: Path) -> Worker | Workplace:
     """A worker process for a target that is named by files; in place for one of objects."""
-    if target.is_declarative:
+    if declarative(target):
         return Worker(target, job.root, log, job.settings.memory)
     return Workplace(target, job.root)
+
+
+def declarative(target: Target) -> bool:
+    """Whether a target names files and functions only, so that it can travel to a worker."""
+    return _is_plain(target.model_dump(exclude_unset=True))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(v) for v in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (str, int, float, bool, Path))
 
 
 def _open_run(
@@ -148,8 +162,8 @@ def _open_run(
             time_limit=job.settings.time,
         )
         if store is not None:
-            declarative = all(t.is_declarative for t in job.targets)
-            kept = job.model_dump_json(exclude_unset=True) if declarative else ""
+            named = all(declarative(t) for t in job.targets)
+            kept = job.model_dump_json(exclude_unset=True) if named else ""
             store.begin(info, name=job.name, job=kept)
         return info, []
     if store is None:

@@ -64,6 +64,10 @@ class Worker:
             return outcome_of(load_checks()["TRA-101"], self.target.name, State.ERROR, str(error))
         return Result.model_validate(body)
 
+    def peek(self) -> dict[str, Any]:
+        """See `Workplace.peek`."""
+        return dict(self._ask({"do": "peek"}, self.load_seconds))
+
     def load(self) -> Loaded:
         """See `Workplace.load`."""
         body = self._ask({"do": "load"}, self.load_seconds)

@@ -68,6 +68,8 @@ def _do(place: Any, request: dict[str, Any], progress: Any) -> Any:
     what = request.pop("do")
     if what == "scan":
         return place.scan(progress=progress, **request).model_dump(mode="json")
+    if what == "peek":
+        return place.peek()
     if what == "load":
         return place.load().model_dump(mode="json")
     if what == "measure":

@@ -88,6 +88,17 @@ class Workplace:
         subject = unloaded_subject(self.target, root=self.root)
         return execute(load_checks()["TRA-101"], subject, seed=seed, progress=progress)
 
+    def peek(self) -> dict[str, Any]:
+        """What the model itself knows: names of its features, its classes."""
+        from crenel.adapters import load_model
+
+        model = load_model(self.target.model, root=self.root)
+        names = getattr(model.native, "feature_names_in_", None)
+        return {
+            "features": None if names is None else [str(n) for n in names],
+            "classes": [str(c) for c in model.classes] or None,
+        }
+
     def load(self) -> Loaded:
         """Load the target and measure its speed."""
         from crenel.data import load_target

@@ -1,0 +1,52 @@
+"""``crenel init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crenel.cli.options import Json
+
+
+def init(
+    model: Annotated[Path | None, typer.Argument(help="The model file.")] = None,
+    data: Annotated[Path | None, typer.Argument(help="The training data, a table.")] = None,
+    test: Annotated[Path | None, typer.Option("--test", help="Data it has not seen.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The label's column.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("crenel.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write crenel.toml from what is seen in a model file and its training data."""
+    from crenel.auditor.init import suggest
+    from crenel.auditor.suggest import config_text
+    from crenel.cli.options import emit
+    from crenel.errors import UsageError
+
+    if model is not None and data is None and model.suffix.lower() in (".csv", ".parquet"):
+        model, data = None, model
+    if data is None:
+        raise UsageError("name the training data: crenel init model.joblib train.csv")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists; overwrite it with --force, or name another with --out")
+    suggestion = suggest(model, data, test=test, label=label, folder=out.parent)
+    text = config_text(suggestion)
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+    if as_json:
+        emit({"written": str(out), "label": suggestion.columns.label})
+        return
+    columns, schema = suggestion.columns, suggestion.schema
+    typer.echo(
+        f"{out} written: label {columns.label} ({columns.reason}), {len(schema.names)} features"
+    )
+    fixed = [f.name for f in schema.features if not f.mutable]
+    if fixed:
+        typer.echo(f"taken as beyond the attacker's reach: {', '.join(fixed)}")
+    if suggestion.trust:
+        typer.echo(f"the scan of {model} is not clean; see: crenel scan {model}")
+    typer.echo("next: crenel audit")

@@ -1,0 +1,56 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crenel.auditor.plan import Task, allot, fit_in, select
+from crenel.check import Check, Controls, Cost, Risk
+from crenel.errors import UsageError
+
+
+def check(id, risk=Risk.EVASION, least=0.5):
+    nothing = Controls(weak=lambda: None, sound=lambda: None)
+    cost = Cost(seconds=1, least=least)
+    return Check(id, risk, "title", "question?", lambda s, c: None, (), cost, (), nothing)
+
+
+TASKS = st.lists(
+    st.tuples(st.sampled_from(list(Risk)), st.floats(0.1, 100)), min_size=1, max_size=8
+).map(lambda rows: [Task(check(f"T-{i}", r), "t", s) for i, (r, s) in enumerate(rows)])
+
+
+@given(TASKS, st.floats(0, 200))
+def test_what_is_kept_fits_and_nothing_disappears(tasks, seconds):
+    kept, left_out = fit_in(tasks, seconds)
+    assert sum(t.least for t in kept) <= seconds
+    assert sorted(map(id, [*kept, *left_out])) == sorted(map(id, tasks))
+
+
+@given(TASKS)
+def test_without_a_limit_everything_is_kept(tasks):
+    assert fit_in(tasks, None) == (tasks, [])
+
+
+def test_the_last_check_of_a_risk_is_left_out_last():
+    dear = Task(check("A", Risk.ONLINE), "t", 100)
+    cheap = [Task(check("B"), "t", 10), Task(check("C"), "t", 12)]
+    kept, left_out = fit_in([dear, *cheap], 56)
+    assert [t.check.id for t in kept] == ["A", "B"]
+    assert [t.check.id for t in left_out] == ["C"]
+
+
+@given(TASKS, st.floats(1, 1000))
+def test_allotments_share_the_time_left(tasks, seconds):
+    first, *waiting = tasks
+    share = allot(first, waiting, seconds)
+    assert share >= first.least
+    assert share <= max(seconds, first.least) + 1e-9
+
+
+def test_selection_by_pattern_and_risk():
+    pool = [check("EVA-101"), check("EVA-102"), check("ONL-101", Risk.ONLINE)]
+    assert [c.id for c in select(pool, ["eva-*"])] == ["EVA-101", "EVA-102"]
+    assert [c.id for c in select(pool, risks=["online"])] == ["ONL-101"]
+    with pytest.raises(UsageError, match="no check matches 'XXX'"):
+        select(pool, ["XXX"])
+    with pytest.raises(UsageError, match="no risk is called 'fun'"):
+        select(pool, risks=["fun"])
