@@ -9,13 +9,14 @@ from html import escape
 from markupsafe import Markup
 
 from crenel.report.curves import Curve, Mark, Panel, Point
-from crenel.report.scales import Axis, budget_axis, linear_ticks
+from crenel.report.scales import Axis, budget_axis, harm_axis
 from crenel.report.words import cut, number, percent
 
+#: Of the drawing; each limit adds a line of words above it.
 WIDTH, HEIGHT = 420, 236
-TOP, BOTTOM, LEFT = 14, 24, 46
+TOP, BOTTOM, LEFT = 8, 24, 46
 #: Width of a character of a label, and the space between two labels.
-LETTER, LINE = 6.3, 14
+LETTER, LINE = 6.6, 14
 #: Points drawn of one curve at most; beyond that the eye sees no difference.
 POINTS = 240
 #: Attack curves beyond this many are drawn but not labelled.
@@ -26,6 +27,7 @@ LABELS = 5
 class _Frame:
     x: Axis
     y: Axis
+    top: float
     right: float
 
 
@@ -37,7 +39,8 @@ def chart(panel: Panel) -> Markup:
     """
     frame = _frame(panel)
     parts = [*_grid(frame, panel)]
-    parts += [part for m in panel.marks for part in _limit(frame, m)]
+    for i, m in enumerate(panel.marks):
+        parts += _limit(frame, m, TOP + LINE * (i + 1) - 3)
     rank = {id(c): i for i, c in enumerate(panel.attacks)}
     for c in reversed(panel.curves):
         parts += _curve(frame, c, rank.get(id(c), 0))
@@ -77,12 +80,15 @@ def _frame(panel: Panel) -> _Frame:
     right = WIDTH - margin
     budgets = [p.budget for c in panel.curves for p in c.points]
     x = budget_axis(budgets, panel.x_domain, panel.scale, LEFT, right)
-    return _Frame(x, Axis(*panel.y_domain, HEIGHT - BOTTOM, TOP), right)
+    top = TOP + LINE * len(panel.marks)
+    harms = [p.value for c in panel.curves for p in c.points] + [m.harm for m in panel.marks]
+    y = harm_axis(harms, panel.y_domain, panel.y_scale, HEIGHT - BOTTOM, top)
+    return _Frame(x, y, top, right)
 
 
 def _grid(frame: _Frame, panel: Panel) -> list[str]:
     parts = []
-    for tick in linear_ticks(frame.y.low, frame.y.high, 5):
+    for tick in frame.y.ticks(5):
         at = frame.y(tick)
         text = _tick(tick, panel.harm_unit)
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{frame.right:.1f}"/>')
@@ -111,23 +117,21 @@ def _tick(value: float, unit: str) -> str:
     return percent(value) if unit == "share" else number(value)
 
 
-def _limit(frame: _Frame, mark: Mark) -> list[str]:
+def _limit(frame: _Frame, mark: Mark, words_at: float) -> list[str]:
     """The region that a policy forbids: more harm than the limit, for at most its budget."""
-    x, y = frame.x(mark.budget), frame.y(mark.harm)
+    x, y, top = frame.x(mark.budget), frame.y(mark.harm), frame.top
     left = frame.x.start
     words = escape(mark.words)
     title = f"<title>{words}: {escape(mark.status.replace('_', ' '))}. {escape(mark.sentence)}"
-    width = len(mark.words) * LETTER
-    # The words stand above the line, where the region leaves room; else below it.
-    above = y - TOP > LINE + 4
-    at = min(left + 5, max(LEFT + 4.0, frame.right - width))
+    # The words end or begin where the line meets the top, and stay inside the drawing.
+    fits = x + len(mark.words) * LETTER * 0.9 < WIDTH
+    place = f'x="{x - 3:.1f}"' if fits else f'x="{x + 3:.1f}" {_END}'
     return [
         f"<g>{title}</title>",
-        f'<path class="over" d="M{left:.1f} {TOP}H{x:.1f}V{y:.1f}H{left:.1f}Z"/>',
-        f'<path class="limit" d="M{left:.1f} {y:.1f}H{x:.1f}V{TOP}"/>',
+        f'<path class="over" d="M{left:.1f} {top}H{x:.1f}V{y:.1f}H{left:.1f}Z"/>',
+        f'<path class="limit" d="M{left:.1f} {y:.1f}H{x:.1f}V{words_at + 3:.1f}"/>',
         f'<circle class="limit-end" cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
-        f'<text class="limit-words" x="{at:.1f}" y="{y - 5 if above else y + 14:.1f}">{words}'
-        "</text></g>",
+        f'<text class="limit-words" {place} y="{words_at:.1f}">{words}</text></g>',
     ]
 
 
@@ -176,8 +180,10 @@ def _name(c: Curve, panel: Panel) -> str:
     alone = c.role == "attack" and len(panel.attacks) == 1
     last = c.points[-1]
     value = _tick(last.value, panel.harm_unit)
-    text = value if alone else cut(c.label, 14)
-    return text if c.healthy or c.role == "control" else f"≥ {text}" if alone else f"≥ {text}"
+    text = value if alone else cut(c.label, 16)
+    if c.healthy or c.role != "attack":
+        return text
+    return f"at least {text}" if alone else f"≥ {text}"
 
 
 def _labels(frame: _Frame, panel: Panel) -> list[str]:
@@ -187,7 +193,7 @@ def _labels(frame: _Frame, panel: Panel) -> list[str]:
         last = c.points[-1]
         wanted.append((frame.y(last.value), frame.x(last.budget), c))
     wanted.sort(key=lambda item: item[0])
-    places = _apart([y for y, _, _ in wanted], TOP + 2.0, HEIGHT - BOTTOM + 2.0)
+    places = _apart([y for y, _, _ in wanted], frame.top - 2.0, HEIGHT - BOTTOM + 2.0)
     return [
         f'<text class="label {c.role}" x="{x + 7:.1f}" y="{y + 4:.1f}">'
         f"{escape(_name(c, panel))}</text>"

@@ -34,6 +34,10 @@ class Mark:
     sentence: str
 
 
+def _judgement(mark: Mark) -> int:
+    return limits.ORDER.index(mark.status)
+
+
 @dataclass(frozen=True)
 class Curve:
     """One exposure, ready to be drawn and described.
@@ -72,6 +76,8 @@ class Panel:
         Unique in the run, safe as an HTML id.
     x_domain, y_domain : tuple of float
         Shared by all panels of the check over this budget and harm.
+    y_scale : {"linear", "log"}
+        Logarithmic where a limit would lie so low that nobody could read it.
     """
 
     key: str
@@ -87,11 +93,15 @@ class Panel:
     curves: tuple[Curve, ...]
     x_domain: tuple[float, float]
     y_domain: tuple[float, float]
+    y_scale: str = "linear"
 
     @property
     def marks(self) -> tuple[Mark, ...]:
-        """The limits to be drawn, each once."""
-        return tuple(dict.fromkeys(m for c in self.curves for m in c.marks))
+        """The limits to be drawn, each once, with the worst judgement of its curves."""
+        worst: dict[tuple[float, float], Mark] = {}
+        for m in sorted((m for c in self.curves for m in c.marks), key=_judgement):
+            worst.setdefault((m.budget, m.harm), m)
+        return tuple(sorted(worst.values(), key=lambda m: (m.budget, m.harm)))
 
     @property
     def attacks(self) -> tuple[Curve, ...]:
@@ -161,6 +171,7 @@ def panels(run: Run) -> tuple[Panel, ...]:
                 curves=tuple(curves),
                 x_domain=_x_domain(kin),
                 y_domain=_y_domain(kin),
+                y_scale=_y_scale(kin),
             )
         )
     return tuple(made)
@@ -188,10 +199,17 @@ def _y_domain(curves: list[Curve]) -> tuple[float, float]:
     tops = [p.high for c in curves for p in c.points if c.role != "control"]
     tops += [p.value for c in curves for p in c.points]
     tops += [m.harm * 1.1 for c in curves for m in c.marks]
-    bottom = min(0.0, *(p.value for c in curves for p in c.points))
+    bottom = min(0.0, *(p.value for c in curves for p in c.points), 0.0)
     top = max(tops)
     if curves[0].exposure.harm.unit == "share" and top <= 1.0 + 1e-9:
         top = next(t for t in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if top <= t + 1e-9)
     elif curves[0].exposure.harm.unit == "share" and top <= 1.1 + 1e-9:
         top = 1.0
     return bottom, top if top > bottom else bottom + 1.0
+
+
+def _y_scale(curves: list[Curve]) -> str:
+    low, high = _y_domain(curves)
+    limits_ = [m.harm for c in curves for m in c.marks if m.harm > 0]
+    logarithmic = curves[0].exposure.budget.scale == "log"
+    return "log" if logarithmic and low >= 0 and limits_ and min(limits_) < high / 10 else "linear"

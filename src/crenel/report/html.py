@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from crenel.finding import Example, Finding
 from crenel.references import Reference, by_framework
 from crenel.report import charts, words
@@ -33,6 +35,7 @@ ROWS = 24
 #: Longest text shown of a field, and of an example.
 FIELD, TEXT = 160, 1200
 
+_FIGURE = re.compile(r"\d[\d.,]* %(?: \[[\d., -]{1,24}\])?")
 _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=]+")
 
 
@@ -82,16 +85,20 @@ def embed(run: Run, height: int = 720) -> str:
 def _page(v: View, full: int) -> str:
     references = references_of(v.run)
     pictures = Pictures(left=PICTURES if full else 0)
-    return _environment().get_template("report.html.j2").render(
-        v=v,
-        run=v.run,
-        info=v.run.run,
-        shown=v.findings[:full],
-        listed=v.findings[full : full + LINES],
-        left_out=max(0, len(v.findings) - full - LINES),
-        pictures=pictures,
-        references=references,
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            v=v,
+            run=v.run,
+            info=v.run.run,
+            shown=v.findings[:full],
+            listed=v.findings[full : full + LINES],
+            left_out=max(0, len(v.findings) - full - LINES),
+            pictures=pictures,
+            references=references,
+            style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        )
     )
 
 
@@ -124,6 +131,7 @@ def _environment() -> Environment:
         sentence=words.sentence,
         duration=words.duration,
         count=words.count,
+        unbroken=unbroken,
         state=lambda s: str(s).replace("_", " "),
         field=lambda s: words.cut(str(s), FIELD),
         passage=lambda s: words.cut(str(s), TEXT),
@@ -173,6 +181,11 @@ def _figure(value: Any) -> str:
     if isinstance(value, dict):
         return words.cut("; ".join(f"{k}: {_figure(v)}" for k, v in value.items()), FIELD * 2)
     return words.cut(str(value), FIELD)
+
+
+def unbroken(text: str) -> Markup:
+    """A text whose figures keep their unit and interval on one line."""
+    return Markup(_FIGURE.sub(r'<span class="figure">\g<0></span>', escape(text)))
 
 
 def _command(v: View, finding: Finding) -> str:

@@ -100,7 +100,8 @@ def _validated(data: dict[str, Any], tolerant: bool) -> Run:
         if not tolerant or not unknown:
             raise
     for place in unknown:
-        parent: Any = functools.reduce(lambda node, key: node[key], place[:-1], data)
+        node: Any = data
+        parent = functools.reduce(lambda at, key: at[key], place[:-1], node)
         del parent[place[-1]]
     return Run.model_validate_json(json.dumps(data))
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 #: Width of the slot that stands for zero on a logarithmic axis, as a share of its length.
-ZERO_SLOT = 0.1
+ZERO_SLOT = 0.14
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,18 @@ def budget_axis(
         least = min(positive) if low <= 0 else low
         return Axis(least, high, start, end, log=True, zero=low <= 0)
     return Axis(low, high, start, end)
+
+
+def harm_axis(
+    values: list[float], domain: tuple[float, float], scale: str, start: float, end: float
+) -> Axis:
+    """The axis of a harm: from zero, or over whole decades where it is logarithmic."""
+    positive = [v for v in values if v > 0]
+    if scale != "log" or not positive:
+        return Axis(*domain, start, end)
+    least = max(min(positive), domain[1] * 1e-4)
+    floor = 10.0 ** math.floor(math.log10(least) + 1e-9)
+    return Axis(min(floor, domain[1] / 10), domain[1], start, end, log=True, zero=True)
 
 
 def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:

@@ -40,6 +40,8 @@ class View:
     verdict, sentence : str
     changes : tuple of Change
         What would change the verdict; for a pass, what comes nearest to changing it.
+    judged : tuple of Change
+        Every limit, in the order of the policy.
     risks : tuple of RiskView
         All five, in order, measured or not.
     findings : tuple of Finding
@@ -52,6 +54,7 @@ class View:
     verdict: str
     sentence: str
     changes: tuple[Change, ...]
+    judged: tuple[Change, ...]
     targets: tuple[TargetPart, ...]
     risks: tuple[RiskView, ...]
     panels: tuple[Panel, ...]
@@ -88,6 +91,7 @@ def view(run: Run) -> View:
         verdict=run.verdict.value,
         sentence=sentence(run.policy.sentence),
         changes=tuple(_changes(run, findings)),
+        judged=tuple(_change(run, j, findings) for j in run.policy.limits),
         targets=run.target.parts,
         risks=tuple(risk_view(run, risk, drawn) for risk in Risk),
         panels=drawn,
@@ -124,7 +128,11 @@ def _room(j: Judgement) -> float:
 def _change(run: Run, j: Judgement, findings: tuple[Finding, ...]) -> Change:
     if j.limit.findings is not None:
         own = limits.counted(run, j)
-        text = f"{sentence(j.limit.sentence())} {sentence(j.sentence)}"
+        kind = f"{j.limit.severity} or worse " if j.limit.severity else ""
+        few = count(len(own), f"{kind}finding", f"{kind}findings")
+        subjects = ": " + "; ".join(f.subject for f in own[:3]) if own else ""
+        text = f"{few.capitalize()}, {j.limit.findings} allowed{subjects}."
+        text += f" {sentence(j.sentence)}" if j.status == "incomplete" else ""
     else:
         exposure = next((e for e in run.exposures if j in limits.of_exposure(run, e)), None)
         checks = {exposure.check} if exposure else set()
@@ -139,7 +147,7 @@ def _change(run: Run, j: Judgement, findings: tuple[Finding, ...]) -> Change:
             series = f" ({exposure.series})" if exposure.series else ""
             text = (
                 f"{exposure.check}{series}{where}: {exposure.harm.name} {found}, "
-                f"{limits.words(j, exposure)}. {_needed(j)}"
+                f"{limits.words(j, exposure)}.{_needed(j)}"
             )
         elif j.target and j.target not in text:
             text = f"{sentence(f'{j.limit.check} on {j.target}')[:-1]}: {text}"
@@ -153,13 +161,13 @@ def _change(run: Run, j: Judgement, findings: tuple[Finding, ...]) -> Change:
 
 def _needed(j: Judgement) -> str:
     if j.status == "fail":
-        return "Lower the curve below the limit."
+        return " Lower the curve below the limit."
     if j.status == "pass":
-        return "This limit has the least room."
+        return ""
     assert j.limit.harm is not None
     if j.high is not None and j.high > j.limit.harm:
-        return "The interval straddles the limit: measure more."
-    return "The attack was not healthy, so this is a lower bound only: see its tests."
+        return " The interval straddles the limit: measure more."
+    return " The attack was not healthy, so this is a lower bound only: see its tests."
 
 
 def headline_counts(v: View) -> str:
