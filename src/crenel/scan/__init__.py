@@ -1,0 +1,24 @@
+"""Static scan of model files: never loads, never executes, never trusts a name.
+
+Every opcode of a pickle is run on a symbolic machine, and what would be called with what is judged
+against an allowlist; archives and the native formats of the common libraries are read in place.
+Whatever could not be read is said to be unreadable, never clean.
+"""
+
+from __future__ import annotations
+
+from crenel.scan.scanner import scan_bytes, scan_file, scan_paths
+from crenel.scan.source import digest
+from crenel.scan.verdict import Reason, ScanResult, Verdict, exit_code, worst
+
+__all__ = [
+    "Reason",
+    "ScanResult",
+    "Verdict",
+    "digest",
+    "exit_code",
+    "scan_bytes",
+    "scan_file",
+    "scan_paths",
+    "worst",
+]

@@ -1,0 +1,70 @@
+"""What the readers of formats share while one file is scanned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from crenel.scan.policy import Policy
+from crenel.scan.source import Budget, Unreadable, Window
+from crenel.scan.verdict import Reason, Report, Verdict
+
+Reader = Callable[[Window, "Context"], str]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The scan that is going on.
+
+    Parameters
+    ----------
+    report : Report
+        Receives the reasons.
+    policy : Policy
+        The allowlist and the hostile names.
+    budget : Budget
+        What may still be spent.
+    name : str
+        File or member name; it may raise suspicion but never lowers a verdict.
+    dispatch : callable
+        Recognises bytes by their content, reads them and returns the name of their format.
+    member : str, optional
+        Path inside the archives, joined by ``!``.
+    depth : int
+        Archives around these bytes.
+    """
+
+    report: Report
+    policy: Policy
+    budget: Budget
+    name: str
+    dispatch: Reader
+    member: str | None = None
+    depth: int = 0
+
+    def add(
+        self,
+        code: str,
+        sentence: str,
+        verdict: Verdict,
+        offset: int | None = None,
+        call: str | None = None,
+    ) -> None:
+        """Report a reason at this place."""
+        self.report.add(Reason(code, sentence, verdict, offset, call, self.member))
+
+    def inside(self, name: str) -> Context:
+        """Return the context of a member; raise Unreadable where archives nest too deep."""
+        if self.depth >= self.budget.depth:
+            raise Unreadable("Archives are nested too deep to read on.", "over-budget")
+        self.budget.spend_member()
+        path = name if self.member is None else f"{self.member}!{name}"
+        return replace(self, name=name, member=path, depth=self.depth + 1)
+
+    def guarded(self, reader: Reader, window: Window) -> str:
+        """Run a reader; what it cannot read becomes a reason. Returns the format's name."""
+        try:
+            return reader(window, self)
+        except Unreadable as error:
+            self.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
+            return ""

@@ -1,0 +1,164 @@
+"""Zip archives: torch, TorchScript, torch.export, Keras, skops, npz and plain ones; and tar."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from dataclasses import dataclass, field
+
+from crenel.scan.context import Context
+from crenel.scan.formats import keras, skops
+from crenel.scan.formats.pickles import probe, scan_streams
+from crenel.scan.formats.zipfiles import Entry, contents, entries
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\d+$")
+OPERATORS = re.compile(rb"\bops\.(?!prim\.|aten\.|quantized\.|quantized_decomposed\.)[\w.]+")
+FILE_OPERATORS = (b"from_file", b"aten.save", b"prim.load", b"__import__")
+
+
+@dataclass
+class Archive:
+    """What is known about an archive while its members are read."""
+
+    flavour: str
+    referenced: set[str] = field(default_factory=set)
+
+
+def flavour(names: list[str]) -> str:
+    """Tell what kind of archive has these member names."""
+    base = {name.rpartition("/")[2] for name in names}
+    if "data.pkl" in base and any("/code/" in f"/{name}" for name in names):
+        return "torchscript"
+    if "data.pkl" in base:
+        return "torch-zip"
+    if base & {"archive_format", "serialized_exported_program.json"}:
+        return "torch-export"
+    if "config.json" in names and any(name.endswith(".weights.h5") for name in names):
+        return "keras"
+    if "schema.json" in names:
+        return "skops"
+    if names and all(name.endswith(".npy") for name in names):
+        return "npz"
+    return "zip"
+
+
+def scan_zip(window: Window, context: Context) -> str:
+    """Scan every member of a zip archive, as each reader would find it."""
+    found = entries(window, context)
+    kind = flavour([entry.name for entry in found])
+    archive = Archive(kind)
+    # Pickles first: the storages that they refer to are raw arrays, which nobody unpickles.
+    for entry in sorted(found, key=lambda e: not e.name.endswith(".pkl")):
+        if entry.name.endswith("/"):
+            continue
+        inner = context.inside(entry.name)
+        try:
+            for part in contents(window, entry, inner):
+                _member(part, entry, archive, inner)
+        except Unreadable as error:
+            inner.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
+    return kind
+
+
+def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> None:
+    torch = archive.flavour.startswith("torch")
+    if torch and (entry.name in archive.referenced or RAW.search(entry.name)):
+        _raw(part, context)
+    elif torch and entry.name.endswith(".pkl"):
+        _, references = scan_streams(part, context, archive.flavour == "torchscript")
+        folder = entry.name[: -len(".pkl")]
+        for reference in references:
+            if isinstance(reference, tuple) and len(reference) > 2:
+                archive.referenced.add(f"{folder}/{reference[2]}")
+    elif archive.flavour == "keras" and entry.name == "config.json":
+        keras.scan_config(part, context)
+    elif archive.flavour == "skops" and entry.name == "schema.json":
+        skops.scan_schema(part, context)
+    elif torch and entry.name.rpartition("/")[2] in ("serialization_id", ".storage_alignment"):
+        _raw(part, context)
+    else:
+        if archive.flavour == "torchscript" and "/code/" in f"/{entry.name}":
+            _torchscript_code(part, context)
+        context.guarded(context.dispatch, part)
+
+
+def _raw(part: Window, context: Context) -> None:
+    """A raw array: never searched for pickles, only checked not to be one itself."""
+    _, report = probe(part, context)
+    for key, reason in report.found.items():
+        if reason.verdict in (Verdict.DANGEROUS, Verdict.MALICIOUS):
+            context.report.add(reason, key[1])
+
+
+def _torchscript_code(part: Window, context: Context) -> None:
+    text = part.read(0, 8 << 20)
+    if len(text) < len(part):
+        raise Unreadable("The TorchScript code is too long to read.", "over-budget")
+    for word in FILE_OPERATORS:
+        if word in text:
+            sentence = f"The TorchScript code uses {word.decode()}, which reaches files."
+            context.add("torchscript-file", sentence, Verdict.DANGEROUS, text.find(word))
+    other = OPERATORS.search(text)
+    if other is not None:
+        sentence = "The TorchScript code calls an operator that comes from a further library."
+        call = other[0].decode("ascii", "replace")
+        context.add("custom-operator", sentence, Verdict.REVIEW, other.start(), call)
+
+
+def scan_tar(window: Window, context: Context) -> str:
+    """Scan every member of a tar archive; links and paths that leave the folder are reported."""
+    stream = _Reader(window)
+    try:
+        with tarfile.open(fileobj=io.BufferedReader(stream), mode="r:") as archive:
+            for member in archive:
+                _tar_member(window, member, context)
+    except tarfile.TarError as error:
+        raise Unreadable(f"The tar archive is damaged: {error}.") from None
+    return "tar"
+
+
+def _tar_member(window: Window, member: tarfile.TarInfo, context: Context) -> None:
+    inner = context.inside(member.name)
+    outside = member.name.startswith("/") or ".." in member.name.split("/")
+    if outside or ((member.issym() or member.islnk()) and _leaves(member)):
+        sentence = f"Unpacking {member.name} reaches outside the folder."
+        inner.add("path-traversal", sentence, Verdict.DANGEROUS, member.offset)
+    if member.isreg():
+        part = window.window(member.offset_data, member.size)
+        inner.guarded(inner.dispatch, part)
+    elif not (member.isdir() or member.issym() or member.islnk()):
+        sentence = f"{member.name} is a device or another special file."
+        inner.add("special-file", sentence, Verdict.DANGEROUS, member.offset)
+
+
+def _leaves(member: tarfile.TarInfo) -> bool:
+    return member.linkname.startswith("/") or ".." in member.linkname.split("/")
+
+
+class _Reader(io.RawIOBase):
+    """A window as a file, for tarfile."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+        self.pos = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        base = (0, self.pos, len(self.window))[whence]
+        self.pos = base + offset
+        return self.pos
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self.window.read(self.pos, len(buffer))
+        buffer[: len(data)] = data
+        self.pos += len(data)
+        return len(data)

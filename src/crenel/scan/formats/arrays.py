@@ -1,0 +1,150 @@
+"""The raw arrays that joblib writes into its pickle streams, right after their wrapper."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from crenel.scan.context import Context
+from crenel.scan.judge import StreamJudge
+from crenel.scan.machine import Damage, Machine
+from crenel.scan.source import Budget
+from crenel.scan.values import Instance, Mapping, render
+from crenel.scan.verdict import Verdict
+
+CODE = re.compile(r"[<>|=]?([?biufcSUVMmO])(\d*)")
+TWIN_OPERATIONS = 100_000
+
+
+class JoblibArrays:
+    """Called after each BUILD; passes over the array bytes that joblib reads there.
+
+    Plain pickle reads those bytes as operations instead, so that reading is followed too.
+
+    Parameters
+    ----------
+    context : Context
+        The scan.
+
+    Attributes
+    ----------
+    count : int
+        Wrappers met so far.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.count = 0
+
+    def __call__(self, machine: Machine, value: object) -> object:
+        """Return what takes the wrapper's place, after moving the machine past the array."""
+        if not isinstance(value, Instance):
+            return value
+        if value.kind.endswith("numpy_pickle.NumpyArrayWrapper"):
+            self.count += 1
+            self._pass_array(machine, value)
+            return Instance("numpy.ndarray")
+        if value.kind.endswith("NDArrayWrapper"):
+            self.count += 1
+            self._outside(machine, value)
+            return Instance("numpy.ndarray")
+        return value
+
+    def _outside(self, machine: Machine, value: Instance) -> None:
+        state = value.state if isinstance(value.state, Mapping) else Mapping()
+        name = state.get("filename")
+        simple = isinstance(name, str) and not re.search(r"[\\/:]|\.\.", name)
+        sentence = f"Loading also reads the file {render(name)}, which was not scanned."
+        verdict = Verdict.UNREADABLE if simple else Verdict.DANGEROUS
+        self.context.add("outside-file", sentence, verdict, machine.pos - machine.start)
+
+    def _pass_array(self, machine: Machine, value: Instance) -> None:
+        state = value.state
+        if not isinstance(state, Mapping) or state.length > 16:
+            raise Damage("has a joblib array without a description")
+        dtype = state.get("dtype")
+        if not isinstance(dtype, Instance) or dtype.kind != "numpy.dtype":
+            raise Damage("has a joblib array without a dtype")
+        size, objects = item_size(dtype)
+        twin = machine.twin(machine.judge, Budget(operations=TWIN_OPERATIONS))
+        if objects:
+            inner = Machine(
+                machine.data, machine.pos, machine.end, machine.judge, machine.budget
+            )  # fmt: skip
+            inner.run()
+            machine.pos = inner.pos
+            return
+        if state.get("numpy_array_alignment_bytes") is not None:
+            machine.skip(machine.take(1)[0])
+        machine.skip(size * _count(state.get("shape")))
+        _follow(twin)
+
+
+def _follow(twin: Machine) -> None:
+    """Run the reading of plain pickle; it nearly always breaks at the first array byte."""
+    judge = twin.judge
+    if not isinstance(judge, StreamJudge):
+        return
+    prefix = "Read by plain pickle: "
+    quiet = StreamJudge(
+        judge.policy, judge.report, judge.base, judge.member, prefix=prefix, quiet=True
+    )
+    twin.judge = quiet
+    try:
+        twin.run()
+    except Damage:
+        return
+
+
+def _count(shape: object) -> int:
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise Damage("has a joblib array without a shape")
+    return math.prod(n for n in shape if isinstance(n, int))
+
+
+def item_size(dtype: Instance, depth: int = 8) -> tuple[int, bool]:
+    """Return the bytes of one item of a symbolic dtype, and whether it holds objects.
+
+    Raises
+    ------
+    Damage
+        Where the description is not one that numpy writes, so that readers could differ.
+    """
+    code = dtype.args[0] if dtype.args else None
+    match = CODE.fullmatch(code) if isinstance(code, str) else None
+    if match is None or not depth:
+        raise Damage("has a joblib array of unknown dtype")
+    kind, digits = match[1], int(match[2] or 1)
+    if kind == "O":
+        return 8, True
+    state = dtype.state
+    if kind not in "SUV":
+        fields = isinstance(state, tuple) and len(state) >= 5 and state[2:5] != (None,) * 3
+        if fields or (not match[2] and kind != "?"):
+            raise Damage("has a joblib array of unknown dtype")
+        return digits, False
+    if not isinstance(state, tuple) or len(state) < 7 or not isinstance(state[5], int):
+        return digits * (4 if kind == "U" else 1), False
+    size = state[5] if state[5] >= 0 else digits * (4 if kind == "U" else 1)
+    return size, _holds_objects(state, depth)
+
+
+def _holds_objects(state: tuple[object, ...], depth: int) -> bool:
+    """Look into the base of a sub-array and the fields of a record."""
+    parts: list[object] = []
+    if isinstance(state[2], tuple):
+        parts.append(state[2][0])
+    names, fields = state[3], state[4]
+    if names is not None and not isinstance(fields, Mapping):
+        raise Damage("has a joblib array of unknown dtype")
+    if isinstance(fields, Mapping):
+        if fields.length != len(fields.items):
+            raise Damage("has a joblib array with too many fields")
+        for _, field in fields.items:
+            parts.append(field[0] if isinstance(field, tuple) and field else None)
+    found = False
+    for part in parts:
+        if not isinstance(part, Instance) or part.kind != "numpy.dtype":
+            raise Damage("has a joblib array of unknown dtype")
+        found = item_size(part, depth - 1)[1] or found
+    return found

@@ -1,0 +1,124 @@
+"""Keras models: the configuration of .keras archives and of HDF5 files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from crenel.scan.context import Context
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+MAX_CONFIG = 64 << 20
+MAX_CANDIDATES = 10_000
+CODE_CLASSES = {
+    "Lambda": "runs Python code from the configuration",
+    "__lambda__": "runs Python code from the configuration",
+    "TFSMLayer": "loads another saved model",
+    "PyFunc": "runs Python code",
+}
+HOMES = (
+    "layers", "models", "optimizers", "initializers", "regularizers", "constraints", "losses",
+    "metrics", "activations", "dtype_policies", "engine", "saving", "backend.common", "random",
+)  # fmt: skip
+PACKAGES = ("keras", "keras.src", "tf_keras", "tf_keras.src", "tensorflow.keras",
+            "tensorflow.python.keras", "keras.api", "keras.api._v2.keras")  # fmt: skip
+
+
+def scan_config(window: Window, context: Context) -> str:
+    """Scan a configuration in JSON; raises Unreadable where it does not parse."""
+    if len(window) > MAX_CONFIG:
+        raise Unreadable("The model's configuration is too long to read.", "over-budget")
+    try:
+        config = json.loads(window.read(0, len(window)))
+    except (ValueError, RecursionError):
+        raise Unreadable("The model's configuration is not valid JSON.") from None
+    judge_config(config, context)
+    return "keras-config"
+
+
+def judge_config(config: object, context: Context) -> None:
+    """Judge every object that a Keras configuration would build."""
+    for item in _objects(config):
+        name = item.get("class_name")
+        if not isinstance(name, str):
+            continue
+        last = name.rpartition(">")[2]
+        if last in CODE_CLASSES:
+            sentence = f"The model has a {last} layer, which {CODE_CLASSES[last]}."
+            context.add("keras-code", sentence, Verdict.DANGEROUS, None, _shown(item))
+        module = item.get("module")
+        if isinstance(module, str) and not _known(module):
+            sentence = f"Building {name} imports {module}, which is not a part of Keras's models."
+            context.add("keras-module", sentence, Verdict.DANGEROUS, None, _shown(item))
+        registered = item.get("registered_name")
+        custom = ">" in name or (isinstance(registered, str) and ">" in registered)
+        if custom or ("module" in item and module is None and "registered_name" in item):
+            sentence = f"{registered or name} is a custom class; its code has to be judged."
+            context.add("keras-custom", sentence, Verdict.REVIEW, None, _shown(item))
+
+
+def _shown(item: dict[str, object]) -> str:
+    return json.dumps(
+        {k: item[k] for k in ("module", "class_name", "registered_name") if k in item}
+    )
+
+
+def _known(module: str) -> bool:
+    if module in PACKAGES or module == "builtins":
+        return module != "builtins"
+    for package in sorted(PACKAGES, key=len, reverse=True):
+        if module.startswith(package + "."):
+            rest = module[len(package) + 1 :]
+            return any(rest == home or rest.startswith(home + ".") for home in HOMES)
+    return False
+
+
+def _objects(value: object) -> Iterator[dict[str, object]]:
+    """Yield all dicts inside a JSON value, without recursion."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            yield item
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+def scan_hdf5(window: Window, context: Context) -> str:
+    """Scan an HDF5 file without an HDF5 reader, by what its names and attributes must contain.
+
+    Attribute names and strings are stored as they are, so a model's configuration can be found
+    as text; where there should be one and none can be read, the file is unreadable.
+    """
+    for mark in (b"PYTABLES_FORMAT_VERSION", b"pandas_type", b"PSEUDOATOM"):
+        if window.find(mark) >= 0:
+            sentence = "The file is of PyTables, which unpickles attributes; they are not read."
+            raise Unreadable(sentence, "no-reader", window.find(mark))
+    if _configs(window, context) or window.find(b"model_config") < 0:
+        return "hdf5"
+    raise Unreadable("The model's configuration inside the HDF5 file cannot be read.", "no-reader")
+
+
+def _configs(window: Window, context: Context) -> int:
+    """Judge every JSON object with a class name; return how many there were."""
+    decoder = json.JSONDecoder()
+    count, pos = 0, 0
+    for _ in range(MAX_CANDIDATES):
+        pos = window.find(b'{"', pos)
+        if pos < 0:
+            return count
+        end = window.find(b"\0", pos)
+        end = len(window) if end < 0 else end
+        text = window.read(pos, min(end - pos, MAX_CONFIG)).decode("utf-8", "replace")
+        try:
+            config, used = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            pos += 2
+            continue
+        if isinstance(config, dict) and "class_name" in config:
+            count += 1
+            judge_config(config, context)
+        pos += max(len(text[:used].encode()), 2)
+    raise Unreadable("The HDF5 file holds too many texts that look like JSON.", "over-budget")

@@ -1,0 +1,138 @@
+"""ONNX models, by a small reader of the protobuf wire format: no onnx package is needed.
+
+Field numbers are those of onnx.proto (ONNX 1.16): what matters is where tensors keep their data
+and which operator sets the nodes come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from crenel.scan.context import Context
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+KNOWN_DOMAINS = re.compile(
+    r"|ai\.onnx(\.ml|\.training|\.preview\.training)?|com\.microsoft(\.\w+)?"
+)
+PYTHON_DOMAINS = {"ai.onnx.contrib", "com.microsoft.extensions", "pyop"}
+MAX_FIELDS = 20_000_000
+# message -> field -> message of the field; what is not named here is passed over.
+TREE = {
+    "model": {7: "graph", 8: "opset", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 9: "opset", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "entry"},
+    "opset": {},
+    "entry": {},
+}
+DOMAIN_FIELD = {"node": 7, "opset": 1, "function": 10}
+
+
+def fields(window: Window, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (field, wire type, start, end) of each field; a varint's value stands in ``start``.
+
+    Raises
+    ------
+    Unreadable
+        Where the bytes are no protobuf message.
+    """
+    pos = start
+    while pos < end:
+        tag, pos = _varint(window, pos, end)
+        number, wire = tag >> 3, tag & 7
+        if wire == VARINT:
+            value, pos = _varint(window, pos, end)
+            yield number, wire, value, pos
+            continue
+        if wire == BYTES:
+            length, pos = _varint(window, pos, end)
+        elif wire in (FIXED32, FIXED64):
+            length = 4 if wire == FIXED32 else 8
+        else:
+            raise Unreadable("The protobuf message is damaged.", offset=pos)
+        if number == 0 or pos + length > end:
+            raise Unreadable("The protobuf message is damaged.", offset=pos)
+        yield number, wire, pos, pos + length
+        pos += length
+
+
+def _varint(window: Window, pos: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while pos < end and shift < 70:
+        byte = window.base[window.start + pos]
+        pos += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, pos
+        shift += 7
+    raise Unreadable("The protobuf message is damaged.", offset=pos)
+
+
+def is_onnx(window: Window) -> bool:
+    """Tell whether the top-level fields are those of a model with a graph."""
+    kinds: dict[int, int] = {}
+    try:
+        for number, wire, _, _ in fields(window, 0, len(window)):
+            kinds[number] = wire
+            if number > 30 or len(kinds) > 20:
+                return False
+    except Unreadable:
+        return False
+    return kinds.get(7) == BYTES and kinds.get(1) == VARINT
+
+
+def scan_onnx(window: Window, context: Context) -> str:
+    """Scan a model: operator domains and data kept outside the file."""
+    waiting = [("model", 0, len(window))]
+    left = MAX_FIELDS
+    while waiting:
+        kind, start, end = waiting.pop()
+        for number, wire, first, last in fields(window, start, end):
+            left -= 1
+            if left < 0:
+                raise Unreadable("The model has too many fields to read all.", "over-budget")
+            if wire != BYTES:
+                continue
+            inner = TREE[kind].get(number)
+            if inner == "entry":
+                _external(window, first, last, context)
+            elif inner is not None:
+                waiting.append((inner, first, last))
+            elif DOMAIN_FIELD.get(kind) == number:
+                _domain(window.read(first, last - first), first, context)
+    return "onnx"
+
+
+def _domain(raw: bytes, offset: int, context: Context) -> None:
+    domain = raw.decode("utf-8", "replace")
+    if domain in PYTHON_DOMAINS:
+        sentence = f"Operators of {domain} can run Python code."
+        context.add("custom-operator", sentence, Verdict.DANGEROUS, offset, domain)
+    elif not KNOWN_DOMAINS.fullmatch(domain):
+        sentence = f"Operators of {domain[:80]} come from a further library that has to be loaded."
+        context.add("custom-operator", sentence, Verdict.REVIEW, offset, domain[:80])
+
+
+def _external(window: Window, start: int, end: int, context: Context) -> None:
+    pair = {
+        number: window.read(first, min(last - first, 4096)).decode("utf-8", "replace")
+        for number, wire, first, last in fields(window, start, end)
+        if wire == BYTES
+    }
+    if pair.get(1) not in ("location", "offset", "length", "checksum", "basepath"):
+        sentence = f"External data has the unknown key {str(pair.get(1))[:40]!r}."
+        context.add("external-key", sentence, Verdict.DANGEROUS, start)
+    if pair.get(1) != "location":
+        return
+    place = pair.get(2, "")
+    parts = re.split(r"[\\/]", place)
+    if place.startswith(("/", "\\", "~")) or ".." in parts or ":" in place or "\0" in place:
+        sentence = "The model reads tensors from a file outside its folder."
+        context.add("path-traversal", sentence, Verdict.DANGEROUS, start, place[:200])

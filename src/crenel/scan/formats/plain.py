@@ -1,0 +1,143 @@
+"""Plain data and what passes for it: text, JSON, Parquet, images, scripts and programs."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+
+from crenel.scan.context import Context, Reader
+from crenel.scan.formats.keras import judge_config
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+MAX_JSON = 512 << 20
+MODEL_NAMES = re.compile(
+    r"\.(pkl|pickle|joblib|pt|pth|bin|ckpt|h5|hdf5|keras|onnx|npy|npz|safetensors|model|json|ubj|"
+    r"skops|tar|zip|gz|dat|weights|params|msgpack|pb|tflite|gguf|cbm|txt)$", re.IGNORECASE
+)  # fmt: skip
+CODE_NAMES = re.compile(r"\.(py|pyw|pth\.py|sh|bash|bat|cmd|ps1|js|vbs|pl|rb|php|r|lua)$", re.I)
+CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 27})
+
+
+def scan_script(window: Window, context: Context) -> str:
+    """A file that names its interpreter: dangerous where it passes for a model."""
+    posing = bool(MODEL_NAMES.search(context.name))
+    sentence = (
+        "The file is a script under the name of a model."
+        if posing
+        else "The file is a script; its code has to be judged."
+    )
+    verdict = Verdict.DANGEROUS if posing else Verdict.REVIEW
+    context.add("script", sentence, verdict, 0, window.read(0, 80).decode("utf-8", "replace"))
+    return "script"
+
+
+def scan_program(window: Window, context: Context) -> str:
+    """Report a program or a shared library."""
+    context.add("program", "The file is a program, not a model.", Verdict.DANGEROUS, 0)
+    return "program"
+
+
+def scan_json(window: Window, context: Context) -> str:
+    """JSON: XGBoost's models, Keras's configurations, Hugging Face's, and plain data."""
+    if len(window) > MAX_JSON:
+        raise Unreadable("The JSON file is too long to read.", "over-budget")
+    try:
+        data = json.loads(window.read(0, len(window)))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"The file looks like JSON but does not parse: {error}.") from None
+    if not isinstance(data, dict):
+        return "json"
+    if "learner" in data and "version" in data:
+        return "xgboost-json"
+    if "auto_map" in data:
+        sentence = "The configuration names Python code that some loaders fetch and run."
+        context.add("remote-code", sentence, Verdict.REVIEW, None, str(data["auto_map"])[:200])
+    if "class_name" in data and "config" in data:
+        judge_config(data, context)
+        return "keras-config"
+    return "json"
+
+
+def is_text(window: Window) -> bool:
+    """Tell whether all bytes are text: UTF-8, or 8-bit text with few bytes above ASCII."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    utf8, high = True, 0
+    for chunk in window.chunks():
+        if chunk.translate(None, CONTROL) != chunk:
+            return False
+        if utf8:
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError:
+                utf8 = False
+        if not utf8:
+            high += len(chunk) - len(chunk.decode("ascii", "ignore"))
+    return utf8 or high * 20 < len(window)
+
+
+def scan_text(window: Window, context: Context) -> str:
+    """Text holds nothing that a loader of models would run; source code is for review."""
+    if CODE_NAMES.search(context.name):
+        sentence = "The file is source code; it runs if something imports or starts it."
+        context.add("source-code", sentence, Verdict.REVIEW, 0)
+        return "source-code"
+    return "text"
+
+
+def scan_columns(window: Window, context: Context) -> str:
+    """Parquet and Arrow files: data, unless an extension type carries a pickle."""
+    mark = b"arrow.py_extension_type"
+    if window.find(mark) >= 0:
+        sentence = "A column type is a pickled Python object, which old readers unpickle."
+        context.add("pickled-type", sentence, Verdict.DANGEROUS, window.find(mark))
+    if window.startswith(b"PAR1"):
+        if window.read(len(window) - 4, 4) not in (b"PAR1", b"PARE"):
+            raise Unreadable("The Parquet file is cut short.", offset=len(window))
+        return "parquet"
+    return "arrow"
+
+
+def scan_idx(window: Window, context: Context) -> str:
+    """IDX arrays, as MNIST has them: a shape and as many bytes."""
+    axes = window.read(3, 1)[0]
+    count = 1
+    for axis in range(axes):
+        count *= int.from_bytes(window.read(4 + 4 * axis, 4), "big")
+    if 4 + 4 * axes + count != len(window):
+        raise Unreadable("The IDX array's length does not fit its shape.", offset=0)
+    return "idx"
+
+
+def named(kind: str) -> Reader:
+    """Return a reader for bytes that hold no code by their very format, such as images."""
+
+    def read(window: Window, context: Context) -> str:
+        return kind
+
+    return read
+
+
+def unread(kind: str) -> Reader:
+    """Return a reader for a known format that has no reader here: never clean."""
+
+    def read(window: Window, context: Context) -> str:
+        sentence = f"Files of the format {kind} are not read yet, so nothing is claimed."
+        context.add("no-reader", sentence, Verdict.UNREADABLE, 0)
+        return kind
+
+    return read
+
+
+def scan_unknown(window: Window, context: Context) -> str:
+    """Report bytes of no known format."""
+    sentence = "The format was not recognised, so nothing is claimed about the file."
+    context.add("unknown-format", sentence, Verdict.UNREADABLE, 0)
+    return "unknown"
+
+
+def scan_empty(window: Window, context: Context) -> str:
+    """Report a file without a byte."""
+    context.add("empty", "The file is empty.", Verdict.UNREADABLE, 0)
+    return "empty"

@@ -1,0 +1,57 @@
+"""skops archives: the types and functions that schema.json would load, against the allowlist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from crenel.scan.context import Context
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+MAX_SCHEMA = 64 << 20
+PLAIN = {"builtins", "collections", "numpy", "numpy.random", "scipy.sparse", "json", "datetime"}
+
+
+def scan_schema(window: Window, context: Context) -> str:
+    """Scan a schema; raises Unreadable where it does not parse."""
+    if len(window) > MAX_SCHEMA:
+        raise Unreadable("The schema is too long to read.", "over-budget")
+    try:
+        schema = json.loads(window.read(0, len(window)))
+    except (ValueError, RecursionError):
+        raise Unreadable("The schema is not valid JSON.") from None
+    for module, name, loader in _types(schema):
+        _judge(module, name, loader, context)
+    return "skops"
+
+
+def _types(schema: object) -> Iterator[tuple[str, str, str]]:
+    """Yield (module, name, loader) of every node and of what function nodes name."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        if not isinstance(node, dict):
+            continue
+        waiting.extend(node.values())
+        loader = str(node.get("__loader__", ""))
+        for module, name in (("__module__", "__class__"), ("module_path", "function")):
+            if module in node or name in node:
+                yield str(node.get(module, "")), str(node.get(name, "")), loader
+
+
+def _judge(module: str, name: str, loader: str, context: Context) -> None:
+    path = f"{module}.{name}"
+    hostile = context.policy.hostile(module, name)
+    entry = context.policy.entry(module, name)
+    if entry is not None or (hostile is None and module in PLAIN):
+        return
+    if hostile is not None:
+        sentence = f"The archive names {path}, which {hostile.what}."
+        context.add("hostile-name", sentence, hostile.called, None, path)
+        return
+    what = f" by {loader}" if loader else ""
+    sentence = f"The archive loads {path}{what}, which is not on the allowlist."
+    context.add("unlisted", sentence, Verdict.REVIEW, None, path)

@@ -1,0 +1,329 @@
+"""Judges the events of a pickle stream against the policy and writes the reasons."""
+
+from __future__ import annotations
+
+import _compat_pickle
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from crenel.scan.machine import Damage
+from crenel.scan.policy import Entry, Policy
+from crenel.scan.rules import RULES, listed
+from crenel.scan.values import (
+    Bulk,
+    Global,
+    Instance,
+    Items,
+    Mapping,
+    Unknown,
+    globals_in,
+    render,
+    render_call,
+)
+from crenel.scan.verdict import Reason, Report, Verdict
+
+WRAPPERS = {
+    f"{home}.numpy_pickle{old}.{name}"
+    for home in ("joblib", "sklearn.externals.joblib")
+    for old in ("", "_compat")
+    for name in ("NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper")
+}
+TRACKED = {"numpy.dtype", "functools.partial", *WRAPPERS}
+CALLABLE = {"functools.partial", "builtins.method", "operator.itemgetter", "computed"}
+CERTAIN = {
+    "hostile-name", "hostile-call", "hostile-argument", "unlisted", "argument-shape",
+    "computed-name", "computed-call", "build-on-name", "dunder-state",
+}  # fmt: skip
+IMPORTABLE = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
+HARMLESS_DUNDERS = {"__doc__", "__module__", "__name__", "__qualname__", "__orig_class__"}
+
+
+@dataclass
+class StreamJudge:
+    """Implements `crenel.scan.machine.Judge`.
+
+    Parameters
+    ----------
+    policy : Policy
+        What is allowed and what is known to be hostile.
+    report : Report
+        Receives the reasons.
+    base : int
+        Subtracted from offsets, so that they count from the start of the file or member.
+    member : str, optional
+        Path inside the archive.
+    torchscript : bool
+        Names under ``__torch__`` are types of the archive itself, made by torch's own reader.
+    nested : callable, optional
+        Scans the bytes that ``torch.storage._load_from_bytes`` would load.
+    prefix : str
+        Put before each sentence, to say by which reader.
+    quiet : bool
+        The bytes may be no pickle at all: names that could not be imported end the run, and only
+        what could really happen is reported.
+    """
+
+    policy: Policy
+    report: Report
+    base: int = 0
+    member: str | None = None
+    torchscript: bool = False
+    nested: Callable[[object, int], None] | None = None
+    prefix: str = ""
+    quiet: bool = False
+    persistent: list[object] = field(default_factory=list)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    _names: dict[tuple[str, str], Global] = field(default_factory=dict)
+    _made: dict[str, Instance] = field(default_factory=dict)
+
+    def _add(
+        self, code: str, sentence: str, verdict: Verdict, offset: int,
+        call: str | None = None, key: str | None = None,
+    ) -> None:  # fmt: skip
+        if self.quiet and code not in CERTAIN:
+            return
+        text = self.prefix + sentence
+        at = max(offset - self.base, 0)
+        self.report.add(Reason(code, text, verdict, at, call, self.member), key)
+
+    def resolve(self, module: object, name: object, protocol: int, offset: int) -> object:
+        """Judge the look-up of a name."""
+        if not isinstance(module, str) or not isinstance(name, str):
+            text = f"{render(module)}.{render(name)}"
+            sentence = "A name is computed while loading, so what is called cannot be told."
+            self._add("computed-name", sentence, Verdict.DANGEROUS, offset, text)
+            return Instance("computed", True, f"<computed name {text[:80]}>")
+        if self.quiet and not (IMPORTABLE.fullmatch(module) and IMPORTABLE.fullmatch(name)):
+            raise Damage("has a name that cannot be imported")
+        if protocol < 3:
+            module, name = _renamed_since_python2(module, name)
+        found = self._names.get((module, name))
+        if found is None:
+            found = self._names[module, name] = Global(module, name)
+            self.seen.add((module, name))
+            self._judge_name(found, offset)
+        return found
+
+    def _judge_name(self, named: Global, offset: int) -> None:
+        path = f"{named.module}.{named.name}"
+        if self._entry(named) is not None:
+            return
+        hostile = self.policy.hostile(named.module, named.name)
+        if hostile is not None:
+            sentence = f"Loading looks up {path}, which {hostile.what}."
+            self._add("hostile-name", sentence, hostile.named, offset, path, path)
+        else:
+            self._add("unlisted", _unlisted(path), Verdict.REVIEW, offset, path, path)
+
+    def _entry(self, named: Global) -> Entry | None:
+        entry = self.policy.entry(named.module, named.name)
+        if entry is None and self.torchscript and named.module.split(".")[0] == "__torch__":
+            return Entry(new=True, call="any", result="torch.ScriptObject")
+        return entry
+
+    def call(self, how: str, callee: object, args: object, kwargs: object, offset: int) -> object:
+        """Judge a call and return what stands for its result."""
+        given = args if isinstance(args, tuple) else (args,)
+        self._judge_arguments(callee, given, kwargs, offset)
+        if isinstance(callee, Global):
+            entry = self._entry(callee)
+            if entry is None:
+                return self._unlisted_call(callee, args, kwargs, offset)
+            return self._listed_call(how, callee, entry, args, kwargs, offset)
+        text = render_call(callee, args, kwargs)
+        if self.quiet and isinstance(callee, Instance) and callee.kind not in CALLABLE:
+            raise Damage("calls what cannot be called")
+        if isinstance(callee, (Instance, Unknown)):
+            sentence = "Loading calls what another call returned, which cannot be vouched for."
+            self._add("computed-call", sentence, Verdict.DANGEROUS, offset, text)
+        else:
+            self._add("odd", "Loading calls a value that is no function.", Verdict.REVIEW, offset)
+        return Instance("computed", True, text)
+
+    def _judge_arguments(
+        self, callee: object, args: tuple[object, ...], kwargs: object, offset: int
+    ) -> None:
+        for named in globals_in((args, kwargs)):
+            if self._entry(named) is None and (
+                hostile := self.policy.hostile(named.module, named.name)
+            ):
+                path = f"{named.module}.{named.name}"
+                text = render_call(callee, args, kwargs)
+                sentence = f"Loading hands {path}, which {hostile.what}, to a call."
+                self._add("hostile-argument", sentence, hostile.called, offset, text, path)
+
+    def _unlisted_call(self, callee: Global, args: object, kwargs: object, offset: int) -> Instance:
+        path = f"{callee.module}.{callee.name}"
+        text = render_call(callee, args, kwargs)
+        hostile = self.policy.hostile(callee.module, callee.name)
+        if hostile is not None:
+            sentence = f"Loading calls {path}, which {hostile.what}."
+            self._add("hostile-call", sentence, hostile.called, offset, text, path)
+        else:
+            self._add("unlisted", _unlisted(path), Verdict.REVIEW, offset, text, path)
+        return Instance(path, True, text)
+
+    def _listed_call(
+        self, how: str, callee: Global, entry: Entry, args: object, kwargs: object, offset: int
+    ) -> object:
+        path = f"{callee.module}.{callee.name}"
+        new = how.startswith("NEWOBJ") or (how in ("INST", "OBJ") and args == ())
+        if isinstance(args, tuple) and (kwargs is None or new):
+            if new and entry.new:
+                return self._make(path, args)
+            if entry.call and not how.startswith("NEWOBJ"):
+                kind = RULES[entry.call](args, self.policy)
+                if kind is not None:
+                    return self._result(kind or entry.result or path, entry, args, offset)
+        text = render_call(callee, args, kwargs)
+        sentence = f"Loading calls {path} in a way that no known writer of this format does."
+        worse = self.policy.hostile(callee.module, callee.name)
+        verdict = worse.called if worse is not None else Verdict.REVIEW
+        self._add("argument-shape", sentence, verdict, offset, text)
+        return Instance(path, True, text)
+
+    def _result(self, kind: str, entry: Entry, args: tuple[object, ...], offset: int) -> object:
+        if entry.call == "latin1":
+            return _encoded(args[0])
+        if entry.call == "nested" and self.nested is not None and args:
+            self.nested(args[0], offset - self.base)
+        return self._make(kind, args)
+
+    def _make(self, kind: str, args: tuple[object, ...]) -> Instance:
+        if kind in TRACKED:
+            made = Instance(kind)
+            made.args = args
+            return made
+        return self._made.setdefault(kind, Instance(kind))
+
+    def build(self, target: object, state: object, offset: int) -> object:
+        """Judge the setting of a state and return the object."""
+        self._judge_state(target, state, offset)
+        if isinstance(target, Global):
+            path = f"{target.module}.{target.name}"
+            sentence = f"Loading sets attributes on {path} itself, which changes it for everyone."
+            call = f"{path}.__setstate__({render(state)[:200]})"
+            self._add("build-on-name", sentence, Verdict.MALICIOUS, offset, call)
+        elif isinstance(target, Instance) and not target.flagged:
+            return self._build_instance(target, state, offset)
+        elif isinstance(target, Unknown):
+            sentence = "Loading sets a state on a value that cannot be told."
+            self._add("computed-state", sentence, Verdict.DANGEROUS, offset)
+        elif not isinstance(target, Instance):
+            self._add("odd", "Loading sets a state on a plain value.", Verdict.REVIEW, offset)
+        return target
+
+    def _build_instance(self, target: Instance, state: object, offset: int) -> object:
+        entry = self.policy.kind(target.kind)
+        fine = target.kind in WRAPPERS or (entry is not None and entry.new)
+        if target.kind == "functools.partial":
+            fine = (
+                isinstance(state, tuple)
+                and len(state) == 4
+                and (listed(state[0], self.policy) or isinstance(state[0], Instance))
+            )
+        if not fine:
+            sentence = f"Loading sets a state on {target.kind}, which no known writer does."
+            call = f"{render(target)}.__setstate__({render(state)[:200]})"
+            self._add("argument-shape", sentence, Verdict.REVIEW, offset, call)
+        if target.kind in TRACKED:
+            target.state = state
+        return target
+
+    def _judge_state(self, target: object, state: object, offset: int) -> None:
+        parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+        for part in parts:
+            hard = isinstance(part, Mapping) and [
+                name for name in part.dunders if name not in HARMLESS_DUNDERS
+            ]
+            if hard:
+                sentence = f"Loading sets {', '.join(hard[:3])}, which changes what an object is."
+                call = f"{render(target)}.__setstate__({render(part)[:200]})"
+                self._add("dunder-state", sentence, Verdict.MALICIOUS, offset, call)
+            if isinstance(part, Unknown):
+                sentence = "Loading sets a state that cannot be told."
+                self._add("computed-state", sentence, Verdict.DANGEROUS, offset)
+
+    def fill(self, target: object, values: list[object], how: str, offset: int) -> None:
+        """Judge items put into something that is no plain container."""
+        if isinstance(target, Instance) and target.flagged:
+            return
+        if isinstance(target, Instance):
+            self._fill_instance(target, values, how, offset)
+        elif isinstance(target, (Global, Unknown)):
+            sentence = f"Loading puts items into {render(target)} itself."
+            self._add(
+                "fill-on-name", sentence, Verdict.DANGEROUS, offset, f"{render(target)}.{how}"
+            )
+        elif not isinstance(target, (Items, Mapping)):
+            self._add("odd", "Loading puts items into a plain value.", Verdict.REVIEW, offset)
+
+    def _fill_instance(self, target: Instance, values: list[object], how: str, offset: int) -> None:
+        entry = self.policy.kind(target.kind)
+        if entry is None or not entry.container:
+            sentence = f"Loading puts items into {target.kind}, which no known writer does."
+            self._add("argument-shape", sentence, Verdict.REVIEW, offset, f"{target.kind}.{how}")
+        keys = values[::2] if how == "setitem" else []
+        if any(type(key) is str and key[:2] == "__" and key[-2:] == "__" for key in keys):
+            sentence = f"Loading sets a dunder key on {target.kind}."
+            self._add("dunder-state", sentence, Verdict.REVIEW, offset)
+
+    def outside(self, kind: str, value: object, offset: int) -> object:
+        """Judge what a stream asks for that is not in it."""
+        if kind == "extension":
+            sentence = f"Extension code {value} stands for a name that only the loading side knows."
+            self._add("extension-code", sentence, Verdict.DANGEROUS, offset, f"copyreg[{value}]")
+            return Unknown(f"extension code {value}")
+        if kind == "buffer":
+            sentence = "The stream needs buffers that are kept outside it."
+            self._add("outside-buffer", sentence, Verdict.UNREADABLE, offset)
+            return Unknown("outside buffer")
+        self.persistent.append(value)
+        if not _is_storage(value):
+            sentence = "The stream refers to an object that only its own loader can find."
+            self._add("persistent-id", sentence, Verdict.REVIEW, offset, render(value)[:200])
+        return Instance("torch.storage.TypedStorage")
+
+    def odd(self, sentence: str, offset: int) -> None:
+        """Note what no writer writes and readers treat differently."""
+        self._add("odd", sentence, Verdict.UNREADABLE, offset)
+
+
+def _unlisted(path: str) -> str:
+    own = path.startswith("__main__.")
+    whose = "a name of the script that wrote the file" if own else "not on the allowlist"
+    return (
+        f"{path} is {whose}; if you know its code and where the file comes from, "
+        'set trust = "sha256:…" to the digest of this very file.'
+    )
+
+
+def _renamed_since_python2(module: str, name: str) -> tuple[str, str]:
+    """Map a Python 2 name as CPython's unpickler does for protocols below 3."""
+    if (module, name) in _compat_pickle.NAME_MAPPING:
+        mapped: tuple[str, str] = _compat_pickle.NAME_MAPPING[module, name]
+        return mapped
+    return _compat_pickle.IMPORT_MAPPING.get(module, module), name
+
+
+def _is_storage(value: object) -> bool:
+    """Tell whether a persistent id is torch's: ("storage", type, key, location, count, ...)."""
+    if not isinstance(value, tuple) or len(value) not in (5, 6):
+        return False
+    tag, kind, key, location, count = value[:5]
+    plain = isinstance(key, (str, int)) and isinstance(location, (str, int))
+    return (
+        tag in ("storage", b"storage")
+        and isinstance(kind, Global)
+        and plain
+        and (isinstance(count, int))
+    )
+
+
+def _encoded(text: object) -> object:
+    """Return the bytes that ``_codecs.encode(text, "latin1")`` makes."""
+    if isinstance(text, str):
+        return text.encode("latin-1", "replace")
+    assert isinstance(text, Bulk)
+    return Bulk("latin1", text.length, text.offset)

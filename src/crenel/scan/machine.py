@@ -1,0 +1,211 @@
+"""The symbolic pickle machine: runs every opcode of protocols 0 to 5 without importing anything.
+
+It follows CPython's unpickler (Lib/pickle.py and Modules/_pickle.c), and where readers disagree it
+takes the more permissive way, so that whatever one of them would reach is seen. What a name, a
+call or a state would do is decided by a `Judge`; the machine only says what happens and where.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from typing import Protocol
+
+from crenel.scan.source import Budget
+from crenel.scan.values import Items, Mapping
+
+MAX_MEMO = 30_000_000
+
+
+class Damage(Exception):
+    """The stream cannot be read on; the text says why."""
+
+
+class Stopped(Exception):
+    """The STOP opcode was reached."""
+
+
+class _Overlay(dict[int, object]):
+    """A memo that falls back to another one, which it leaves unchanged."""
+
+    def __init__(self, below: dict[int, object]) -> None:
+        super().__init__()
+        self.below = below
+
+    def __missing__(self, index: int) -> object:
+        return self.below[index]
+
+    def __len__(self) -> int:
+        return len(self.below) + super().__len__()
+
+
+class Judge(Protocol):
+    """Decides about the events of a stream and gives the value that stands for the outcome."""
+
+    def resolve(self, module: object, name: object, protocol: int, offset: int) -> object:
+        """A name is looked up; ``module`` and ``name`` are strings, or values if computed."""
+
+    def call(self, how: str, callee: object, args: object, kwargs: object, offset: int) -> object:
+        """A callee is called; ``how`` is REDUCE, NEWOBJ, NEWOBJ_EX, INST or OBJ."""
+
+    def build(self, target: object, state: object, offset: int) -> object:
+        """A state is set on a value."""
+
+    def fill(self, target: object, values: list[object], how: str, offset: int) -> None:
+        """Items are appended to, added to or set on something that is no plain container."""
+
+    def outside(self, kind: str, value: object, offset: int) -> object:
+        """An extension code, a persistent id or an out-of-band buffer is asked for."""
+
+    def odd(self, sentence: str, offset: int) -> None:
+        """Readers would disagree here, or no writer writes this."""
+
+
+class Machine:
+    """One run over one pickle stream.
+
+    Parameters
+    ----------
+    data : bytes or mmap
+        What holds the stream.
+    start, end : int
+        Bounds of the bytes that the stream may use.
+    judge : Judge
+        Told of every event.
+    budget : Budget
+        Its ``operations`` are spent.
+    after_build : callable, optional
+        Called with the machine and the value after each BUILD; joblib's arrays hang on it.
+
+    Attributes
+    ----------
+    pos : int
+        Offset in ``data`` of the next byte.
+    """
+
+    __slots__ = (
+        "after_build", "budget", "data", "end", "events", "judge", "marks", "memo", "pos",
+        "protocol", "stack", "start",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        data: bytes | mmap.mmap,
+        start: int,
+        end: int,
+        judge: Judge,
+        budget: Budget,
+        after_build: Callable[[Machine, object], object] | None = None,
+    ) -> None:
+        self.data = data
+        self.start = start
+        self.pos = start
+        self.end = end
+        self.judge = judge
+        self.budget = budget
+        self.after_build = after_build
+        self.stack: list[object] = []
+        self.marks: list[list[object]] = []
+        self.memo: dict[int, object] = {}
+        self.protocol = 0
+        self.events = 0
+
+    def run(self) -> object:
+        """Run to STOP and return the value on top.
+
+        Raises
+        ------
+        Damage
+            Where the stream breaks, is cut short or goes over the budget.
+        """
+        from crenel.scan.opcodes import TABLE
+
+        data, end, table = self.data, self.end, TABLE
+        left = self.budget.operations
+        try:
+            while self.pos < end:
+                op = data[self.pos]
+                self.pos += 1
+                left -= 1
+                if left < 0:
+                    raise Damage("has more operations than the budget allows")
+                table[op](self)
+            raise Damage("ends before its STOP")
+        except Stopped:
+            return self.stack.pop() if self.stack else None
+        except IndexError:
+            raise Damage("takes from an empty stack") from None
+        finally:
+            self.budget.operations = max(left, 0)
+
+    def twin(self, judge: Judge, budget: Budget) -> Machine:
+        """Return a copy at the same place, as a reader that knows nothing of what follows."""
+        other = Machine(self.data, self.pos, self.end, judge, budget)
+        other.stack = list(self.stack)
+        other.marks = [list(part) for part in self.marks]
+        other.memo = _Overlay(self.memo)
+        other.protocol = self.protocol
+        return other
+
+    def take(self, length: int) -> bytes:
+        """Return the next ``length`` bytes; raise Damage where they are missing."""
+        first = self.pos
+        last = first + length
+        if length < 0 or last > self.end:
+            raise Damage("is cut short")
+        self.pos = last
+        return self.data[first:last]
+
+    def skip(self, length: int) -> int:
+        """Pass over ``length`` bytes and return where they began."""
+        first = self.pos
+        if length < 0 or first + length > self.end:
+            raise Damage("is cut short")
+        self.pos = first + length
+        return first
+
+    def line(self) -> bytes:
+        """Return the bytes up to the next newline, without it."""
+        first = self.pos
+        last = self.data.find(b"\n", first, self.end)
+        if last < 0:
+            raise Damage("is cut short")
+        self.pos = last + 1
+        return self.data[first:last]
+
+    def to_mark(self) -> list[object]:
+        """Return what was pushed since the last mark."""
+        if not self.marks:
+            raise Damage("looks for a mark that is not there")
+        items = self.stack
+        self.stack = self.marks.pop()
+        return items
+
+    def keep(self, index: int) -> None:
+        """Store the top of the stack in the memo."""
+        if len(self.memo) >= MAX_MEMO:
+            raise Damage("fills its memo beyond the budget")
+        self.memo[index] = self.stack[-1]
+
+    def recall(self, index: int) -> None:
+        """Push a value from the memo."""
+        try:
+            self.stack.append(self.memo[index])
+        except KeyError:
+            raise Damage(f"asks for memo entry {index}, which was never stored") from None
+
+    def add(self, values: list[object], kind: str, how: str) -> None:
+        """Add values to the container on top of the stack."""
+        target = self.stack[-1]
+        if isinstance(target, Items) and target.kind == kind:
+            target.extend(values)
+        elif values:
+            self.judge.fill(target, values, how, self.pos - 1)
+
+    def set(self, values: list[object], how: str) -> None:
+        """Set alternating keys and values on the mapping on top of the stack."""
+        target = self.stack[-1]
+        if isinstance(target, Mapping):
+            target.update(values)
+        elif values:
+            self.judge.fill(target, values, how, self.pos - 1)

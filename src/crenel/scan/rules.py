@@ -1,0 +1,170 @@
+"""Argument rules: which shapes of arguments a listed callable may be called with.
+
+A rule gets the arguments and a function that tells whether a name is listed as a class, and
+returns the kind of the result, ``""`` for the entry's own, or None where the shape is not allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from crenel.scan.policy import Policy
+from crenel.scan.values import Bulk, Global, Instance, Items, Mapping, is_constant
+
+Args = tuple[object, ...]
+Rule = Callable[[Args, Policy], str | None]
+
+BASES = {"object", "dict", "list", "set", "tuple", "int", "float", "str", "bytes"}
+FACTORIES = {"builtins.list", "builtins.dict", "builtins.int", "builtins.float", "builtins.set",
+             "builtins.str", "builtins.bool", "builtins.tuple", "collections.OrderedDict",
+             "collections.Counter"}  # fmt: skip
+DTYPE_CODE = re.compile(r"[<>|=]?(?:[?bhilqpBHILQPefdgFDGSUVOMm]|[biufcSUVOMm]\d{1,9})(?:\[.+\])?")
+DTYPE_NAMES = re.compile(r"(?:u?int|float|complex)\d+|bool|object|str|bytes|datetime64|timedelta64")
+MAX_EMPTY = 1 << 24
+
+
+def _class(value: object, policy: Policy) -> str | None:
+    """Return the kind of a listed class that may be made by ``__new__``, or None."""
+    if isinstance(value, Global):
+        entry = policy.entry(value.module, value.name)
+        if entry is not None and entry.new:
+            return f"{value.module}.{value.name}"
+    return None
+
+
+def listed(value: object, policy: Policy) -> bool:
+    """Tell whether a value is a name on the allowlist."""
+    return isinstance(value, Global) and policy.entry(value.module, value.name) is not None
+
+
+def _any(args: Args, policy: Policy) -> str | None:
+    return ""
+
+
+def _none(args: Args, policy: Policy) -> str | None:
+    return "" if not args else None
+
+
+def _constants(args: Args, policy: Policy) -> str | None:
+    return "" if all(map(is_constant, args)) else None
+
+
+def _strings(args: Args, policy: Policy) -> str | None:
+    return "" if all(isinstance(arg, str) for arg in args) else None
+
+
+def _pairs(args: Args, policy: Policy) -> str | None:
+    """Nothing, or one list of pairs with constant keys: a string here is the mark of shadowing."""
+    if not args:
+        return ""
+    only = args[0]
+    if len(args) == 1 and isinstance(only, Items) and only.pairs:
+        return ""
+    return "" if len(args) == 1 and isinstance(only, Mapping) and not only.dunders else None
+
+
+def _latin1(args: Args, policy: Policy) -> str | None:
+    text, codec = args if len(args) == 2 else (None, None)
+    fine = codec in ("latin1", "latin-1") and isinstance(text, (str, Bulk))
+    return "" if fine else None
+
+
+def _bytes(args: Args, policy: Policy) -> str | None:
+    """Copies of what is there; an integer would ask for that much memory."""
+    kinds = (bytes, str, Bulk, Instance)
+    fine = all(isinstance(arg, kinds) for arg in args)
+    return "" if fine and not any(isinstance(a, Instance) and a.flagged for a in args) else None
+
+
+def _factory(args: Args, policy: Policy) -> str | None:
+    if not args or args[0] is None:
+        return ""
+    first = args[0]
+    known = isinstance(first, Global) and f"{first.module}.{first.name}" in FACTORIES
+    return "" if known and len(args) <= 2 else None
+
+
+def _partial(args: Args, policy: Policy) -> str | None:
+    return "" if args and listed(args[0], policy) and not any(map(_flagged, args)) else None
+
+
+def _flagged(value: object) -> bool:
+    return isinstance(value, Instance) and value.flagged
+
+
+def _method(args: Args, policy: Policy) -> str | None:
+    """``getattr`` of an ordinary attribute of a listed class or its instance."""
+    if len(args) != 2 or not isinstance(args[1], str) or args[1].startswith("__"):
+        return None
+    owner = args[0]
+    if isinstance(owner, Instance) and not owner.flagged:
+        entry = policy.kind(owner.kind)
+        return "" if entry is not None and entry.new else None
+    return "" if _class(owner, policy) else None
+
+
+def _class_first(args: Args, policy: Policy) -> str | None:
+    return _class(args[0], policy) if args else None
+
+
+def _reconstructor(args: Args, policy: Policy) -> str | None:
+    if len(args) != 3 or not isinstance(args[1], Global):
+        return None
+    plain = args[1].module == "builtins" and args[1].name in BASES
+    return _class(args[0], policy) if plain else None
+
+
+def _array(args: Args, policy: Policy) -> str | None:
+    """``_reconstruct(ndarray, (0,), b"b")``: a listed subclass and a small shape."""
+    if len(args) != 3 or not listed(args[0], policy) or not isinstance(args[1], tuple):
+        return None
+    count = 1
+    for size in args[1]:
+        if not isinstance(size, int):
+            return None
+        count *= max(size, 1)
+    return "" if count <= MAX_EMPTY else None
+
+
+def _dtype(args: Args, policy: Policy) -> str | None:
+    if not args:
+        return None
+    first = args[0]
+    if isinstance(first, str):
+        known = DTYPE_CODE.fullmatch(first) or DTYPE_NAMES.fullmatch(first)
+        return "" if known and all(map(is_constant, args)) else None
+    return "" if listed(first, policy) and len(args) <= 3 else None
+
+
+def _none_type(args: Args, policy: Policy) -> str | None:
+    return "" if args == (None,) else None
+
+
+def _rebuild(args: Args, policy: Policy) -> str | None:
+    """Tensor subclasses: a listed rebuild function, a listed type, arguments and a state."""
+    if len(args) != 4 or not isinstance(args[0], Global) or not listed(args[1], policy):
+        return None
+    entry = policy.entry(args[0].module, args[0].name)
+    known = args[0].module == "torch._utils" and entry is not None and bool(entry.call)
+    state = args[3]
+    clean = not (isinstance(state, Mapping) and state.dunders)
+    return "" if known and clean else None
+
+
+def _listed_all(args: Args, policy: Policy) -> str | None:
+    """Constants, listed names and vouched-for instances."""
+    fine = all(
+        is_constant(arg) or listed(arg, policy) or (isinstance(arg, Instance) and not arg.flagged)
+        for arg in args
+    )
+    return "" if fine else None
+
+
+RULES: dict[str, Rule] = {
+    "any": _any, "none": _none, "constants": _constants, "strings": _strings, "pairs": _pairs,
+    "latin1": _latin1, "bytes": _bytes, "factory": _factory, "partial": _partial,
+    "method": _method, "class_first": _class_first, "reconstructor": _reconstructor,
+    "array": _array, "dtype": _dtype, "none_type": _none_type, "rebuild": _rebuild,
+    "listed_all": _listed_all, "nested": _bytes,
+}  # fmt: skip

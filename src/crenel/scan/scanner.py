@@ -1,0 +1,110 @@
+"""The scan of files, folders and bytes: the public functions of `crenel.scan`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from crenel.errors import UsageError
+from crenel.scan.context import Context
+from crenel.scan.dispatch import dispatch
+from crenel.scan.policy import default_policy
+from crenel.scan.source import Budget, Window, opened, window_of
+from crenel.scan.verdict import Reason, Report, ScanResult, Verdict
+
+PathLike = str | os.PathLike[str]
+
+
+def scan_file(path: PathLike) -> ScanResult:
+    """Scan one file without loading it.
+
+    Parameters
+    ----------
+    path : path
+        A regular file, or a link to one.
+
+    Returns
+    -------
+    ScanResult
+        A file that cannot be opened or read is ``unreadable``, not an error.
+
+    Raises
+    ------
+    UsageError
+        If nothing is there, or it is a folder.
+    """
+    place = Path(path)
+    _must_exist(place)
+    if place.is_dir():
+        raise UsageError(f"{place} is a folder; scan_paths reads folders.")
+    if not place.is_file():
+        return _not_read(place, "It is not a regular file, so it was not read.")
+    try:
+        with opened(place) as window:
+            return _scan(window, str(place), place.name)
+    except OSError as error:
+        return _not_read(place, f"The file cannot be read: {error.strerror or error}.")
+
+
+def scan_bytes(data: bytes, name: str = "bytes") -> ScanResult:
+    """Scan bytes that are already in memory.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of a file.
+    name : str
+        Stands for the path; it may raise suspicion but never lowers a verdict.
+    """
+    return _scan(window_of(data), name, name)
+
+
+def scan_paths(paths: Iterable[PathLike]) -> list[ScanResult]:
+    """Scan files, and folders with all that is in them, in a stable order.
+
+    Parameters
+    ----------
+    paths : iterable of paths
+        Links to folders inside a folder are not followed; links to files are.
+
+    Raises
+    ------
+    UsageError
+        If a path does not exist, before anything is scanned.
+    """
+    places = [Path(path) for path in paths]
+    for place in places:
+        _must_exist(place)
+    return [scan_file(file) for place in places for file in _files(place)]
+
+
+def _must_exist(place: Path) -> None:
+    if not os.path.lexists(place):
+        raise UsageError(f"There is no file or folder {place}; check the path.")
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        yield place
+        return
+    for folder, names, files in os.walk(place):
+        names.sort()
+        for name in sorted(files):
+            yield Path(folder) / name
+
+
+def _not_read(place: Path, sentence: str) -> ScanResult:
+    reason = Reason("not-read", sentence, Verdict.UNREADABLE)
+    return ScanResult(str(place), "", "unknown", Verdict.UNREADABLE, [reason])
+
+
+def _scan(window: Window, path: str, name: str) -> ScanResult:
+    report = Report()
+    context = Context(report, default_policy(), Budget(), name, dispatch)
+    found = context.guarded(dispatch, window) or "unknown"
+    sha256 = hashlib.sha256()
+    for chunk in window.chunks():
+        sha256.update(chunk)
+    return ScanResult(path, sha256.hexdigest(), found, report.verdict(), report.reasons())
