@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crenel.adapters.loading import load_model
 from crenel.adapters.wrapping import wrap
 
-__all__ = ["wrap"]
+__all__ = ["load_model", "wrap"]

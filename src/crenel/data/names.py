@@ -38,7 +38,7 @@ _IMMUTABLE_SET = frozenset(_IMMUTABLE.split())
 _IDENTIFIERS = frozenset(
     ("id", "ids", "uid", "uuid", "guid", "identifier", "index", "rowid", "ssn", "passport")
 )
-#: Words that mean something personal in company only: "skin color" is personal, "color" of a car is not.
+#: Words that are personal in company only: "skin color", but not the "color" of a car.
 _NEEDS_COMPANY = {
     "color": {"skin", "eye", "hair"},
     "colour": {"skin", "eye", "hair"},
@@ -90,7 +90,12 @@ def is_identifier(name: object) -> bool:
 def _matches(words: list[str], known: frozenset[str]) -> bool:
     if _THINGS & set(words) and "owner" not in words:
         known = known & _IDENTIFIERS
-    return any(
-        w in known and (w not in _NEEDS_COMPANY or bool(_NEEDS_COMPANY[w] & set(words)))
-        for w in words
-    )
+    return any(w in known and _is_meant(w, words) for w in words)
+
+
+def _is_meant(word: str, words: list[str]) -> bool:
+    """Whether a word that has other meanings too is meant as the personal one."""
+    if word not in _NEEDS_COMPANY:
+        return True
+    alone = words == [word] and word in ("name", "address")
+    return alone or bool(_NEEDS_COMPANY[word] & set(words))

@@ -1,0 +1,275 @@
+"""Model files, loaded from bytes that have been scanned."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crenel.adapters.formats import Format, format_of
+from crenel.adapters.modules import first_line
+from crenel.errors import CrenelError, MissingExtra, SubjectError
+
+#: Where checkpoints keep the weights among other things.
+_STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
+
+
+def load_native(
+    path: Path, content: bytes, build: Callable[[], Any] | None, notes: list[str]
+) -> Any:
+    """The model object of a file.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    content : bytes
+        The file's bytes; nothing else is read.
+    build : callable or None
+        Returns the untrained ``torch.nn.Module`` that a file of weights belongs to.
+    notes : list of str
+        What a reader of the report should know is added here.
+
+    Raises
+    ------
+    SubjectError
+        Where it cannot be loaded; the message names the cause and the way out.
+    """
+    kind = format_of(content, path.name)
+    try:
+        return _LOADERS[kind](path, content, build, notes)
+    except CrenelError:
+        raise
+    except ModuleNotFoundError as error:
+        raise SubjectError(_needs_module(path, content, error)) from error
+    except Exception as error:
+        raise SubjectError(_cannot_load(path, content, kind, error)) from error
+
+
+def _pickle(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    import joblib
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = joblib.load(io.BytesIO(content))
+    notes += sorted({_old(path, w) for w in caught if _is_old(w)})
+    return _model_within(path, found)
+
+
+def _model_within(path: Path, found: Any) -> Any:
+    """The object with ``predict``; it may be the only one in a dictionary or a tuple."""
+    if hasattr(found, "predict") or (callable(found) and not isinstance(found, type)):
+        return found
+    inside = found.values() if isinstance(found, dict) else found
+    if isinstance(found, (dict, list, tuple)):
+        models = [m for m in inside if hasattr(m, "predict")]
+        if len(models) == 1:
+            return models[0]
+        raise SubjectError(
+            f"{path} holds a {type(found).__name__} with {len(models)} models in it; save the one "
+            "model (a Pipeline, where there are steps before it)"
+        )
+    raise SubjectError(
+        f"{path} holds a {type(found).__module__}.{type(found).__name__}, which does not predict; "
+        "save the whole model (a Pipeline, where there are steps before it)"
+    )
+
+
+def _skops(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise MissingExtra("skops", "skops") from error
+    # the scan has judged every type in the file, or the user trusts this very file
+    types = skops.io.get_untrusted_types(data=content)
+    return _model_within(path, skops.io.loads(content, trusted=types))
+
+
+def _xgboost(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    try:
+        import xgboost
+    except ImportError as error:
+        raise MissingExtra("xgboost", "xgboost") from error
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(content))
+    return booster
+
+
+def _xgboost_binary(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    try:
+        return _xgboost(path, content, build, notes)
+    except MissingExtra:
+        raise
+    except Exception as error:
+        raise SubjectError(
+            f"{path} is in XGBoost's old binary format, which XGBoost 3.1 and later refuse to "
+            "read; load it with XGBoost 3.0 or earlier (pip install 'xgboost-cpu<3.1') and save it "
+            "as .ubj or .json"
+        ) from error
+
+
+def _lightgbm(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise MissingExtra("lightgbm", "lightgbm") from error
+    return lightgbm.Booster(model_str=content.decode("utf-8"))
+
+
+def _onnx(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    from crenel.adapters.onnx import session_of
+
+    return session_of(content)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("torch", "torch") from error
+    return torch
+
+
+def _torch_script(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    return _torch().jit.load(io.BytesIO(content), map_location="cpu")
+
+
+def _torch_export(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    return _torch().export.load(io.BytesIO(content)).module()
+
+
+def _torch_save(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    torch = _torch()
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SubjectError(
+            f"{path} holds a pickled module rather than weights only, and loading it would run its "
+            'code; save model.state_dict() and give build = "module:function", or save it as '
+            "TorchScript or ONNX"
+        ) from error
+    return _built(path, state, build)
+
+
+def _safetensors(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    torch = _torch()
+    types = {
+        "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+        "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+        "U8": torch.uint8, "BOOL": torch.bool,
+    }  # fmt: skip
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    state = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            low, high = entry["data_offsets"]
+            part = bytearray(content[start + low : start + high])
+            flat = torch.frombuffer(part, dtype=types[entry["dtype"]]) if part else torch.zeros(0)
+            state[name] = flat.reshape(entry["shape"])
+    return _built(path, state, build)
+
+
+def _built(path: Path, state: Any, build: Callable[[], Any] | None) -> Any:
+    """The user's module with the weights of a checkpoint."""
+    weights = _weights_in(path, state)
+    if build is None:
+        raise SubjectError(
+            f"{path} holds weights without the module they belong to; name the function that "
+            'returns it: build = "module:function"'
+        )
+    module = build()
+    try:
+        module.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        detail = lines[1] if len(lines) > 1 else first_line(error)
+        raise SubjectError(
+            f"the weights in {path} do not fit the module that build returns: {detail}"
+        ) from error
+    return module
+
+
+def _weights_in(path: Path, state: Any) -> dict[str, Any]:
+    for key in _STATE_KEYS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+            break
+    if not isinstance(state, dict) or not all(hasattr(v, "shape") for v in state.values()):
+        raise SubjectError(f"{path} holds no state dict; save model.state_dict()")
+    if state and all(name.startswith("module.") for name in state):  # saved from DataParallel
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return dict(state)
+
+
+_LOADERS: dict[Format, Callable[[Path, bytes, Any, list[str]], Any]] = {
+    "pickle": _pickle,
+    "skops": _skops,
+    "xgboost": _xgboost,
+    "xgboost-binary": _xgboost_binary,
+    "lightgbm": _lightgbm,
+    "onnx": _onnx,
+    "torch-script": _torch_script,
+    "torch-export": _torch_export,
+    "torch-save": _torch_save,
+    "safetensors": _safetensors,
+}
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+def _is_old(warning: warnings.WarningMessage) -> bool:
+    return warning.category.__name__ == "InconsistentVersionWarning"
+
+
+def _old(path: Path, warning: warnings.WarningMessage) -> str:
+    import sklearn
+
+    saved = getattr(warning.message, "original_sklearn_version", "another version")
+    return (
+        f"{path.name} was saved by scikit-learn {saved} and is read by {sklearn.__version__}: "
+        "its answers may differ"
+    )
+
+
+def saved_by(content: bytes) -> str | None:
+    """The version of scikit-learn that saved a pickle, where it tells; else None."""
+    versions = []
+    for match in re.finditer(rb"_sklearn_version", content):
+        found = re.search(rb"\d+\.\d+(?:\.\d+)?", content[match.end() : match.end() + 40])
+        if found:
+            versions.append(found.group().decode())
+    return versions[0] if versions else None
+
+
+def _way_out(content: bytes) -> str:
+    import sklearn
+
+    saved = saved_by(content)
+    if saved is None:
+        return "install what it was saved with, or save it again with what is installed"
+    return (
+        f"it was saved by scikit-learn {saved} and {sklearn.__version__} is installed: audit it "
+        f"with scikit-learn {saved}, or train and save it again"
+    )
+
+
+def _needs_module(path: Path, content: bytes, error: ModuleNotFoundError) -> str:
+    name = error.name or first_line(error)
+    if name.split(".")[0] == "sklearn":
+        return f"{path} cannot be loaded: scikit-learn no longer has {name}; {_way_out(content)}"
+    return (
+        f"{path} cannot be loaded: it needs the module {name.split('.')[0]}, which is not "
+        "installed; install it, or put it beside crenel.toml"
+    )
+
+
+def _cannot_load(path: Path, content: bytes, kind: Format, error: Exception) -> str:
+    reason = first_line(error)
+    way = f"; {_way_out(content)}" if kind == "pickle" else ""
+    return f"{path} cannot be loaded as {kind}: {type(error).__name__}: {reason}{way}"

@@ -1,0 +1,198 @@
+"""Delimited text, read as it comes: separator, header, encoding and missing values."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from crenel.data.sampling import MAX_BYTES, MAX_ROWS, sample_blocks
+from crenel.errors import SubjectError
+
+#: Files above this size are read in blocks.
+LARGE = 200_000_000
+_BLOCK_ROWS = 100_000
+_HEAD = 262_144
+_SEPARATORS = ",;\t|"
+
+
+def read_csv(
+    path: Path,
+    notes: list[str],
+    *,
+    max_rows: int = MAX_ROWS,
+    max_bytes: int = MAX_BYTES,
+    large: int = LARGE,
+    seed: int = 0,
+) -> Any:
+    """Read a delimited text file, plain or compressed, in bounded memory.
+
+    Parameters
+    ----------
+    path : Path
+    notes : list of str
+        What was assumed (no header, a mark for missing values, a sample) is added here.
+    max_rows, max_bytes : int
+        Above these a uniform sample of the rows is taken.
+    large : int
+        Size in bytes above which the file is read in blocks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as they come; strings are kept as they are, with spaces; the index holds the row
+        numbers of the file from 0, header not counted.
+
+    Raises
+    ------
+    SubjectError
+        Where the text is not UTF-8 (or UTF-16 with its mark), or the rows are of uneven length.
+    """
+    import pandas as pd
+
+    encoding = _encoding_of(path)
+    lines = _first_lines(path, encoding)
+    separator = separator_of(lines)
+    first = next(csv.reader(lines, delimiter=separator), [])
+    settings: dict[str, Any] = {"sep": separator, "encoding": encoding}
+    if not has_header(first):
+        settings |= {"header": None, "names": [f"c{i}" for i in range(len(first))]}
+        notes.append(f"{path.name} has no header; its columns are named c0 to c{len(first) - 1}")
+    try:
+        if path.stat().st_size <= large:
+            frame = pd.read_csv(path, low_memory=False, index_col=False, **settings)
+            blocks: Any = [frame]
+        else:  # types are told at the end, from all kept rows, so that blocks cannot differ
+            blocks = pd.read_csv(
+                path, dtype=str, chunksize=_BLOCK_ROWS, index_col=False, **settings
+            )
+        frame, total = sample_blocks(blocks, max_rows=max_rows, max_bytes=max_bytes, seed=seed)
+    except UnicodeDecodeError as error:
+        raise SubjectError(_undecodable(path, encoding, error)) from error
+    except pd.errors.EmptyDataError as error:
+        raise SubjectError(f"{path} is empty") from error
+    except pd.errors.ParserError as error:
+        reason = str(error).strip().splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+        raise SubjectError(f"{path} is not a regular table: {reason}") from error
+    if path.stat().st_size > large:
+        frame = typed(frame)
+    if total > len(frame):
+        notes.append(f"{path.name} has {total:,} rows; a uniform sample of {len(frame):,} is used")
+    return _marks_to_missing(frame, path.name, notes)
+
+
+def typed(frame: Any) -> Any:
+    """Columns of text as numbers or booleans where every value is one."""
+    import pandas as pd
+
+    out = {}
+    for name in frame.columns:
+        column = frame[name]
+        known = column.dropna()
+        if len(known) and known.isin(["True", "False", "TRUE", "FALSE", "true", "false"]).all():
+            truth = column.str.lower().map({"true": True, "false": False})
+            out[name] = truth.astype(bool) if len(known) == len(column) else truth.astype(object)
+            continue
+        try:
+            out[name] = pd.to_numeric(column)
+        except (ValueError, TypeError):
+            out[name] = column
+    return pd.DataFrame(out, index=frame.index)
+
+
+def separator_of(lines: list[str]) -> str:
+    """The separator that splits the lines into the most columns, as many in each."""
+    best, most = ",", 1
+    for separator in _SEPARATORS:
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator) if row]
+        if not widths:
+            continue
+        usual = max(set(widths), key=widths.count)
+        if usual > most and widths.count(usual) >= 0.9 * len(widths):
+            best, most = separator, usual
+    return best
+
+
+def has_header(first: list[str]) -> bool:
+    """Whether the first row names the columns: none is a number, unless they are counted up."""
+    numbers = [cell.strip() for cell in first if _is_number(cell)]
+    if not numbers:
+        return True
+    if not all(n.isdigit() for n in numbers) or len(numbers) < 3:
+        return False
+    counted = [int(n) for n in numbers]
+    return counted == list(range(counted[0], counted[0] + len(counted)))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell.strip().lower() not in ("nan", "inf", "infinity")
+
+
+def _marks_to_missing(frame: Any, name: str, notes: list[str]) -> Any:
+    """``?`` becomes missing in columns where all other values are numbers."""
+    import pandas as pd
+
+    mended = []
+    for column in frame.columns:
+        values = frame[column]
+        if values.dtype.kind in "biufmM":
+            continue
+        marks = values.astype(str).str.strip() == "?"
+        if not marks.any() or marks.all():
+            continue
+        try:
+            frame[column] = pd.to_numeric(values.mask(marks))
+        except (ValueError, TypeError):
+            continue
+        mended.append(str(column))
+    if mended:
+        notes.append(f"{name}: '?' is read as missing in {', '.join(mended)}")
+    return frame
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def _opened(path: Path) -> IO[bytes]:
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    stream: IO[bytes] = openers.get(path.suffix.lower(), open)(path, "rb")
+    return stream
+
+
+def _encoding_of(path: Path) -> str:
+    with _opened(path) as stream:
+        mark = stream.read(4)
+    if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-8-sig" if mark.startswith(b"\xef\xbb\xbf") else "utf-8"
+
+
+def _first_lines(path: Path, encoding: str) -> list[str]:
+    """Some whole lines from the start; bytes that are not text are told by the reader."""
+    with _opened(path) as stream:
+        head = stream.read(_HEAD)
+    text = head.decode(encoding, errors="replace").lstrip("\ufeff")
+    if "\x00" in text:
+        raise SubjectError(
+            f"{path} is not a text file; give CSV, Parquet, Arrow, NPZ or a folder of images"
+        )
+    lines = text.splitlines(keepends=True)
+    if len(head) == _HEAD and len(lines) > 1:
+        lines.pop()
+    return lines[:200]
+
+
+def _undecodable(path: Path, encoding: str, error: UnicodeDecodeError) -> str:
+    byte = error.object[error.start]
+    return (
+        f"{path} is not {encoding.removesuffix('-sig').upper()} text: the byte 0x{byte:02x} is not "
+        f"allowed there; convert it, for instance: iconv -f latin1 -t utf-8 {path.name} > new.csv"
+    )
