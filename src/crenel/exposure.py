@@ -36,6 +36,8 @@ class Budget(Frozen):
 
     @model_validator(mode="after")
     def _increasing(self) -> Budget:
+        if not all(map(math.isfinite, self.values)):
+            raise ValueError(f"budget {self.name}: values must be finite: {self.values}")
         if any(b <= a for a, b in zip(self.values, self.values[1:], strict=False)):
             raise ValueError(f"budget {self.name}: values must strictly increase: {self.values}")
         return self
@@ -66,8 +68,8 @@ class Harm(Frozen):
         if not len(self.values) == len(self.low) == len(self.high):
             raise ValueError(f"harm {self.name}: values, low and high differ in length")
         for v, lo, hi in zip(self.values, self.low, self.high, strict=True):
-            if math.isnan(v) or math.isnan(lo) or math.isnan(hi):
-                raise ValueError(f"harm {self.name}: NaN is not a measurement")
+            if not (math.isfinite(v) and math.isfinite(lo) and math.isfinite(hi)):
+                raise ValueError(f"harm {self.name}: {v} [{lo}, {hi}] is not a measurement")
             if not lo - 1e-9 <= v <= hi + 1e-9:
                 raise ValueError(f"harm {self.name}: {v} lies outside [{lo}, {hi}]")
         return self

@@ -197,6 +197,6 @@ class Run(Frozen):
         )
 
     def _repr_html_(self) -> str:
-        from crenel.report.html import render_html
+        from crenel.report.html import embed
 
-        return render_html(self)
+        return embed(self)

@@ -81,8 +81,7 @@ def _frame(panel: Panel) -> _Frame:
     budgets = [p.budget for c in panel.curves for p in c.points]
     x = budget_axis(budgets, panel.x_domain, panel.scale, LEFT, right)
     top = TOP + LINE * len(panel.marks)
-    harms = [p.value for c in panel.curves for p in c.points] + [m.harm for m in panel.marks]
-    y = harm_axis(harms, panel.y_domain, panel.y_scale, HEIGHT - BOTTOM, top)
+    y = harm_axis(panel.y_domain, panel.y_scale, HEIGHT - BOTTOM, top)
     return _Frame(x, y, top, right)
 
 
@@ -215,7 +214,7 @@ def _apart(places: list[float], low: float, high: float) -> list[float]:
 
 def _svg(panel: Panel, parts: list[str]) -> Markup:
     title = f"{panel.harm} against {panel.budget}: {panel.check} on {panel.target or 'the target'}"
-    lines = [f"{c.label}: {c.end}" for c in panel.curves]
+    lines = [f"{c.label}: {c.told}" for c in panel.curves]
     lines += [f"{m.words}: {m.status.replace('_', ' ')}" for m in panel.marks]
     return Markup(
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from crenel.exposure import Exposure, HealthTest
 from crenel.report import limits
@@ -47,8 +48,8 @@ class Curve:
     role : {"attack", "before", "reference", "control"}
     label : str
         Tells it from the other curves of its panel.
-    end : str
-        Harm at the largest budget, in words with its interval.
+    told : str
+        Harm at the budget of the panel's limit, else at the largest, with its interval.
     healthy : bool
         A curve that is not is a lower bound.
     status : str
@@ -59,7 +60,7 @@ class Curve:
     role: str
     label: str
     points: tuple[Point, ...]
-    end: str
+    told: str
     healthy: bool
     tests: tuple[HealthTest, ...]
     status: str = ""
@@ -111,17 +112,15 @@ class Panel:
 
 def curve(run: Run, exposure: Exposure, role: str) -> Curve:
     """An exposure of the run as a curve."""
-    unit, harm = exposure.harm.unit, exposure.harm
+    harm = exposure.harm
     triples = zip(exposure.budget.values, harm.values, harm.low, harm.high, strict=True)
     judged = limits.of_exposure(run, exposure) if role == "attack" else ()
-    end = interval(harm.values[-1], harm.low[-1], harm.high[-1], unit)
-    budget = quantity(exposure.budget.values[-1], exposure.budget.unit)
     return Curve(
         exposure=exposure,
         role=role,
         label=_label(exposure, role),
         points=tuple(Point(*t) for t in triples),
-        end=f"{'' if exposure.health.ok else 'at least '}{end} at {budget}",
+        told=_told(exposure, None),
         healthy=exposure.health.ok,
         tests=exposure.health.tests,
         status=judged[0].status if judged else "",
@@ -152,29 +151,46 @@ def panels(run: Run) -> tuple[Panel, ...]:
         if _key(e) in groups and e.role == "attack":
             groups[_key(e)].append(curve(run, e, "before"))
     made = []
-    for number, ((check, target, _, _), curves) in enumerate(groups.items()):
-        first = curves[0].exposure
-        curves.sort(key=lambda c: ROLES.index(c.role))
-        kin = [c for k, cs in groups.items() if _kin(k) == _kin(_key(first)) for c in cs]
-        made.append(
-            Panel(
-                key=f"panel-{number}",
-                check=check,
-                risk=first.risk,
-                title=titles.get((check, target), ""),
-                target=target,
-                budget=first.budget.name,
-                budget_unit=first.budget.unit,
-                scale=first.budget.scale,
-                harm=first.harm.name,
-                harm_unit=first.harm.unit,
-                curves=tuple(curves),
-                x_domain=_x_domain(kin),
-                y_domain=_y_domain(kin),
-                y_scale=_y_scale(kin),
-            )
-        )
+    for number, (key, curves) in enumerate(groups.items()):
+        kin = [c for k, cs in groups.items() if _kin(k) == _kin(key) for c in cs]
+        made.append(_panel(f"panel-{number}", titles.get(key[:2], ""), curves, kin))
     return tuple(made)
+
+
+def _panel(key: str, title: str, curves: list[Curve], kin: list[Curve]) -> Panel:
+    first, scale = curves[0].exposure, _y_scale(kin)
+    y_domain = _y_domain(kin)
+    marks = sorted((m for c in curves for m in c.marks), key=_judgement)
+    return Panel(
+        key=key,
+        check=first.check,
+        risk=first.risk,
+        title=title,
+        target=first.target,
+        budget=first.budget.name,
+        budget_unit=first.budget.unit,
+        scale=first.budget.scale,
+        harm=first.harm.name,
+        harm_unit=first.harm.unit,
+        curves=tuple(
+            replace(c, told=_told(c.exposure, marks[0].budget if marks else None))
+            for c in sorted(curves, key=lambda c: ROLES.index(c.role))
+        ),
+        x_domain=_x_domain(kin),
+        y_domain=_decades(kin, y_domain[1]) if scale == "log" else y_domain,
+        y_scale=scale,
+    )
+
+
+def _told(exposure: Exposure, budget: float | None) -> str:
+    """The harm in words at the budget of a limit; else, or where it is not measured, the last."""
+    harm, values = exposure.harm, exposure.budget.values
+    found, at = (harm.values[-1], harm.low[-1], harm.high[-1]), values[-1]
+    if budget is not None and values[0] <= budget <= values[-1]:
+        found, at = exposure.at(budget), budget
+    least = "" if exposure.health.ok or exposure.role == "control" else "at least "
+    figure = interval(*found, exposure.harm.unit)
+    return f"{least}{figure} at {quantity(at, exposure.budget.unit)}"
 
 
 def _key(e: Exposure) -> tuple[str, str, str, str]:
@@ -210,6 +226,13 @@ def _y_domain(curves: list[Curve]) -> tuple[float, float]:
 
 def _y_scale(curves: list[Curve]) -> str:
     low, high = _y_domain(curves)
-    limits_ = [m.harm for c in curves for m in c.marks if m.harm > 0]
+    harms = [m.harm for c in curves for m in c.marks if m.harm > 0]
     logarithmic = curves[0].exposure.budget.scale == "log"
-    return "log" if logarithmic and low >= 0 and limits_ and min(limits_) < high / 10 else "linear"
+    return "log" if logarithmic and low >= 0 and harms and min(harms) < high / 10 else "linear"
+
+
+def _decades(curves: list[Curve], top: float) -> tuple[float, float]:
+    """Whole decades down to the smallest positive harm, four at most."""
+    harms = [p.value for c in curves for p in c.points] + [m.harm for c in curves for m in c.marks]
+    least = max(min((h for h in harms if h > 0), default=top), top * 1e-4)
+    return min(10.0 ** math.floor(math.log10(least) + 1e-9), top / 10), top

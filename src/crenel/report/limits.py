@@ -98,8 +98,7 @@ def words(judgement: Judgement, exposure: Exposure | None = None) -> str:
     """The limit in few words: ``limit 20 % at 2 fields``."""
     limit = judgement.limit
     if limit.findings is not None:
-        kind = f"{limit.severity} " if limit.severity else ""
-        return f"limit {limit.findings} {kind}findings"
+        return f"limit {limit.findings} {limit.severity or 'findings'}"
     assert limit.harm is not None
     assert limit.budget is not None
     if exposure is None:

@@ -66,16 +66,9 @@ def budget_axis(
     return Axis(low, high, start, end)
 
 
-def harm_axis(
-    values: list[float], domain: tuple[float, float], scale: str, start: float, end: float
-) -> Axis:
-    """The axis of a harm: from zero, or over whole decades where it is logarithmic."""
-    positive = [v for v in values if v > 0]
-    if scale != "log" or not positive:
-        return Axis(*domain, start, end)
-    least = max(min(positive), domain[1] * 1e-4)
-    floor = 10.0 ** math.floor(math.log10(least) + 1e-9)
-    return Axis(min(floor, domain[1] / 10), domain[1], start, end, log=True, zero=True)
+def harm_axis(domain: tuple[float, float], scale: str, start: float, end: float) -> Axis:
+    """The axis of a harm; a logarithmic one has a slot for zero below its decades."""
+    return Axis(*domain, start, end, log=scale == "log", zero=scale == "log")
 
 
 def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:

@@ -149,8 +149,10 @@ def _change(run: Run, j: Judgement, findings: tuple[Finding, ...]) -> Change:
                 f"{exposure.check}{series}{where}: {exposure.harm.name} {found}, "
                 f"{limits.words(j, exposure)}.{_needed(j)}"
             )
-        elif j.target and j.target not in text:
-            text = f"{sentence(f'{j.limit.check} on {j.target}')[:-1]}: {text}"
+        else:
+            where = f" on {j.target}" if j.target else ""
+            own_words = j.sentence.removeprefix(f"{j.limit.check} ")
+            text = sentence(f"{j.limit.check}{where}: {own_words}")
     commands = [
         f"crenel harden {run.run.id} --finding {f.fingerprint}"
         for f in own
