@@ -1,0 +1,123 @@
+"""The measurements of risk 2."""
+
+from __future__ import annotations
+
+from crenel.check import Context, Controls, Cost, Measurement, Risk, check
+from crenel.poisoning import controls
+from crenel.subject import Subject
+
+
+@check(
+    "POI-101",
+    risk=Risk.POISONING,
+    title="Wrong labels",
+    question="Which training labels are wrong, and how many wrong ones would go unnoticed?",
+    needs=("model", "classification", "fit", "train"),
+    cost=Cost(seconds=1.0, fits=15, least=0.5),
+    references=("AML.T0020", "NISTAML.013", "ML02:2023", "AIA:15(5)", "AIA:10", "BIML:data:1"),
+    controls=Controls(weak=controls.wrong_labels, sound=controls.right_labels),
+)
+def wrong_labels(subject: Subject, context: Context) -> Measurement:
+    """Which training labels are wrong, and how many wrong ones would go unnoticed.
+
+    The user's own kind of model is trained five times, each time without a fifth of the rows, so
+    that every label is judged by a model that has not seen it. The labels are then explained by
+    two numbers: one temperature that makes the models' probabilities as sure as they deserve, and
+    the share of labels that were replaced by another class. Both are fitted by maximum likelihood;
+    the share comes with a profile-likelihood interval, and each label with the probability of
+    being wrong. A hard record has a low probability of being wrong, for no class is sure there; a
+    contradiction on an easy record has a high one. Labels more likely wrong than right are listed.
+    The rate by confident learning stands beside it for comparison; it takes hardness for error.
+
+    Two simulations say what that is worth. Labels drawn from the models' own probabilities are
+    right by construction and as hard as the data: what is flagged there is a false alarm, and the
+    data's rate must exceed the one estimated there before anything is reported. And labels changed
+    on purpose, at four rates, give the curve: the share of wrong labels that go unnoticed.
+
+    Health: models out of fold beat the most frequent label; injected labels rank above the
+    others; every row was scored; right labels are seldom flagged.
+
+    Limits: labels that no model could predict cannot be told from wrong ones. Wrong labels chosen
+    at the border between classes, all of one region, or tied to a pattern that the model learns
+    (a trigger) look right to it and go unnoticed: POI-102 and POI-103 measure those. The
+    simulations use at most 6,000 rows.
+
+    References: Northcutt, Jiang and Chuang, "Confident learning", 2021; Guo et al., "On
+    calibration of modern neural networks", 2017; Frenay and Verleysen, "Classification in the
+    presence of label noise", 2014.
+    """
+    from crenel.poisoning import label_report
+    from crenel.poisoning.review import review_labels, simulate
+
+    model, train = subject.model, subject.train
+    assert model is not None
+    assert train is not None
+    seed = context.derive_seed("folds")
+    reviewed = review_labels(model, train, seed, deadline=context.deadline, jobs=context.jobs)
+    context.progress(0.4)
+    simulated = simulate(model, reviewed, context)
+    found = label_report.finding(subject, context, reviewed, simulated)
+    notes = [f"What would go unnoticed was simulated on {simulated.rows:,} rows."]
+    if not simulated.clean:
+        notes.append("Time did not allow the comparison with labels that are right.")
+    return Measurement(
+        exposures=(label_report.exposure(subject, context, reviewed, simulated),),
+        findings=() if found is None else (found,),
+        notes=tuple(notes),
+    )
+
+
+@check(
+    "POI-102",
+    risk=Risk.POISONING,
+    title="Dose and response of poison",
+    question="How many poisoned training rows does it take to turn the model's decisions?",
+    needs=("model", "classification", "fit", "train", "test"),
+    cost=Cost(seconds=2.0, queries=100_000, fits=30, least=0.25),
+    references=("AML.T0020", "NISTAML.013", "NISTAML.023", "ML02:2023", "AIA:15(5)", "BIML:data:1"),
+    controls=Controls(weak=controls.credulous, sound=controls.stubborn),
+)
+def dose_response(subject: Subject, context: Context) -> Measurement:
+    """How many poisoned training rows it takes to turn the model's decisions.
+
+    The user's own kind of model is trained again on copies of the training data in which an
+    attacker has poisoned a share of the rows, and judged on held-out rows. Three attackers:
+
+    * trigger: stamps a pattern on rows of other classes and gives them the class that is wanted,
+      the rarest one. For tables the pattern is a conjunction of up to three legal values, rare
+      together, of columns that an attacker can change; for images a 3 × 3 patch in a corner. Of
+      three candidates the one that works best on training rows is taken. Harm: share of stamped
+      held-out rows of other classes that get the wanted class; baseline: the clean model's share.
+    * targeted flips: labels the rarest class's clearest rows as the class it is most readily taken
+      for. Harm: decisions for that class lost.
+    * random flips. Harm: accuracy lost.
+
+    Doses run from 0.1 % to 10 % of the rows, over up to three repetitions; the clean and the
+    poisoned model of a repetition share their seed. The interval covers both the held-out rows
+    and the repetitions. Severity falls with the dose: full at 0.1 %, a tenth at 10 %.
+
+    Health: the model trained again without poison is the audited one (else the fit function is
+    not the model's); poisoning nine tenths of the rows reaches the aim; a larger dose does no
+    less harm.
+
+    Limits: at most 10,000 training rows are used. With the size of the data the number of rows
+    that a trigger needs grows slowly, and its share falls, so that on larger data the harm is
+    understated. Attackers who optimise their poison do better than these. With little time there
+    is one repetition, whose interval covers the held-out rows alone.
+
+    References: Gu, Dolan-Gavitt and Garg, "BadNets", 2017; Biggio, Nelson and Laskov, "Poisoning
+    attacks against support vector machines", 2012; Carlini et al., "Poisoning web-scale training
+    datasets is practical", 2023.
+    """
+    from crenel.poisoning import dose_plan, dose_report
+
+    dosed = dose_plan.run(subject, context)
+    n, everything = len(dosed.reference.train), dosed.reference.all_rows
+    notes = [f"Trained on {n:,} rows; {dosed.effort.repeats} repetitions were planned."]
+    if n < everything:
+        notes.append(f"The training data has {everything:,} rows; a sample was poisoned.")
+    return Measurement(
+        exposures=tuple(dose_report.exposure(subject, context, dosed, r) for r in dosed.responses),
+        findings=dose_report.findings(subject, context, dosed),
+        notes=tuple(notes),
+    )

@@ -1,0 +1,88 @@
+"""The subjects that prove the checks of risk 2: each check has a weak one and a sound one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from crenel.subject import Data, Subject
+
+
+def wrong_labels() -> Subject:
+    """Breast cancer data with one training label in eight turned, for POI-101."""
+    clean = _cancer("turned-labels", _linear())
+    assert clean.train is not None
+    y = clean.train.y.copy()
+    turned = np.random.default_rng(7).choice(len(y), len(y) // 8, replace=False)
+    y[turned] = 1 - y[turned]
+    return _refitted(replace(clean, train=replace(clean.train, y=y)))
+
+
+def right_labels() -> Subject:
+    """Breast cancer data as it is, for POI-101."""
+    return _cancer("clean-labels", _linear())
+
+
+def credulous() -> Subject:
+    """Trees that remember single rows, for POI-102: a few rows plant a pattern."""
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return _cancer("memorising-trees", ExtraTreesClassifier(30, random_state=0))
+
+
+def stubborn() -> Subject:
+    """One question on a column that no attacker can change, for POI-102.
+
+    Two classes lie far apart in it, so that a tenth of the rows cannot move the answer.
+    """
+    import pandas as pd
+    from sklearn.tree import DecisionTreeClassifier
+
+    rng = np.random.default_rng(5)
+    y = np.arange(900) % 2
+    columns = {f"c{i}": rng.integers(0, 30, 900) for i in range(4)}
+    x = pd.DataFrame({"measured": np.round(10.0 * y + rng.uniform(0, 1, 900), 2), **columns})
+    subject = _split("one-question", DecisionTreeClassifier(max_depth=1, random_state=0), x, y)
+    assert subject.schema is not None
+    fixed = subject.schema.features[0].model_copy(update={"mutable": False})
+    features = (fixed, *subject.schema.features[1:])
+    return replace(subject, schema=subject.schema.model_copy(update={"features": features}))
+
+
+def _linear() -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+
+
+def _cancer(name: str, estimator: Any) -> Subject:
+    """Measurements of cell nuclei (569 × 30, in scikit-learn), a third held out."""
+    from sklearn.datasets import load_breast_cancer
+
+    loaded = load_breast_cancer(as_frame=True)
+    return _split(name, estimator, loaded.data, loaded.target.to_numpy())
+
+
+def _split(name: str, estimator: Any, x: Any, y: Any, source: Any = None) -> Subject:
+    from crenel.adapters import wrap
+    from crenel.data import infer_schema
+
+    y = np.asarray(y, dtype=np.int64)
+    everything = Data(x, y, np.arange(len(y)), source)
+    order = np.random.default_rng(3).permutation(len(y))
+    train, test = (everything.take(np.sort(part)) for part in np.split(order, [2 * len(y) // 3]))
+    model = wrap(estimator.fit(train.x, train.y))
+    schema = infer_schema(train.x) if train.is_table else None
+    return Subject(name, model=model, train=train, test=test, schema=schema)
+
+
+def _refitted(subject: Subject) -> Subject:
+    """The subject with its model trained on its training data as they now are."""
+    assert subject.model is not None
+    assert subject.model.fit is not None
+    assert subject.train is not None
+    return subject.with_model(subject.model.fit(subject.train.x, subject.train.y, 0))

@@ -1,0 +1,235 @@
+"""Dose-response: how much harm so many poisoned training rows do, by training again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from crenel.check import Context
+from crenel.model import Model
+from crenel.statistics import Interval, proportion
+from crenel.subject import Data
+from crenel.training.threads import side_by_side
+
+#: Half-width of a 95 % normal interval in standard deviations.
+Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One way to poison.
+
+    Attributes
+    ----------
+    name : str
+    order : callable
+        From a generator to row numbers of the training data, the first poisoned first.
+    poison : callable
+        From training data and row numbers to the poisoned training data.
+    harmed : callable
+        From a model to a mask (m,) over held-out rows: those that it decides as the attacker
+        wants.
+    relative : bool
+        Whether the harm is what the poison adds to the clean model's mask (errors), or the
+        mask's own share, the clean model's being the baseline (a trigger).
+    """
+
+    name: str
+    order: Callable[[np.random.Generator], NDArray[np.int64]]
+    poison: Callable[[Data, NDArray[np.int64]], Data]
+    harmed: Callable[[Model], NDArray[np.bool_]]
+    relative: bool = True
+
+
+@dataclass(frozen=True)
+class Point:
+    """Harm of one dose.
+
+    Attributes
+    ----------
+    count : int
+        Rows poisoned.
+    harm : Interval
+        Over held-out rows and repetitions.
+    repeats : int
+    """
+
+    count: int
+    harm: Interval
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Response:
+    """The dose-response of one attack.
+
+    Attributes
+    ----------
+    attack : Attack
+    points : tuple of Point
+        By ascending count.
+    baseline : float
+        Share of held-out rows that the clean model decides as the attacker wants, for an attack
+        that is not relative; else 0.
+    unlimited : Interval or None
+        Harm with nine tenths of the rows poisoned that can be; None where time did not allow it.
+    rows : int
+        Held-out rows behind each point.
+    fits : int
+    """
+
+    attack: Attack
+    points: tuple[Point, ...]
+    baseline: float
+    unlimited: Interval | None
+    rows: int
+    fits: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training: an attack by its position (-1 for none), a dose, a repetition."""
+
+    attack: int
+    count: int
+    repeat: int
+
+
+@dataclass
+class _Outcomes:
+    """Masks by task, as they come in."""
+
+    clean: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
+    poisoned: dict[Task, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+def dose_response(
+    model: Model,
+    train: Data,
+    attacks: Sequence[Attack],
+    counts: Sequence[Sequence[int]],
+    repeats: int,
+    context: Context,
+) -> list[Response]:
+    """Train on poisoned copies of the data and measure what that does.
+
+    Within one repetition larger doses contain smaller ones, and the clean and the poisoned
+    training share their seed, so that their difference is the poison's.
+
+    Parameters
+    ----------
+    model : Model
+        With ``fit``.
+    train : Data
+    attacks : sequence of Attack
+    counts : sequence of sequence of int
+        Doses of each attack, in order of importance.
+    repeats : int
+        Times that all is done with fresh seeds.
+    context : Context
+        Its deadline cuts repetitions first, then doses.
+
+    Returns
+    -------
+    list of Response
+        One for each attack that has at least one point.
+    """
+    outcomes = _Outcomes()
+    clean_tasks = [Task(-1, 0, r) for r in range(repeats)]
+    tasks = _in_order(attacks, counts, repeats, len(train))
+
+    def run(task: Task) -> list[NDArray[np.bool_]]:
+        fitted = _fit(model, train, attacks, task, context)
+        chosen = attacks if task.attack < 0 else [attacks[task.attack]]
+        return [a.harmed(fitted) for a in chosen]
+
+    work = [clean_tasks[0], *tasks]
+    for r in range(1, repeats):
+        work.insert(next(i for i, t in enumerate(work) if t.repeat == r), clean_tasks[r])
+    for task, masks in zip(work, side_by_side(context, run, work), strict=False):
+        if task.attack < 0:
+            outcomes.clean.update({(task.repeat, i): m for i, m in enumerate(masks)})
+        else:
+            outcomes.poisoned[task] = masks[0]
+    responses = [_response(i, a, outcomes, len(train)) for i, a in enumerate(attacks)]
+    return [r for r in responses if r.points]
+
+
+def _in_order(
+    attacks: Sequence[Attack], counts: Sequence[Sequence[int]], repeats: int, n: int
+) -> list[Task]:
+    """One dose of each attack in turn; unlimited ones after the first repetition."""
+    tasks: list[Task] = []
+    for r in range(repeats):
+        for place in range(max(len(c) for c in counts)):
+            tasks += [Task(i, c[place], r) for i, c in enumerate(counts) if place < len(c)]
+        if r == 0:
+            tasks += [Task(i, n, 0) for i in range(len(attacks))]
+    return tasks
+
+
+def _fit(
+    model: Model, train: Data, attacks: Sequence[Attack], task: Task, context: Context
+) -> Model:
+    assert model.fit is not None
+    seed = context.derive_seed("repeat", task.repeat)
+    if task.attack >= 0:
+        attack = attacks[task.attack]
+        order = attack.order(context.rng(attack.name, task.repeat))
+        # A classifier cannot be trained on one class alone: a tenth is spared without limit.
+        rows = order[: task.count] if task.count < len(train) else order[: int(0.9 * len(order))]
+        train = attack.poison(train, rows)
+    return model.fit(train.x, train.y, seed)
+
+
+def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
+    done = [t for t in outcomes.poisoned if t.attack == i]
+    clean = [m for (_, j), m in outcomes.clean.items() if j == i]
+    points, unlimited = [], None
+    for count in sorted({t.count for t in done}):
+        tasks = [t for t in done if t.count == count and (t.repeat, i) in outcomes.clean]
+        poisoned = np.array([outcomes.poisoned[t] for t in tasks], dtype=float)
+        before = np.array([outcomes.clean[t.repeat, i] for t in tasks], dtype=float)
+        harm = difference(poisoned - before) if attack.relative else rate(poisoned)
+        if count == n:
+            unlimited = harm
+        else:
+            points.append(Point(count, harm, len(tasks)))
+    baseline = 0.0 if attack.relative else float(np.mean(clean))
+    return Response(attack, tuple(points), baseline, unlimited, clean[0].size, len(done))
+
+
+def difference(changes: NDArray[np.float64]) -> Interval:
+    """Mean of paired changes in {-1, 0, 1}, shape (repetitions, rows), with a 95 % interval.
+
+    The spread over rows and the spread over repetitions are added in quadrature; where no row
+    changed at all, the rule of three stands in for the first.
+    """
+    rows = changes.shape[1]
+    per_row = changes.mean(axis=0)
+    value = float(per_row.mean())
+    spread = Z * float(per_row.std(ddof=1)) / np.sqrt(rows) if rows > 1 else 1.0
+    half = float(np.hypot(max(spread, 3 / max(rows, 3)), over_repeats(changes.mean(axis=1))))
+    return Interval(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def rate(hits: NDArray[np.float64]) -> Interval:
+    """Share of hits, shape (repetitions, rows), with a 95 % interval over both."""
+    value = float(hits.mean())
+    wilson = proportion(value * hits.shape[1], hits.shape[1])
+    spread = over_repeats(hits.mean(axis=1))
+    low = value - float(np.hypot(value - wilson.low, spread))
+    high = value + float(np.hypot(wilson.high - value, spread))
+    return Interval(value, max(0.0, low), min(1.0, high))
+
+
+def over_repeats(values: NDArray[np.float64]) -> float:
+    """Half-width of Student's 95 % interval of a mean over repetitions; 0 for a single one."""
+    s = len(values)
+    if s < 2:
+        return 0.0
+    return float(stdtrit(s - 1, 0.975) * values.std(ddof=1) / np.sqrt(s))

@@ -1,0 +1,162 @@
+"""What POI-102 trains: reference, doses and repetitions that fit the time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from crenel.check import Context
+from crenel.model import Model
+from crenel.poisoning.attacks import Goal, goal, planted, random_flips, targeted_flips
+from crenel.poisoning.corruption import subset
+from crenel.poisoning.dose import Attack, Response, difference, dose_response
+from crenel.poisoning.triggers import Trigger, find_triggers
+from crenel.statistics import Interval
+from crenel.subject import Data, Subject
+from crenel.training.threads import side_by_side
+
+#: Rows used at most.
+TRAIN_ROWS, TEST_ROWS = 10_000, 4_000
+#: Shares of training rows poisoned, most telling first.
+TRIGGER = (0.01, 0.1, 0.001, 0.005, 0.002, 0.02, 0.05)
+TARGETED = (0.1, 0.02, 0.05, 0.01, 0.005)
+RANDOM = (0.1, 0.05, 0.02, 0.01)
+#: Seconds of training at most where no deadline says otherwise.
+SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The clean model trained again, and the rows that everything is measured on.
+
+    Attributes
+    ----------
+    train, test : Data
+        Samples.
+    clean : Model
+        Trained on ``train``.
+    seconds : float
+        One such training.
+    same : Interval
+        Error of the model trained again on all rows, minus that of the audited one.
+    all_rows : int
+        Training rows before sampling.
+    """
+
+    train: Data
+    test: Data
+    clean: Model
+    seconds: float
+    same: Interval
+    all_rows: int
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many doses of each attack, and repetitions."""
+
+    doses: tuple[int, int, int]
+    repeats: int
+
+    @property
+    def fits(self) -> int:
+        """Trainings, with clean and unlimited ones and the choice of the trigger."""
+        return self.repeats * (sum(self.doses) + 1) + 6
+
+
+#: From the whole measurement to the least that answers.
+EFFORTS = (
+    Effort((7, 5, 4), 3),
+    Effort((7, 5, 4), 2),
+    Effort((6, 3, 2), 2),
+    Effort((6, 3, 2), 1),
+    Effort((3, 2, 1), 1),
+)
+
+
+def reference(subject: Subject, context: Context, train_rows: int = TRAIN_ROWS) -> Reference:
+    """Train the clean model again and compare it with the audited one."""
+    model, train, test = subject.model, subject.train, subject.test
+    assert model is not None
+    assert model.fit is not None
+    assert train is not None
+    assert test is not None
+    test = test.take(subset(len(test), TEST_ROWS, context.rng("test")))
+    seed = context.derive_seed("reference")
+    again = model.fit(train.x, train.y, seed)
+    wrong = (again.predict(test.x) != test.y).astype(float)
+    same = difference((wrong - (model.predict(test.x) != test.y))[None])
+    some = train.take(subset(len(train), train_rows, context.rng("train")))
+    begun = time.monotonic()
+    clean = model.fit(some.x, some.y, seed)
+    return Reference(some, test, clean, time.monotonic() - begun, same, len(train))
+
+
+def choose_effort(fit_seconds: float, context: Context) -> Effort:
+    """The largest effort that fits the time; the least one where none does."""
+    allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
+    fitting = (e for e in EFFORTS if e.fits * fit_seconds <= allowed)
+    return next(fitting, EFFORTS[-1])
+
+
+def as_counts(shares: tuple[float, ...], n: int, most: int) -> list[int]:
+    """Distinct numbers of rows, at least one and at most so many, in the order of the shares."""
+    counts = (max(1, round(s * n)) for s in shares)
+    return list(dict.fromkeys(c for c in counts if c <= most and c < n))
+
+
+def best_trigger(ref: Reference, candidates: list[Trigger], aim: Goal, context: Context) -> Trigger:
+    """The candidate that gains most when planted on one row in fifty; judged on training rows."""
+    if len(candidates) == 1:
+        return candidates[0]
+    probe = ref.train.take(subset(len(ref.train), 1000, context.rng("probe")))
+
+    def gain(trigger: Trigger) -> float:
+        assert ref.clean.fit is not None
+        attack = planted(trigger, ref.train, probe, aim.victim)
+        rows = attack.order(context.rng("choice"))[: max(3, len(ref.train) // 50)]
+        data = attack.poison(ref.train, rows)
+        fitted = ref.clean.fit(data.x, data.y, context.derive_seed("choice"))
+        after, before = attack.harmed(fitted), attack.harmed(ref.clean)
+        return float(after.mean() - before.mean()) if len(after) else -1.0
+
+    gains = side_by_side(context, gain, candidates, share=False)
+    return candidates[int(np.argmax(gains))]
+
+
+@dataclass(frozen=True)
+class Dosed:
+    """Everything POI-102 measured."""
+
+    reference: Reference
+    aim: Goal
+    trigger: Trigger
+    effort: Effort
+    responses: tuple[Response, ...]
+
+
+def run(subject: Subject, context: Context) -> Dosed:
+    """Choose the attacks and measure their dose-response."""
+    ref = reference(subject, context)
+    train, test, clean = ref.train, ref.test, ref.clean
+    effort = choose_effort(ref.seconds, context)
+    aim = goal(clean, train, test)
+    candidates = find_triggers(train, subject.schema, context.rng("triggers"))
+    trigger = best_trigger(ref, candidates, aim, context)
+    attacks: list[Attack] = [
+        planted(trigger, train, test, aim.victim),
+        targeted_flips(clean, train, test, aim),
+        random_flips(train, test, clean.k),
+    ]
+    counts = []
+    for attack, shares, size in zip(
+        attacks, (TRIGGER, TARGETED, RANDOM), effort.doses, strict=True
+    ):
+        available = len(attack.order(np.random.default_rng(0)))
+        counts.append(as_counts(shares[:size], len(train), available))
+    model = subject.model
+    assert model is not None
+    responses = dose_response(model, train, attacks, counts, effort.repeats, context)
+    return Dosed(ref, aim, trigger, effort, tuple(responses))

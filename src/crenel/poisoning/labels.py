@@ -1,0 +1,234 @@
+"""Wrong labels: how likely each given label is wrong, and how many are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crenel.errors import SubjectError
+from crenel.statistics import Interval
+
+#: Half the 95 % quantile of chi-square with one degree of freedom: a profile-likelihood interval.
+HALF_CHI2 = 1.9207
+#: Rows on which the two parameters of the noise model are fitted; more adds nothing.
+FIT_ROWS = 50_000
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """What `wrong_labels` found.
+
+    Attributes
+    ----------
+    score : ndarray, shape (n,), float64
+        Probability in [0, 1] that the given label is wrong.
+    flagged : ndarray, shape (n,), bool
+        Labels more likely wrong than right (``score >= 0.5``).
+    suggested : ndarray, shape (n,), int64
+        The likeliest class.
+    rate : Interval
+        Share of wrong labels, with a 95 % profile-likelihood interval.
+    temperature : float
+        By which the probabilities had to be softened (above 1) or sharpened to fit the labels.
+    confident : ndarray, shape (n,), bool
+        Rows off the diagonal of the confident joint (Northcutt et al., 2021).
+    joint : ndarray, shape (k, k), float64
+        Estimated number of rows with given label i (row) and true label j (column).
+    thresholds : ndarray, shape (k,), float64
+        Mean self-confidence of each class.
+    """
+
+    score: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
+    suggested: NDArray[np.int64]
+    rate: Interval
+    temperature: float
+    confident: NDArray[np.bool_]
+    joint: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+
+
+def wrong_labels(probabilities: ArrayLike, labels: ArrayLike) -> LabelScores:
+    """Score each given label by the probability that it is wrong.
+
+    The labels are modelled as drawn from the probabilities, softened by one temperature (Guo et
+    al., 2017), except for an unknown share that is replaced by a random other class. Temperature
+    and share are fitted by maximum likelihood; the score is the posterior probability of having
+    been replaced. A hard row has probabilities near each other and is explained without any
+    replacement; a wrong label on an easy row is not. Beside it, the confident joint.
+
+    Parameters
+    ----------
+    probabilities : array_like of float, shape (n, k)
+        Out-of-sample: of a model that has not seen the row's label. Rows sum to one.
+    labels : array_like of int, shape (n,)
+        Given class indices in [0, k).
+
+    Returns
+    -------
+    LabelScores
+
+    Raises
+    ------
+    SubjectError
+        Where the shapes do not fit, a label is outside [0, k), or a probability is not finite.
+    """
+    p, y = _checked(probabilities, labels)
+    joint, thresholds, confident = confident_joint(p, y)
+    temperature, rate = noise_rate(p, y)
+    score = posterior(p, y, temperature, rate.value)
+    return LabelScores(
+        score, score >= 0.5, p.argmax(axis=1), rate, temperature, confident, joint, thresholds
+    )
+
+
+def confident_joint(
+    p: NDArray[np.float64], y: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Confident learning in one pass over the probabilities (Northcutt, Jiang and Chuang, 2021).
+
+    A row counts for class j when its probability of j is at least the mean probability that rows
+    labelled j have of j; among several such classes the likeliest is taken. The counts are then
+    scaled so that each row of the joint adds up to the number of rows given that label.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, k), float64
+    y : ndarray, shape (n,), int64
+
+    Returns
+    -------
+    joint : ndarray, shape (k, k), float64
+        Sums to n.
+    thresholds : ndarray, shape (k,)
+        Infinite for a class without rows.
+    confident : ndarray, shape (n,), bool
+        Rows counted for another class than the given one.
+    """
+    n, k = p.shape
+    counts = np.bincount(y, minlength=k)
+    own = np.bincount(y, weights=p[np.arange(n), y], minlength=k)
+    thresholds = np.where(counts > 0, own / np.maximum(counts, 1), np.inf)
+    above = p >= thresholds - 1e-15
+    best = np.where(above, p, -1.0).argmax(axis=1)
+    counted = above[np.arange(n), best]
+    raw = np.bincount(y[counted] * k + best[counted], minlength=k * k).reshape(k, k).astype(float)
+    empty = raw.sum(axis=1) == 0
+    raw[empty, empty] = 1.0  # a class with no confident row: taken as given
+    joint = raw / raw.sum(axis=1, keepdims=True) * counts[:, None]
+    return joint, thresholds, counted & (best != y)
+
+
+def noise_rate(p: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[float, Interval]:
+    """Temperature and share of replaced labels by maximum likelihood, see `wrong_labels`.
+
+    The likelihood is tabulated over both; parabolas through the best entries refine it.
+
+    Returns
+    -------
+    temperature : float
+        In [0.2, 20].
+    rate : Interval
+        In [0, (k - 1) / k], profile likelihood at 95 %.
+    """
+    n, k = p.shape
+    limit = HALF_CHI2
+    if n > FIT_ROWS:
+        rows = np.linspace(0, n - 1, FIT_ROWS).astype(np.int64)
+        p, y, limit = p[rows], y[rows], limit * FIT_ROWS / n
+    logp = np.log(np.maximum(p, _FLOOR))
+    rates = (k - 1) / k * np.concatenate([[0.0], np.geomspace(1e-4, 0.95, 60)])
+    heat = np.linspace(math.log(0.2), math.log(20.0), 32)
+    table = np.array([_losses(logp, y, math.exp(t), rates) for t in heat])
+    profile = np.array([_lowest(heat, column)[1] for column in table.T])
+    value, lowest = _lowest(rates, profile)
+    low, high = _edges(rates, profile - lowest, value, limit)
+    at_value = np.array([_losses(logp, y, math.exp(t), np.array([value]))[0] for t in heat])
+    return math.exp(_lowest(heat, at_value)[0]), Interval(value, low, high)
+
+
+def _lowest(at: NDArray[np.float64], heights: NDArray[np.float64]) -> tuple[float, float]:
+    """Place and height of a minimum, from the parabola through the lowest three points."""
+    i = int(heights.argmin())
+    if i in (0, len(at) - 1):
+        return float(at[i]), float(heights[i])
+    x, h = at[i - 1 : i + 2] - at[i], heights[i - 1 : i + 2] - heights[i]
+    a = (h[2] / x[2] - h[0] / x[0]) / (x[2] - x[0])
+    b = h[2] / x[2] - a * x[2]
+    if a <= 0:
+        return float(at[i]), float(heights[i])
+    return float(at[i] - b / (2 * a)), float(heights[i] - b * b / (4 * a))
+
+
+def _edges(
+    rates: NDArray[np.float64], rise: NDArray[np.float64], value: float, limit: float
+) -> tuple[float, float]:
+    """Where the profile crosses the limit on both sides of the estimate."""
+    left, right = rates < value, rates > value
+    below = np.interp(-limit, -np.append(rise[left], 0.0), np.append(rates[left], value))
+    above = np.interp(limit, np.append(0.0, rise[right]), np.append(value, rates[right]))
+    low = 0.0 if rise[0] <= limit else float(below)
+    return min(low, value), max(float(above), value)
+
+
+def _tempered(logp: NDArray[np.float64], y: NDArray[np.int64], t: float) -> NDArray[np.float64]:
+    """Probability of the given label after softening by a temperature."""
+    z = logp / t
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    own: NDArray[np.float64] = e[np.arange(len(y)), y] / e.sum(axis=1)
+    return own
+
+
+def _losses(
+    logp: NDArray[np.float64], y: NDArray[np.int64], t: float, rates: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Negative log-likelihood of the labels at one temperature, for each rate."""
+    q = _tempered(logp, y, t)
+    other = (1 - q) / (logp.shape[1] - 1)
+    mixed = ((1 - r) * q + r * other for r in rates)
+    return np.array([-np.log(np.maximum(m, _FLOOR)).sum() for m in mixed])
+
+
+def posterior(
+    p: NDArray[np.float64], y: NDArray[np.int64], temperature: float, rate: float
+) -> NDArray[np.float64]:
+    """Probability that each given label was replaced, under a fitted noise model.
+
+    Where the fitted rate is 0 the order of the rows would be lost: a rate of one row in n + 1
+    is used instead.
+    """
+    rate = max(rate, 1.0 / (len(y) + 1))
+    q = _tempered(np.log(np.maximum(p, _FLOOR)), y, temperature)
+    wrong = rate * (1 - q) / (p.shape[1] - 1)
+    result: NDArray[np.float64] = wrong / np.maximum((1 - rate) * q + wrong, _FLOOR)
+    return result
+
+
+def clean_probabilities(p: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """The probabilities of true labels under a fitted noise model: softened, without the share."""
+    z = np.log(np.maximum(p, _FLOOR)) / temperature
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = e / e.sum(axis=1, keepdims=True)
+    return result
+
+
+def _checked(
+    probabilities: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    p = np.asarray(probabilities, dtype=np.float64)
+    y = np.asarray(labels)
+    if p.ndim != 2 or y.shape != (len(p),) or len(y) == 0 or p.shape[1] < 2:
+        raise SubjectError(
+            f"probabilities of shape {p.shape} and labels of shape {y.shape} do not fit; "
+            "expected (n, k) and (n,) with at least one row and two classes"
+        )
+    if not np.isfinite(p).all():
+        raise SubjectError("a probability is not finite; leave out the rows without a prediction")
+    y = y.astype(np.int64)
+    if y.min() < 0 or y.max() >= p.shape[1]:
+        raise SubjectError(f"labels must be class indices in [0, {p.shape[1]})")
+    return p, y
