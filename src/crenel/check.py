@@ -261,7 +261,14 @@ def _installed(group: str, kind: type[Any]) -> list[Any]:
 
     found: dict[str, Any] = {}
     for point in entry_points(group=group):
-        for value in vars(point.load()).values():
+        try:
+            module = point.load()
+        except ImportError as error:
+            raise UsageError(
+                f"the plug-in {point.value} of {group} cannot be imported ({error}); "
+                "mend or uninstall it"
+            ) from error
+        for value in vars(module).values():
             if isinstance(value, kind):
                 if found.get(value.id, value) is not value:
                     raise UsageError(f"two plug-ins of {group} share the id {value.id}")

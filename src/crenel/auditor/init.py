@@ -49,7 +49,7 @@ def suggest(
     for path in (model, train, test):
         if path is not None and not path.exists():
             raise UsageError(f"there is no file {path}")
-    frame = load_table(train, rows=ROWS)
+    frame = load_table(train, max_rows=ROWS)
     trust, seen = (None, {}) if model is None else _look(model)
     if label is not None and label not in frame.columns:
         raise UsageError(f"{train} has no column {label!r}; it has {', '.join(frame.columns)}")

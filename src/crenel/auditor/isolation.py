@@ -44,14 +44,12 @@ class Worker:
         Where the worker's standard error goes.
     memory : float
         GiB.
-    load_seconds : float
     """
 
     target: Target
     root: Path
     log: Path
     memory: float = 8.0
-    load_seconds: float = LOAD_SECONDS
     _process: subprocess.Popen[str] | None = None
     _answers: queue.Queue[str | None] = field(default_factory=queue.Queue)
     _loaded: bool = False
@@ -59,18 +57,18 @@ class Worker:
     def scan(self, *, seed: int, progress: Callable[[float], None]) -> Result:
         """See `Workplace.scan`; a worker that dies scanning is an error of the scan."""
         try:
-            body = self._ask({"do": "scan", "seed": seed}, self.load_seconds, progress)
+            body = self._ask({"do": "scan", "seed": seed}, LOAD_SECONDS, progress)
         except Hung as error:
             return outcome_of(load_checks()["TRA-101"], self.target.name, State.ERROR, str(error))
         return Result.model_validate(body)
 
     def peek(self) -> dict[str, Any]:
         """See `Workplace.peek`."""
-        return dict(self._ask({"do": "peek"}, self.load_seconds))
+        return dict(self._ask({"do": "peek"}, LOAD_SECONDS))
 
     def load(self) -> Loaded:
         """See `Workplace.load`."""
-        body = self._ask({"do": "load"}, self.load_seconds)
+        body = self._ask({"do": "load"}, LOAD_SECONDS)
         self._loaded = True
         return Loaded.model_validate(body)
 

@@ -83,14 +83,14 @@ class Workplace:
 
     def scan(self, *, seed: int, progress: Callable[[float], None]) -> Result:
         """Run TRA-101 on the target's files, before any of them is loaded."""
-        from crenel.data import unloaded_subject
+        from crenel.data.sections import unloaded
 
-        subject = unloaded_subject(self.target, root=self.root)
+        subject = unloaded(self.target, self.root)
         return execute(load_checks()["TRA-101"], subject, seed=seed, progress=progress)
 
     def peek(self) -> dict[str, Any]:
         """What the model itself knows: names of its features, its classes."""
-        from crenel.adapters import load_model
+        from crenel.adapters.loading import load_model
 
         model = load_model(self.target.model, root=self.root)
         names = getattr(model.native, "feature_names_in_", None)
@@ -109,13 +109,12 @@ class Workplace:
     def _describe(self) -> Loaded:
         from crenel.data import measure_speed
 
-        subject = self._loaded()
-        query, fit = measure_speed(subject)
+        self.subject = subject = measure_speed(self._loaded())
         return Loaded(
             part=describe(subject),
             capabilities=tuple(sorted(capabilities(subject))),
-            query_seconds=query,
-            fit_seconds=fit,
+            query_seconds=subject.extra.get("query_seconds", 0.0),
+            fit_seconds=subject.extra.get("fit_seconds", 0.0),
         )
 
     def measure(

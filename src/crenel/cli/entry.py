@@ -6,7 +6,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -81,7 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     int
         The exit code: 0 pass; 1 the policy or scan failed; 2 incomplete or error; 64 usage.
     """
-    wrong_usage = typer.BadParameter.__mro__[1]  # typer keeps its usage error private
+    # Typer keeps its usage error private, but a bad parameter is one.
+    wrong_usage = cast(type[Exception], typer.BadParameter.__mro__[1])
     try:
         return int(app(list(arguments), prog_name="crenel", standalone_mode=False) or 0)
     except CrenelError as error:

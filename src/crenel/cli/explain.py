@@ -14,6 +14,8 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Print the page of a check: what it measures, how, its limits and sources."""
+    from dataclasses import asdict
+
     from crenel.check import load_checks
     from crenel.cli.options import emit
     from crenel.errors import UsageError
@@ -34,7 +36,7 @@ def explain(
                 "question": check.question,
                 "needs": list(check.needs),
                 "page": check.doc,
-                "references": [r.model_dump(mode="json") for r in references],
+                "references": [asdict(r) for r in references],
             }
         )
         return

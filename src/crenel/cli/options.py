@@ -97,6 +97,4 @@ def show(run: Run, page: Path, as_json: bool) -> None:
 
     from crenel.report.terminal import render
 
-    console = Console()
-    render(run, console)
-    console.print(f"  report    {page}", style="dim", highlight=False, soft_wrap=True)
+    render(run, Console(), str(page))
