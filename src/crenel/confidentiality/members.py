@@ -80,6 +80,8 @@ class Audit:
     Attributes
     ----------
     pool : Pool
+    p : ndarray, shape (n,)
+        Probability that the audited model gives each record's own label.
     shadows : Shadows
     scores : dict of str to ndarray, shape (n,)
         By attack; higher: more like a member.
@@ -91,6 +93,7 @@ class Audit:
     """
 
     pool: Pool
+    p: Floats
     shadows: Shadows
     scores: dict[str, Floats]
     best: str
@@ -171,7 +174,7 @@ def audit(model: Model, pool: Pool, context: Context, pairs: int | None = None) 
         *_placebo_test(placebo),
         _memoriser_test(pool, context),
     )
-    return Audit(pool, shadows, scores, best, gap, Health.of(*tests))
+    return Audit(pool, p, shadows, scores, best, gap, Health.of(*tests))
 
 
 def rehearse(shadows: Shadows, train: NDArray[np.bool_]) -> tuple[str, Interval | None]:

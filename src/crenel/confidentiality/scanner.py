@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.confidentiality.hints import hints
-from crenel.confidentiality.patterns import PATTERNS, Pattern
+from crenel.confidentiality.patterns import PATTERNS, PLANTED, Pattern
 from crenel.statistics import Interval, proportion
 
 #: Distinct values that are joined into one text and searched at once.
@@ -96,6 +96,16 @@ def scan_column(name: Any, column: Any) -> list[ColumnHit]:
         if entity in known and (positions := judge(values)):
             hits[entity] = {p: (values[p], "column name") for p in positions}
     return [_hit(name, entity, codes, found) for entity, found in sorted(hits.items()) if found]
+
+
+def missed(values: list[str]) -> list[str]:
+    """Entities whose planted value (`PLANTED`) is not found among a column's own values."""
+    import pandas as pd
+
+    planted = pd.Series([*values, *PLANTED.values()], dtype=object)
+    hits = {h.entity: h.rows for h in scan_column("text", planted)}
+    places = {entity: len(values) + i for i, entity in enumerate(PLANTED)}
+    return [e for e, place in places.items() if e not in hits or place not in hits[e]]
 
 
 def _columns(frame: Any) -> Iterator[tuple[Any, Any]]:
