@@ -8,194 +8,229 @@ whose bound exceeds the corner's leaf the most.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import njit
 
-from crenel.evasion.trees.kernels import (
-    FOUND,
-    INFEASIBLE,
-    UNDECIDED,
-    best_leaf,
-    compact,
-    flips,
-)
+from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact
+from crenel.evasion.trees.compiled import compiled
+from crenel.evasion.trees.ensemble import Floats, Ints
+from crenel.evasion.trees.kernels import Pair, Place, Trees, flips
 
+INFEASIBLE, FOUND, UNDECIDED = 0, 1, 2
+OPEN, FIRST, SECOND, CLOSED = 0, 1, 2, 3
+STATE, SPLIT, AT, LEFT_FIRST = 0, 1, 2, 3
+NODE, BEST, HERE = 0, 1, 2
 DEPTH = 1024
 
 
-@njit(cache=True)
-def corner(f, row, low, high):
-    """The cell of column f in [low, high] nearest to the row's own."""
-    return min(max(row.cell[f], low[f]), high[f])
+class Stack(NamedTuple):
+    """Boxes from the first to the current one, one per level of the depth-first search.
+
+    ``box`` (levels, 2, d) are the bounds.  ``trees`` (levels, 3, trees) are, per tree, the first
+    node that still splits the box, the best leaf that it can reach and the leaf of its corner.
+    ``split`` (levels, 4) is the state, the column and cut of the split and whether its left
+    side comes first.  ``reach`` is the corner's norm to its power.
+    """
+
+    box: Ints
+    trees: Ints
+    split: Ints
+    reach: Floats
+    pending: Ints
 
 
-@njit(cache=True)
-def advance(node, feature, cut, right, low, high):
+def new_stack(box: Ints, c: Compact) -> Stack:
+    """A stack whose first level is the whole box (2, d)."""
+    stack = Stack(
+        box=np.empty((DEPTH, *box.shape), dtype=np.int32),
+        trees=np.empty((DEPTH, 3, len(c.roots)), dtype=np.int32),
+        split=np.empty((DEPTH, 4), dtype=np.int32),
+        reach=np.empty(DEPTH),
+        pending=np.empty(len(c.nodes) + 2, dtype=np.int32),
+    )
+    stack.box[0] = box
+    stack.trees[0, NODE] = c.roots
+    stack.split[0, STATE] = OPEN
+    stack.reach[0] = 0.0
+    return stack
+
+
+@compiled
+def corner(f: int, cell: Ints, box: Ints) -> int:
+    """The cell of column f in the box nearest to the row's own."""
+    return int(min(max(cell[f], box[0, f]), box[1, f]))
+
+
+@compiled
+def advance(node: int, nodes: Ints, box: Ints) -> int:
     """First node at or under ``node`` where the box still splits (or the leaf it is in)."""
-    while feature[node] >= 0:
-        if high[feature[node]] < cut[node]:
+    while nodes[node, COLUMN] >= 0:
+        f = nodes[node, COLUMN]
+        if box[1, f] < nodes[node, CUT]:
             node = node + 1
-        elif low[feature[node]] >= cut[node]:
-            node = right[node]
+        elif box[0, f] >= nodes[node, CUT]:
+            node = nodes[node, OTHER]
         else:
             break
     return node
 
 
-@njit(cache=True)
-def corner_leaf(node, feature, cut, right, row, low, high):
-    """The leaf under ``node`` that holds the corner of the box."""
-    while feature[node] >= 0:
-        f = feature[node]
-        node = node + 1 if corner(f, row, low, high) < cut[node] else right[node]
+@compiled
+def best_leaf(node: int, nodes: Ints, value: Floats, box: Ints, pending: Ints) -> int:
+    """The reachable leaf of largest value under ``node`` within the box."""
+    best, leaf, top = -np.inf, -1, 1
+    pending[0] = node
+    while top > 0:
+        top -= 1
+        n = pending[top]
+        while value[n] > best:
+            f = nodes[n, COLUMN]
+            if f < 0:
+                best, leaf = value[n], n
+            elif box[1, f] < nodes[n, CUT]:
+                n = n + 1
+            elif box[0, f] >= nodes[n, CUT]:
+                n = nodes[n, OTHER]
+            else:
+                left, right = n + 1, nodes[n, OTHER]
+                n = left if value[left] >= value[right] else right
+                pending[top] = right if n == left else left
+                top += 1
+    return leaf
+
+
+@compiled
+def parting(node: int, leaf: int, nodes: Ints, cell: Ints, box: Ints) -> int:
+    """Where the path of the corner leaves the path to ``leaf``; the corner's leaf for leaf -1."""
+    while nodes[node, COLUMN] >= 0:
+        f = nodes[node, COLUMN]
+        to_left = corner(f, cell, box) < nodes[node, CUT]
+        if leaf >= 0 and to_left != (leaf < nodes[node, OTHER]):
+            break
+        node = node + 1 if to_left else nodes[node, OTHER]
     return node
 
 
-@njit(cache=True)
-def parting(node, leaf, feature, cut, right, row, low, high):
-    """The node where the corner's path leaves the path to ``leaf`` (or a leaf if it does not)."""
-    while feature[node] >= 0:
-        f = feature[node]
-        if corner(f, row, low, high) < cut[node]:
-            if leaf >= right[node]:
-                break
-            node = node + 1
-        else:
-            if leaf < right[node]:
-                break
-            node = right[node]
-    return node
+@compiled
+def choose(level: int, cell: Ints, c: Compact, s: Stack) -> None:
+    """Choose the split of the box at ``level``; it stays closed where no tree splits it."""
+    widest, slack = -1, -1.0
+    for t in range(len(c.roots)):
+        gap = c.value[s.trees[level, BEST, t]] - c.value[s.trees[level, HERE, t]]
+        if gap > slack and c.nodes[s.trees[level, NODE, t], COLUMN] >= 0:
+            slack, widest = gap, t
+    if widest < 0:
+        return
+    first, leaf = s.trees[level, NODE, widest], s.trees[level, BEST, widest]
+    n = parting(first, leaf, c.nodes, cell, s.box[level])
+    if c.nodes[n, COLUMN] < 0:  # the corner is in the best leaf: any split will do
+        n = first
+    s.split[level, STATE] = FIRST
+    s.split[level, SPLIT], s.split[level, AT] = c.nodes[n, COLUMN], c.nodes[n, CUT]
+    s.split[level, LEFT_FIRST] = 1 if leaf < c.nodes[n, OTHER] else 0
 
 
-@njit(cache=True)
-def search(row, trees, pair, box_low, box_high, norm, best, node_limit):
-    """Look for an adversarial row in a box of cells.
+@compiled
+def follow(level: int, bit: np.uint64, moved: bool, cell: Ints, c: Compact, s: Stack) -> None:
+    """Bring the trees that split on a changed column up to date with the box at ``level``."""
+    box = s.box[level]
+    for t in range(len(c.roots)):
+        n = s.trees[level, NODE, t]
+        if c.mask[n] & bit != 0:
+            n = advance(n, c.nodes, box)
+            s.trees[level, NODE, t] = n
+            s.trees[level, BEST, t] = best_leaf(n, c.nodes, c.value, box, s.pending)
+            if moved:
+                s.trees[level, HERE, t] = parting(n, -1, c.nodes, cell, box)
 
-    With ``norm`` 0 the first one found is returned.  With 1 or 2 the nearest in that norm below
-    the distance ``best`` is returned.
+
+@compiled
+def halve(level: int, p: Place, c: Compact, s: Stack, norm: int) -> None:
+    """Write the next half of the box at ``level`` to the next level."""
+    f, child = s.split[level, SPLIT], level + 1
+    for column in range(s.box.shape[2]):
+        s.box[child, 0, column] = s.box[level, 0, column]
+        s.box[child, 1, column] = s.box[level, 1, column]
+    for what in range(3):
+        for t in range(len(c.roots)):
+            s.trees[child, what, t] = s.trees[level, what, t]
+    s.reach[child] = s.reach[level]
+    s.split[child, STATE] = OPEN
+    before = corner(f, p.cell, s.box[level])
+    if (s.split[level, STATE] == FIRST) == (s.split[level, LEFT_FIRST] == 1):
+        s.box[child, 1, f] = s.split[level, AT] - 1
+    else:
+        s.box[child, 0, f] = s.split[level, AT]
+    s.split[level, STATE] += 1
+    after = corner(f, p.cell, s.box[child])
+    if norm > 0:
+        first, second = p.distance[p.start[f] + before], p.distance[p.start[f] + after]
+        s.reach[child] += second**norm - first**norm
+    follow(child, np.uint64(1) << np.uint64(f & 63), before != after, p.cell, c, s)
+
+
+@compiled
+def search(
+    p: Place,
+    trees: Trees,
+    pair: Pair,
+    c: Compact,
+    s: Stack,
+    norm: int,
+    best: float,
+    node_limit: int,
+) -> tuple[int, int, float, Ints]:
+    """Look for an adversarial row in the box of cells that begins the stack.
+
+    With ``norm`` 0 the first one found is returned.  With 1 or 2 the nearest is, whose norm (to
+    the power of ``norm``) is below ``best``.
 
     Returns
     -------
     status : FOUND, INFEASIBLE or UNDECIDED
         UNDECIDED when ``node_limit`` or the depth of the stack was reached; a row may have been
-        found even so (its distance is then below ``best``).
+        found even so (its norm is then below ``best``).
     nodes : int
         Boxes looked at.
     best : float
-        Distance of the row found (unchanged for ``norm`` 0).
+        Norm, to its power, of the row found (unchanged for ``norm`` 0).
     cells : (d,) int32
         The row found.
     """
-    feature, cut, right, value, mask, roots, constant = compact(row, trees, pair, box_low, box_high)
-    width, count = len(box_low), len(roots)
-    low = np.empty((DEPTH, width), dtype=np.int32)
-    high = np.empty((DEPTH, width), dtype=np.int32)
-    place = np.empty((DEPTH, count), dtype=np.int32)
-    top = np.empty((DEPTH, count), dtype=np.int32)
-    here = np.empty((DEPTH, count), dtype=np.int32)
-    reach = np.zeros(DEPTH)
-    split_on = np.empty(DEPTH, dtype=np.int32)
-    split_at = np.empty(DEPTH, dtype=np.int32)
-    first_left = np.empty(DEPTH, dtype=np.bool_)
-    state = np.zeros(DEPTH, dtype=np.int8)
-    pending = np.empty(len(feature) + 2, dtype=np.int32)
-    found = row.cell.copy()
-    status = INFEASIBLE
-
-    low[0], high[0] = box_low, box_high
-    for t in range(count):
-        place[0, t] = roots[t]
-        top[0, t] = best_leaf(roots[t], feature, cut, right, value, box_low, box_high, pending)
-        here[0, t] = corner_leaf(roots[t], feature, cut, right, row, box_low, box_high)
-    level = 0
-    nodes = 0
+    found, cells = p.cell.copy(), p.cell.copy()
+    status, nodes, level = INFEASIBLE, 0, 0
+    follow(0, ~np.uint64(0), True, p.cell, c, s)
     while level >= 0:
-        if state[level] == 0:
+        if s.split[level, STATE] == OPEN:
             nodes += 1
-            bound, margin, widest, slack = constant, constant, -1, -1.0
-            for t in range(count):
-                gap = value[top[level, t]] - value[here[level, t]]
-                bound += value[top[level, t]]
-                margin += value[here[level, t]]
-                if gap > slack and feature[place[level, t]] >= 0:
-                    slack, widest = gap, t
-            if bound <= pair.prune or (norm > 0 and reach[level] >= best):
-                level -= 1
-                continue
-            if abs(margin) <= pair.tolerance or margin > 0:
-                cells = row.cell.copy()
-                for f in range(width):
-                    cells[f] = corner(f, row, low[level], high[level])
-                if flips(margin, cells, row, trees, pair):
-                    found = cells
+            s.split[level, STATE] = CLOSED
+            bound = margin = c.constant
+            for t in range(len(c.roots)):
+                bound += c.value[s.trees[level, BEST, t]]
+                margin += c.value[s.trees[level, HERE, t]]
+            if bound > pair.prune and not (norm > 0 and s.reach[level] >= best):
+                wins = False
+                if margin >= -pair.tolerance:
+                    for f in range(len(cells)):
+                        cells[f] = corner(f, p.cell, s.box[level])
+                    wins = flips(margin, cells, p.cut, trees, pair)
+                if wins:
+                    for f in range(len(cells)):
+                        found[f] = cells[f]
                     if norm == 0:
                         return FOUND, nodes, best, found
-                    best = reach[level]
-                    if status != UNDECIDED:
-                        status = FOUND
-                    level -= 1
-                    continue
-            if widest < 0:
-                level -= 1
-                continue
-            if nodes >= node_limit or level + 1 >= DEPTH:
-                status = UNDECIDED
-                if nodes >= node_limit:
-                    break
-                level -= 1
-                continue
-            n = parting(
-                place[level, widest],
-                top[level, widest],
-                feature,
-                cut,
-                right,
-                row,
-                low[level],
-                high[level],
-            )
-            if feature[n] < 0:
-                n = place[level, widest]
-            f = feature[n]
-            split_on[level], split_at[level] = f, cut[n]
-            first_left[level] = top[level, widest] < right[n]
-            state[level] = 1
-        elif state[level] == 1:
-            state[level] = 2
-        else:
+                    best = s.reach[level]
+                    status = max(status, FOUND)
+                elif nodes >= node_limit:
+                    return UNDECIDED, nodes, best, found
+                elif level + 1 >= DEPTH:
+                    status = UNDECIDED
+                else:
+                    choose(level, p.cell, c, s)
+        if s.split[level, STATE] == CLOSED:
             level -= 1
-            continue
-        f = split_on[level]
-        left = first_left[level] if state[level] == 1 else not first_left[level]
-        child = level + 1
-        low[child], high[child] = low[level], high[level]
-        place[child], top[child], here[child] = place[level], top[level], here[level]
-        reach[child] = reach[level]
-        before = corner(f, row, low[level], high[level])
-        if left:
-            high[child, f] = split_at[level] - 1
         else:
-            low[child, f] = split_at[level]
-        after = corner(f, row, low[child], high[child])
-        if norm > 0 and before != after:
-            begin = row.start[f]
-            reach[child] = (
-                reach[level] ** norm
-                - row.distance[begin + before] ** norm
-                + row.distance[begin + after] ** norm
-            ) ** (1.0 / norm)
-        bit = np.uint64(1) << np.uint64(f & 63)
-        for t in range(count):
-            n = place[child, t]
-            if mask[n] & bit == 0:
-                continue
-            n = advance(n, feature, cut, right, low[child], high[child])
-            place[child, t] = n
-            top[child, t] = best_leaf(
-                n, feature, cut, right, value, low[child], high[child], pending
-            )
-            if before != after:
-                here[child, t] = corner_leaf(n, feature, cut, right, row, low[child], high[child])
-        level = child
-        state[level] = 0
+            halve(level, p, c, s, norm)
+            level += 1
     return status, nodes, best, found

@@ -8,30 +8,43 @@ nearest to the row under attack, written in the user's dtype.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.trees.ensemble import Floats, Ints, TreeEnsemble
+from crenel.evasion.trees.kernels import Place
 
 ALWAYS_LEFT = np.iinfo(np.int32).max
 
 
-class Row(NamedTuple):
-    """One row under attack, in cells (flat arrays for the kernels).
+@dataclass(frozen=True)
+class Row:
+    """One row under attack: `Place` for the kernels, and what only Python needs.
 
-    ``start[f]`` is where column f begins in ``distance``; a column with t thresholds has
-    t + 1 cells.  Node n sends a row left when its cell is below ``cut[n]``.
+    ``value`` and ``place.distance`` hold, for each cell of each column, its number nearest to
+    the row's own and how far that is (inf where it is not allowed).  ``up`` and ``down`` mark
+    the allowed cells above and below the row's own.
     """
 
-    cut: Ints
-    cell: Ints
-    low: Ints
-    high: Ints
-    start: NDArray[np.int64]
-    distance: Floats
+    place: Place
     value: Floats
+    up: NDArray[np.bool_]
+    down: NDArray[np.bool_]
+
+    def within(self, radius: float) -> Ints:
+        """Lowest and highest cell (2, d) of each column within ``radius`` of the row."""
+        near = self.place.distance <= radius
+        begin = self.place.start[:-1]
+        down = np.add.reduceat(near & self.down, begin, dtype=np.int32)
+        up = np.add.reduceat(near & self.up, begin, dtype=np.int32)
+        return np.stack([self.place.cell - down, self.place.cell + up])
+
+    def norm(self, cells: Ints, norm: int) -> float:
+        """Scaled distance of a row of cells (d,); ``norm`` is 0 for L-inf, else 1 or 2."""
+        step = self.place.distance[self.place.start[:-1] + cells]
+        return float(np.linalg.norm(step, ord=norm or np.inf))
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,34 @@ class Grid:
     below: Floats
     begin: NDArray[np.int64]
     cut: Ints
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        """Where each column's cells begin, (d + 1,); it has one more than thresholds."""
+        return self.begin + np.arange(len(self.begin))
+
+    @cached_property
+    def column(self) -> NDArray[np.int64]:
+        """Column of every cell."""
+        return np.repeat(np.arange(len(self.begin) - 1), np.diff(self.start))
+
+    @cached_property
+    def rank(self) -> NDArray[np.int64]:
+        """Number of every cell in its column."""
+        return np.arange(len(self.column)) - self.start[self.column]
+
+    @cached_property
+    def from_below(self) -> Floats:
+        """Number of every cell that is nearest from below: its lower threshold."""
+        edge = np.append(self.thresholds, np.nan)[np.arange(len(self.column)) - self.column - 1]
+        return np.where(self.rank > 0, edge, np.nan)
+
+    @cached_property
+    def from_above(self) -> Floats:
+        """Number of every cell that is nearest from above: just under its upper threshold."""
+        edge = np.append(self.below, np.nan)[np.arange(len(self.column)) - self.column]
+        last = self.rank == np.diff(self.begin)[self.column]
+        return np.where(last, np.nan, edge)
 
     def cells(self, x: Floats) -> Ints:
         """Cells (n, d) int32 of rows (n, d); a missing value has cell 0."""
@@ -130,7 +171,13 @@ def fixed_cut(grid: Grid, ensemble: TreeEnsemble, x: Floats) -> Ints:
 
 
 def place(
-    grid: Grid, ensemble: TreeEnsemble, x: Floats, low: Floats, high: Floats, scale: Floats
+    grid: Grid,
+    ensemble: TreeEnsemble,
+    x: Floats,
+    cell: Ints,
+    low: Floats,
+    high: Floats,
+    scale: Floats,
 ) -> Row:
     """One row (d,) with the nearest value and scaled distance of every cell it may move to.
 
@@ -140,35 +187,20 @@ def place(
         The model.
     x : (d,) float64
         The row; NaN stays missing.
+    cell : (d,) int32
+        Its cells.
     low, high : (d,) float64
         Allowed values; equal for a column that must not change.
     scale : (d,) float64
         Positive; distance is ``|change| / scale``.
     """
-    width = len(x)
-    cell = grid.cells(x[None])[0]
-    start = grid.begin + np.arange(width + 1)
-    value = np.repeat(x, np.diff(start))
-    where = np.arange(len(value)) - np.repeat(start[:-1], np.diff(start))
-    own = np.repeat(cell, np.diff(start))
-    threshold = np.arange(len(value)) - np.repeat(np.arange(width), np.diff(start))
-    up, down = where > own, where < own
-    value[up] = grid.thresholds[threshold[up] - 1]
-    value[down] = grid.below[threshold[down]]
+    column, own = grid.column, cell[grid.column]
+    up, down = grid.rank > own, grid.rank < own
+    value = np.where(up, grid.from_below, np.where(down, grid.from_above, x[column]))
     free = (low < high) & ~np.isnan(x)
-    column = np.repeat(np.arange(width), np.diff(start))
     allowed = (value >= low[column]) & (value <= high[column]) & free[column]
-    with np.errstate(invalid="ignore"):
-        distance = np.abs(value - x[column]) / scale[column]
-    distance = np.where(where == own, 0.0, np.where(allowed, distance, np.inf))
-    counts_down = np.add.reduceat(np.isfinite(distance) & down, start[:-1])
-    counts_up = np.add.reduceat(np.isfinite(distance) & up, start[:-1])
-    return Row(
-        cut=fixed_cut(grid, ensemble, x),
-        cell=cell,
-        low=(cell - counts_down).astype(np.int32),
-        high=(cell + counts_up).astype(np.int32),
-        start=start,
-        distance=distance,
-        value=value,
-    )
+    distance = np.abs(value - x[column]) / scale[column]
+    distance = np.where(grid.rank == own, 0.0, np.where(allowed, distance, np.inf))
+    cut = fixed_cut(grid, ensemble, x)
+    start = Place(cut=cut, cell=cell, start=grid.start, distance=distance)
+    return Row(place=start, value=value, up=up & allowed, down=down & allowed)

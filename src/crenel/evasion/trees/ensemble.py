@@ -80,7 +80,7 @@ class TreeEnsemble:
             codes = np.where(missing, -1, values).astype(np.int64)
             member = np.isin(codes, list(split.values))
             left = member if split.members_left else ~member
-        return np.where(missing, self.missing_left[node], left)
+        return np.asarray(np.where(missing, self.missing_left[node], left), dtype=bool)
 
     def leaves(self, x: Floats) -> Ints:
         """Leaf of each row in each tree, (n, trees) int32, for rows (n, d) float64."""
@@ -148,8 +148,8 @@ class Growing:
         self,
         feature: Ints,
         threshold: Floats,
-        left: Ints,
-        right: Ints,
+        left: NDArray[np.integer],
+        right: NDArray[np.integer],
         missing_left: NDArray[np.bool_],
         value: Floats,
         categories: Mapping[int, CategorySplit] | None = None,

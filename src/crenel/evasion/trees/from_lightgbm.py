@@ -91,7 +91,7 @@ def missing_left(node: dict[str, Any]) -> bool:
             "LightGBM was trained with zero_as_missing; exact distances need NaN for missing."
         )
     if node["missing_type"] == "None":
-        return 0.0 <= float(node["threshold"])
+        return float(node["threshold"]) >= 0.0
     return bool(node["default_left"])
 
 

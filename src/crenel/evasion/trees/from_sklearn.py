@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def histogram_boosting(model: Any, width: int) -> FlatModel:
     base = two_columns(model._baseline_prediction)[0]
     scores = quietly(lambda x: two_columns(model.decision_function(x)))
     columns = np.arange(width)
-    encode = plain
+    encode: Callable[[NDArray[Any]], Floats] = plain
     if getattr(model, "_preprocessor", None) is not None:
         category = np.asarray(model.is_categorical_, dtype=bool)
         columns = np.concatenate([np.flatnonzero(category), np.flatnonzero(~category)])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import UsageError
-from crenel.evasion.trees.cells import Row, grid_of
+from crenel.evasion.trees.cells import Row, grid_of, place
 from crenel.evasion.trees.ensemble import Floats
 from crenel.evasion.trees.flat import FlatModel
 from crenel.evasion.trees.kernels import EMULATE, LENIENT, STRICT
@@ -52,7 +52,8 @@ class Passes:
             raise UsageError(f"y must hold class indices from 0 to {classes - 1}.")
         step = max(1, len(question.x) // POOL)
         rows = self.inner[::step]
-        self.pool = Pool(rows, grid.cells(rows), self.predicted[::step])
+        self.cells = grid.cells(self.inner)
+        self.pool = Pool(rows, self.cells[::step], self.predicted[::step])
         self.nodes = np.zeros(len(question.x), dtype=np.int64)
         self.spent = 1e-9  # seconds in which the boxes of `nodes` were looked at
 
@@ -86,7 +87,7 @@ class Passes:
 
     def narrow(self, index: int, bracket: Bracket, solver: Solver, limit: int) -> Bracket:
         """One row in one pass; the pass with limit 0 looks for a first upper bound."""
-        row, label = self.place(index, solver), int(self.question.y[index])
+        row, label = self.row(index), int(self.question.y[index])
         if limit == 0:
             scale = self.question.scale[self.flat.columns]
             return solver.start(row, label, self.pool, self.inner[index], scale)
@@ -100,11 +101,14 @@ class Passes:
         self.spent += time.perf_counter() - begin
         return narrowed
 
-    def place(self, index: int, solver: Solver) -> Row:
+    def row(self, index: int) -> Row:
         """A row in cells."""
         question, columns = self.question, self.flat.columns
-        return solver.row(
+        return place(
+            self.solver.grid,
+            self.flat.ensemble,
             self.inner[index],
+            self.cells[index],
             question.low[index, columns],
             question.high[index, columns],
             question.scale[columns],
@@ -129,9 +133,11 @@ class Passes:
 
     def witness(self, index: int, bracket: Bracket) -> NDArray[Any]:
         """The changed row (d,), in the user's columns and dtype."""
-        row = self.place(index, self.solver)
+        row = self.row(index)
         assert bracket.cells is not None
-        changed = np.flatnonzero(bracket.cells != row.cell)
-        out = self.question.x[index].copy()
-        out[self.flat.columns[changed]] = row.value[row.start[changed] + bracket.cells[changed]]
+        changed = np.flatnonzero(bracket.cells != row.place.cell)
+        out: NDArray[Any] = self.question.x[index].copy()
+        out[self.flat.columns[changed]] = row.value[
+            row.place.start[changed] + bracket.cells[changed]
+        ]
         return out

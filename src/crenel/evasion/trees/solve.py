@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.trees.bisection import bisect, nearest
-from crenel.evasion.trees.cells import Grid, Row, place
+from crenel.evasion.trees.bisection import Duel
+from crenel.evasion.trees.cells import Grid, Row
 from crenel.evasion.trees.ensemble import Floats, Ints, TreeEnsemble
 from crenel.evasion.trees.kernels import (
     EMULATE,
@@ -16,8 +16,7 @@ from crenel.evasion.trees.kernels import (
     Pair,
     Trees,
     descend,
-    flips,
-    margin_of,
+    wins,
 )
 
 STARTS = 4
@@ -54,12 +53,11 @@ class Bracket:
     upper: float
     cells: Ints | None
     nodes: int = 0
-    proven: bool = False
 
     @property
     def done(self) -> bool:
         """Whether the distance is known."""
-        return self.proven or self.lower >= self.upper
+        return self.lower >= self.upper
 
 
 @dataclass(frozen=True)
@@ -85,10 +83,9 @@ class Solver:
 
     def __post_init__(self) -> None:
         e = self.ensemble
-        trees = Trees(
-            e.feature, e.left, e.right, e.value, e.roots, e.base,
-            float(e.divisor), bool(e.single), float(e.link_tolerance),
-        )  # fmt: skip
+        nodes = np.stack([e.feature, e.left, e.right], axis=1)
+        sizes = float(e.divisor), bool(e.single), float(e.link_tolerance)
+        trees = Trees(nodes, e.value, e.roots, e.base, *sizes)
         object.__setattr__(self, "trees", trees)
 
     def pair(self, label: int, target: int) -> Pair:
@@ -119,66 +116,48 @@ class Solver:
             value, e.roots[largest > 0], base, label, target, tolerance, float(prune), self.mode
         )
 
-    def row(self, x: Floats, low: Floats, high: Floats, scale: Floats) -> Row:
-        """A row (d,) in cells."""
-        return place(self.grid, self.ensemble, x, low, high, scale)
-
     def start(self, row: Row, label: int, pool: Pool, x: Floats, scale: Floats) -> Bracket:
         """Upper bound by descent from the nearest rows of other classes."""
         best = Bracket(0.0, np.inf, None)
+        limits = row.within(np.inf)
         for index in pool.near(x, scale, label):
-            target = int(pool.label[index])
-            cells = np.clip(pool.cells[index], row.low, row.high)
-            cells = np.where(np.isnan(pool.x[index]), row.cell, cells)
-            pair = self.pair(label, target)
-            if not flips(margin_of(cells, row, self.trees, pair), cells, row, self.trees, pair):
-                continue
-            upper = descend(cells, row, self.trees, pair, self.norm)
-            if upper < best.upper:
-                best = Bracket(0.0, upper, cells)
+            cells = np.clip(pool.cells[index], limits[0], limits[1])
+            cells = np.where(np.isnan(pool.x[index]), row.place.cell, cells)
+            pair = self.pair(label, int(pool.label[index]))
+            if wins(cells, row.place.cut, self.trees, pair):
+                descend(cells, row.place, self.trees, pair, self.norm)
+                upper = row.norm(cells, self.norm)
+                if upper < best.upper:
+                    best = Bracket(0.0, upper, cells)
         return best
 
     def improve(
         self, bracket: Bracket, row: Row, label: int, order: NDArray[np.intp], node_limit: int
     ) -> Bracket:
-        """Narrow a bracket with at most about ``node_limit`` boxes, classes in ``order``."""
-        if self.norm:
-            return self.improve_norm(bracket, row, label, order, node_limit)
-        upper, lower, nodes = bracket.upper, np.inf, 0
-        cells = row.cell.copy() if bracket.cells is None else bracket.cells.copy()
-        radii = np.unique(row.distance[np.isfinite(row.distance)])
-        for left, target in zip(range(len(order), 0, -1), order):
-            budget = max(1, (node_limit - nodes) // left)
-            low, upper, used = bisect(
-                row, self.trees, self.pair(label, int(target)), radii, bracket.lower, upper,
-                cells, budget,
-            )  # fmt: skip
-            nodes += used
-            lower = min(lower, low)
-        lower = min(max(lower, bracket.lower), upper)
-        return Bracket(
-            lower, upper, cells if np.isfinite(upper) else None, bracket.nodes + nodes,
-            proven=lower >= upper,
-        )  # fmt: skip
+        """Narrow a bracket with at most about ``node_limit`` boxes, classes in ``order``.
 
-    def improve_norm(
-        self, bracket: Bracket, row: Row, label: int, order: NDArray[np.intp], node_limit: int
-    ) -> Bracket:
-        """The same in L1 or L2: exact if the search ends, else bounded below by L-inf."""
-        upper, nodes, proven = bracket.upper, 0, True
-        cells = row.cell.copy() if bracket.cells is None else bracket.cells.copy()
+        In L-inf by bisection; in L1 and L2 exactly if the search ends, else the lower bound is
+        that of L-inf.
+        """
+        cells = row.place.cell if bracket.cells is None else bracket.cells
+        upper, lower, nodes, proven = bracket.upper, np.inf, 0, True
+        radii = np.unique(row.place.distance[np.isfinite(row.place.distance)])
         for left, target in zip(range(len(order), 0, -1), order):
+            pair = self.pair(label, int(target))
+            duel = Duel(row, self.trees, pair, bracket.lower, upper, cells)
             budget = max(1, (node_limit - nodes) // left)
-            ended, upper, used = nearest(
-                row, self.trees, self.pair(label, int(target)), upper, cells, self.norm, budget
+            if self.norm:
+                proven = duel.nearest(self.norm, budget) and proven
+            else:
+                duel.bisect(radii, budget)
+            lower = min(lower, duel.lower)
+            upper, cells, nodes = duel.upper, duel.cells, nodes + duel.nodes
+        if self.norm and proven:
+            lower = upper
+        elif self.norm:
+            wide = Solver(self.ensemble, self.grid, 0, self.mode, pairs=self.pairs).improve(
+                Bracket(bracket.lower, np.inf, None), row, label, order, node_limit
             )
-            nodes += used
-            proven = proven and ended
-        lower = upper if proven else bracket.lower
-        if not proven:
-            flat = Solver(self.ensemble, self.grid, 0, self.mode, pairs=self.pairs)
-            wide = flat.improve(Bracket(lower, np.inf, None), row, label, order, node_limit)
-            lower, nodes = min(max(lower, wide.lower), upper), nodes + wide.nodes
-        return Bracket(
-            lower, upper, cells if np.isfinite(upper) else None, bracket.nodes + nodes, proven
-        )
+            lower, nodes = wide.lower, nodes + wide.nodes
+        lower = min(max(lower, bracket.lower), upper)
+        return Bracket(lower, upper, cells if np.isfinite(upper) else None, bracket.nodes + nodes)
