@@ -121,3 +121,66 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
         findings=dose_report.findings(subject, context, dosed),
         notes=tuple(notes),
     )
+
+
+@check(
+    "POI-103",
+    risk=Risk.POISONING,
+    title="Weakness by source",
+    question="Which source's rows harm the model, and how much could each source do?",
+    needs=("model", "classification", "fit", "train", "test", "sources"),
+    cost=Cost(seconds=2.0, queries=100_000, fits=18, least=0.3),
+    references=("AML.T0020", "AML.T0010.002", "NISTAML.013", "ML02:2023", "ML10:2023", "AIA:10"),
+    controls=Controls(weak=controls.bad_source, sound=controls.many_hands),
+)
+def sources(subject: Subject, context: Context) -> Measurement:
+    """Which source's rows harm the model, and how much each source could do.
+
+    The user's own kind of model is trained again without each source, and once more with every
+    label of that source turned. Three figures for each source, with 95 % intervals:
+
+    * conflict: how many more of its labels the model trained without it contradicts than that
+      model gets wrong on test rows, scaled by how much less sure it is of the source's rows; a
+      source of hard records is not blamed for being hard.
+    * removal: accuracy gained on test rows by training without it.
+    * what it could do: accuracy lost if it turned all its labels. Beginning with the source that
+      can do most, several at once give the curve.
+
+    Of more than twelve sources ten are tried: the largest, those whose labels models that never
+    saw the source contradict most, and those that a ridge regression, from which each source is
+    taken out exactly, would rather do without. Findings are corrected for the number of sources.
+    Beside them: the share of the largest source, the Herfindahl index, and sources whose labels
+    are spread otherwise than those of the rest (chi-square test).
+
+    Health: the model trained again is the audited one; turning nine tenths of all labels breaks
+    it; more sources do no less harm.
+
+    Limits: at most 10,000 rows are used. A source that plants a trigger contradicts nobody and
+    is not seen here (POI-102 says what it could do). A source alone in its region of the data
+    looks contrary where it may be right.
+
+    References: Koh, Ang, Teo and Liang, "On the accuracy of influence functions for measuring
+    group effects", 2019; Konstantinov and Lampert, "Robust learning from untrusted sources", 2019.
+    """
+    from crenel.poisoning import source_plan, source_report
+    from crenel.poisoning.wording import share
+
+    sourced = source_plan.run(subject, context)
+    most = sourced.concentration
+    notes = [
+        f"{sourced.sources:,} sources, {len(sourced.effects)} of them tried; the largest, "
+        f"{most.largest}, has {share(most.share)} of the rows; Herfindahl index "
+        f"{most.herfindahl:.3f}.",
+    ]
+    if sourced.mixed:
+        notes.append("Labels are spread otherwise than the rest's in " + _listed(sourced.mixed))
+    return Measurement(
+        exposures=(source_report.exposure(subject, context, sourced),),
+        findings=source_report.findings(subject, context, sourced),
+        notes=tuple(notes),
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more + "."

@@ -51,6 +51,27 @@ def stubborn() -> Subject:
     return replace(subject, schema=subject.schema.model_copy(update={"features": features}))
 
 
+def bad_source() -> Subject:
+    """Breast cancer data from six suppliers, of whom one turns a third of its labels, POI-103."""
+    clean = _cancer("bad-source", _linear())
+    assert clean.train is not None
+    rng = np.random.default_rng(11)
+    suppliers = np.array(["ash", "birch", "cedar", "dogwood", "elm", "fir"])
+    source = suppliers[rng.integers(0, 6, len(clean.train))]
+    turned = (source == "dogwood") & (rng.random(len(source)) < 1 / 3)
+    y = np.where(turned, 1 - clean.train.y, clean.train.y)
+    return _refitted(replace(clean, train=replace(clean.train, y=y, source=source)))
+
+
+def many_hands() -> Subject:
+    """The one-question model, its rows from ten equal suppliers, for POI-103."""
+    subject = stubborn()
+    assert subject.train is not None
+    source = np.array([f"hand-{i}" for i in range(10)])[np.arange(len(subject.train)) % 10]
+    train = replace(subject.train, source=source)
+    return replace(subject, name="many-hands", train=train)
+
+
 def _linear() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

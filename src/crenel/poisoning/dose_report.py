@@ -69,7 +69,7 @@ def _headline(subject: Subject, dosed: Dosed, response: Response) -> str:
     point = enough(response) or response.points[-1]
     rows = f"{point.count:,} of {len(dosed.reference.train):,} rows"
     victim = _class(subject, dosed.aim.victim)
-    only = "" if enough(response) else " only"
+    only = " only" if point.harm.high < 0.25 else ""
     if response.attack.name == "trigger":
         turn = "turns" if point.count == 1 else "turn"
         return (

@@ -45,6 +45,11 @@ class Reviewed:
     probabilities: NDArray[np.float64]
 
     @property
+    def positions(self) -> NDArray[np.int64]:
+        """Row numbers of ``data`` in the data that was reviewed, shape (n,)."""
+        return np.flatnonzero(self.predicted.covered)
+
+    @property
     def accuracy(self) -> Interval:
         """Share of given labels that the out-of-fold decisions agree with."""
         agree = self.predicted.decisions[self.predicted.covered] == self.data.y

@@ -1,0 +1,188 @@
+"""What POI-103 trains: which sources to leave out and to turn, within the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.check import Context
+from crenel.errors import NotApplicable
+from crenel.poisoning.dose_plan import Reference, reference
+from crenel.poisoning.sources import (
+    Concentration,
+    Effect,
+    concentration,
+    label_mix,
+    loss,
+    representation,
+    source_effects,
+    surrogate_removal,
+)
+from crenel.statistics import Interval
+from crenel.subject import Data, Subject, join_rows
+from crenel.training.folds import out_of_fold
+from crenel.training.threads import side_by_side
+
+#: Sources that are all tried; with more, the suspicious ones are chosen first.
+ALL, CHOSEN = 12, 10
+#: Columns of the surrogate at most.
+WIDTH = 128
+#: Seconds of training at most where no deadline says otherwise.
+SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """Everything POI-103 measured.
+
+    Attributes
+    ----------
+    reference : Reference
+    concentration : Concentration
+        Of all training rows.
+    sources : int
+        In the training data.
+    effects : tuple of Effect
+        Of the sources tried, worst first by what they could do.
+    together : dict of int to Interval
+        Accuracy lost if so many sources turn all their labels, by ascending number.
+    unlimited : Interval
+        Accuracy lost if nine tenths of the sources' rows are turned.
+    mixed : tuple of str
+        Sources whose labels are spread otherwise than those of the rest.
+    """
+
+    reference: Reference
+    concentration: Concentration
+    sources: int
+    effects: tuple[Effect, ...]
+    together: dict[int, Interval]
+    unlimited: Interval
+    mixed: tuple[str, ...]
+
+
+def run(subject: Subject, context: Context) -> Sourced:
+    """Measure what sources do and could do.
+
+    Raises
+    ------
+    NotApplicable
+        Where all rows come from one source.
+    """
+    assert subject.train is not None
+    assert subject.train.source is not None
+    everything = subject.train.source.astype(str)
+    if len(np.unique(everything)) < 2:
+        raise NotApplicable("all training rows come from one source")
+    ref = reference(subject, context)
+    names, codes = _coded(ref.train)
+    tried = _within_time(choose(ref, names, codes, context), ref.seconds, context)
+    seed = context.derive_seed("reference")
+    effects = source_effects(ref.clean, ref.train, ref.test, tried, seed, context)
+    effects.sort(key=lambda e: -e.flipped.value)
+    together, unlimited = _together(ref, effects, seed, context)
+    mix = label_mix(ref.train.y, codes, ref.clean.k)
+    mixed = tuple(str(names[i]) for i in np.flatnonzero(mix < 0.01))
+    return Sourced(
+        ref,
+        concentration(everything),
+        len(np.unique(everything)),
+        tuple(effects),
+        together,
+        unlimited,
+        mixed,
+    )
+
+
+def _coded(train: Data) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    assert train.source is not None
+    names, codes = np.unique(train.source.astype(str), return_inverse=True)
+    return names, codes.astype(np.int64)
+
+
+def choose(
+    ref: Reference, names: NDArray[np.str_], codes: NDArray[np.int64], context: Context
+) -> list[str]:
+    """The sources to try: all of up to twelve, else the largest and the most suspicious.
+
+    Suspicious are those that a convex surrogate would rather do without, and those whose labels
+    contradict models trained without them (whole sources are held out together).
+    """
+    rows = np.bincount(codes, minlength=len(names))
+    if len(names) <= ALL:
+        return [str(names[i]) for i in np.argsort(-rows, kind="stable")]
+    gains = surrogate_removal(*_surrogate_input(ref, codes, context.derive_seed("surrogate")))
+    against = held_out_errors(ref, codes, context)
+    each = (
+        np.argsort(-against, kind="stable")[:4],
+        np.argsort(-gains, kind="stable")[:4],
+        np.argsort(-rows, kind="stable")[:4],
+    )
+    order = [int(i) for place in zip(*each, strict=True) for i in place]
+    return [str(names[i]) for i in list(dict.fromkeys(order))[:CHOSEN]]
+
+
+def _surrogate_input(
+    ref: Reference, codes: NDArray[np.int64], seed: int
+) -> tuple[
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    int,
+    tuple[NDArray[np.float64], NDArray[np.int64]],
+]:
+    both = representation(join_rows([ref.train.x, ref.test.x]), WIDTH, seed)
+    n = len(ref.train)
+    return both[:n], ref.train.y, codes, ref.clean.k, (both[n:], ref.test.y)
+
+
+def held_out_errors(
+    ref: Reference, codes: NDArray[np.int64], context: Context
+) -> NDArray[np.float64]:
+    """Excess of errors on each source by models trained without it, in standard errors."""
+    rng = context.rng("groups")
+    group = (rng.permutation(int(codes.max()) + 1) % 5)[codes]
+    seed = context.derive_seed("groups")
+    found = out_of_fold(ref.clean, ref.train, seed, 5, context.deadline, context.jobs, group)
+    wrong = (found.decisions != ref.train.y) & found.covered
+    rows = np.bincount(codes, weights=found.covered)
+    usual = wrong.sum() / max(1, found.covered.sum())
+    spread = np.sqrt(np.maximum(rows, 1) * max(usual * (1 - usual), 1e-6))
+    result: NDArray[np.float64] = (np.bincount(codes, weights=wrong) - usual * rows) / spread
+    return result
+
+
+def _within_time(names: list[str], fit_seconds: float, context: Context) -> list[str]:
+    """As many sources as the time allows, in coarse steps so that figures repeat; two at least."""
+    allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
+    for count in (ALL, 8, 4):
+        if (2 * min(count, len(names)) + 6) * fit_seconds <= allowed:
+            return names[:count]
+    return names[:2]
+
+
+def _together(
+    ref: Reference, effects: list[Effect], seed: int, context: Context
+) -> tuple[dict[int, Interval], Interval]:
+    """Accuracy lost to several sources at once, the worst first, and to nearly all rows."""
+    wrong = ref.clean.predict(ref.test.x) != ref.test.y
+    names = [e.name for e in effects]
+    most = max(1, min(len(names), len(np.unique(_coded(ref.train)[1])) // 2))
+    steps = [c for c in (2, 3, 5, 8) if c <= most]
+
+    def several(count: int) -> Interval:
+        if count:
+            return loss(ref.clean, ref.train, ref.test, wrong, names[:count], seed)
+        return loss(ref.clean, _anonymous(ref.train), ref.test, wrong, ["turned"], seed)
+
+    done = side_by_side(context, several, [0, *steps], share=False)
+    losses = dict(zip(steps, done[1:], strict=False))
+    return {1: effects[0].flipped, **losses}, done[0]
+
+
+def _anonymous(train: Data) -> Data:
+    """The data with nine tenths of its rows under one source, "turned"."""
+    source = np.where(np.arange(len(train)) % 10 == 0, "kept", "turned")
+    return replace(train, source=source)

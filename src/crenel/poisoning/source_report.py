@@ -1,0 +1,153 @@
+"""POI-103's figures as an exposure and findings."""
+
+from __future__ import annotations
+
+from crenel.access import Attacker
+from crenel.check import Context, access_of
+from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
+from crenel.finding import Evidence, Finding, severity
+from crenel.poisoning.source_plan import Sourced
+from crenel.poisoning.sources import Effect
+from crenel.poisoning.wording import percent, points, share
+from crenel.statistics import Interval
+from crenel.subject import Subject
+
+#: A whole source is dearer to have than a row: factor of severity.
+CHEAPNESS = 0.5
+
+
+def exposure(subject: Subject, context: Context, sourced: Sourced) -> Exposure:
+    """Accuracy lost against the number of sources that turn their labels."""
+    ref, losses = sourced.reference, list(sourced.together.values())
+    worst = sourced.effects[0]
+    return Exposure(
+        check=context.check,
+        risk="poisoning",
+        access=access_of(subject, attacker=Attacker.DATA, data_share=round(worst.share, 6)),
+        budget=Budget(
+            name="sources controlled",
+            unit="sources",
+            values=tuple(float(c) for c in sourced.together),
+        ),
+        harm=Harm(
+            name="accuracy lost",
+            values=tuple(i.value for i in losses),
+            low=tuple(i.low for i in losses),
+            high=tuple(i.high for i in losses),
+        ),
+        n=len(ref.test),
+        seed=context.seed,
+        queries=len(ref.test) * (2 * len(sourced.effects) + len(losses) + 2),
+        seconds=context.elapsed,
+        health=_health(sourced),
+        headline=f"whoever controls the source {worst.name} alone, with {share(worst.share)} of "
+        f"the rows, can cost {points(worst.flipped)} of accuracy",
+    )
+
+
+def _health(sourced: Sourced) -> Health:
+    same, unlimited = sourced.reference.same, sourced.unlimited
+    values = list(sourced.together.values())
+    falls = any(b.high < a.low for i, a in enumerate(values) for b in values[i + 1 :])
+    return Health.of(
+        HealthTest(
+            name="the model trained again on the same data is the audited one",
+            ok=same.low <= 0 <= same.high or abs(same.value) <= 0.01,
+            detail=f"its error differs by {points(same)}",
+        ),
+        HealthTest(
+            name="turning nine tenths of all labels breaks the model",
+            ok=unlimited.low > 0.1,
+            detail=f"accuracy falls by {points(unlimited)}",
+        ),
+        HealthTest(
+            name="more sources do no less harm",
+            ok=not falls,
+            detail=", ".join(f"{c}: {points(i)}" for c, i in sourced.together.items()),
+        ),
+    )
+
+
+def findings(subject: Subject, context: Context, sourced: Sourced) -> tuple[Finding, ...]:
+    """Sources whose rows harm, and the one that could do most, where that is much."""
+    harmful = [_harmful(subject, context, sourced, e) for e in sourced.effects]
+    possible = _possible(subject, context, sourced)
+    return tuple(f for f in (*harmful, possible) if f is not None)
+
+
+def for_many(interval: Interval, tests: int) -> float:
+    """Low end of a 95 % interval, widened for so many tests (Bonferroni)."""
+    from scipy.special import ndtri
+
+    factor = float(ndtri(1 - 0.025 / max(1, tests)) / ndtri(0.975))
+    return interval.value - factor * (interval.value - interval.low)
+
+
+def _harmful(
+    subject: Subject, context: Context, sourced: Sourced, effect: Effect
+) -> Finding | None:
+    access = access_of(subject, attacker=Attacker.DATA)
+    against = for_many(effect.conflict, sourced.sources)
+    removal = for_many(effect.removal, sourced.sources)
+    by_conflict = severity(against, access, CHEAPNESS)
+    by_removal = severity(removal, access)
+    levels = [level for level in (by_conflict, by_removal) if level is not None]
+    if not levels:
+        return None
+    if by_conflict is not None:
+        what = f"contradict what all other sources teach in {percent(effect.conflict)} more cases "
+        what += "than their hardness explains"
+    else:
+        what = f"harm: without them the model is {points(effect.removal)} more accurate"
+    return Finding(
+        check=context.check,
+        risk="poisoning",
+        severity=max(levels, key=lambda level: level.rank),
+        subject=f"source {effect.name}",
+        sentence=f"the {effect.rows:,} rows of the source {effect.name} {what}",
+        attack="Whoever supplies this source delivers wrong labels or altered records, and the "
+        "model is trained on them like on any other.",
+        fix=f"Hold back {effect.name} until its labels are reviewed; train without it or with a "
+        "lower weight; quarantine what out-of-fold models contradict (crenel harden).",
+        evidence=Evidence(values=_values(sourced, effect)),
+        remedies=("quarantine-labels",),
+        gain=min(1.0, max(against * effect.share, removal, 0.0)),
+    )
+
+
+def _possible(subject: Subject, context: Context, sourced: Sourced) -> Finding | None:
+    worst = sourced.effects[0]
+    level = severity(
+        for_many(worst.flipped, sourced.sources),
+        access_of(subject, attacker=Attacker.DATA),
+        CHEAPNESS,
+    )
+    if level is None:
+        return None
+    return Finding(
+        check=context.check,
+        risk="poisoning",
+        severity=level,
+        subject=f"dependence on source {worst.name}",
+        sentence=f"whoever controls the source {worst.name}, with {share(worst.share)} of the "
+        f"rows, can cost {points(worst.flipped)} of accuracy by turning its labels",
+        attack=f"Takes over or bribes {worst.name} and delivers its records with other labels.",
+        fix="Limit the share of one source, or vote over models trained on separate sources.",
+        evidence=Evidence(values=_values(sourced, worst)),
+        gain=max(0.0, worst.flipped.low),
+    )
+
+
+def _values(sourced: Sourced, effect: Effect) -> dict[str, object]:
+    values: dict[str, object] = {
+        "rows": effect.rows,
+        "share": effect.share,
+        "sources": sourced.sources,
+        "largest_share": sourced.concentration.share,
+        "herfindahl": sourced.concentration.herfindahl,
+        "other_label_mix": effect.name in sourced.mixed,
+    }
+    for name in ("removal", "conflict", "flipped"):
+        interval: Interval = getattr(effect, name)
+        values[name] = [interval.value, interval.low, interval.high]
+    return values
