@@ -97,7 +97,8 @@ def _text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    return {"true": "1", "false": "0"}.get(text.lower(), text)
 
 
 def spread(p: NDArray[Any], columns: NDArray[np.int64], k: int) -> NDArray[np.float64]:

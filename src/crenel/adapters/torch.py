@@ -140,7 +140,10 @@ def _frozen(native: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose parameters take no gradients."""
     body = copy.deepcopy(native).eval()
     for parameter in body.parameters():
-        parameter.requires_grad_(False)
+        if parameter.is_leaf:
+            parameter.requires_grad_(False)
+        else:  # as the copies of a scripted module's parameters are
+            parameter.detach_()
     return body
 
 
