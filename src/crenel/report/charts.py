@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from crenel.report.curves import Curve, Mark, Panel, Point
 from crenel.report.scales import Axis, budget_axis, harm_axis
-from crenel.report.words import cut, number, percent
+from crenel.report.words import cut, is_share, number, percent
 
 #: Of the drawing; each limit adds a line of words above it.
 WIDTH, HEIGHT = 420, 236
@@ -51,7 +51,7 @@ def chart(panel: Panel) -> Markup:
 def spark(c: Curve, width: int = 96, height: int = 28) -> Markup:
     """A curve without axes, harm from 0 to 1 for shares, for the overview."""
     points = thin(c.points)
-    top = 1.0 if c.exposure.harm.unit == "share" else max(p.value for p in points) or 1.0
+    top = 1.0 if is_share(c.exposure.harm.unit) else max(p.value for p in points) or 1.0
     span = (points[0].budget, points[-1].budget)
     domain = span if span[1] > span[0] else (span[0], span[0] + 1)
     budgets = [p.budget for p in points]
@@ -113,7 +113,7 @@ _MIDDLE = 'text-anchor="middle"'
 
 
 def _tick(value: float, unit: str) -> str:
-    return percent(value) if unit == "share" else number(value)
+    return percent(value) if is_share(unit) else number(value)
 
 
 def _limit(frame: _Frame, mark: Mark, words_at: float) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from crenel.exposure import Exposure, HealthTest
 from crenel.report import limits
-from crenel.report.words import interval, quantity
+from crenel.report.words import interval, is_share, quantity
 from crenel.run import Run
 
 #: Order in which the curves of a panel are listed and, reversed, drawn.
@@ -217,9 +217,9 @@ def _y_domain(curves: list[Curve]) -> tuple[float, float]:
     tops += [m.harm * 1.1 for c in curves for m in c.marks]
     bottom = min(0.0, *(p.value for c in curves for p in c.points), 0.0)
     top = max(tops)
-    if curves[0].exposure.harm.unit == "share" and top <= 1.0 + 1e-9:
+    if is_share(curves[0].exposure.harm.unit) and top <= 1.0 + 1e-9:
         top = next(t for t in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if top <= t + 1e-9)
-    elif curves[0].exposure.harm.unit == "share" and top <= 1.1 + 1e-9:
+    elif is_share(curves[0].exposure.harm.unit) and top <= 1.1 + 1e-9:
         top = 1.0
     return bottom, top if top > bottom else bottom + 1.0
 

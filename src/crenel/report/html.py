@@ -131,6 +131,7 @@ def _environment() -> Environment:
         sentence=words.sentence,
         duration=words.duration,
         count=words.count,
+        axis_name=words.axis_name,
         unbroken=unbroken,
         state=lambda s: str(s).replace("_", " "),
         field=lambda s: words.cut(str(s), FIELD),
@@ -150,8 +151,11 @@ def _few(c: Curve) -> tuple[Point, ...]:
 
 def _row(c: Curve, p: Point) -> tuple[str, str]:
     e = c.exposure
-    harm = words.interval(p.value, p.low, p.high, e.harm.unit)
-    return words.quantity(p.budget, e.budget.unit if e.budget.unit == "share" else ""), harm
+    unit = "share" if words.is_share(e.harm.unit) else ""
+    harm = words.interval(p.value, p.low, p.high, unit)
+    return words.percent(p.budget) if words.is_share(e.budget.unit) else words.number(
+        p.budget
+    ), harm
 
 
 def examples(finding: Finding, pictures: Pictures) -> list[tuple[Example, tuple[str, ...]]]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from crenel.report.curves import Curve
 from crenel.report.risks import RiskView
 from crenel.report.view import View, view
-from crenel.report.words import cut, duration
+from crenel.report.words import cut, duration, is_share
 from crenel.run import Outcome, Run, TargetPart
 
 BLOCKS = "▁▂▃▅▇█"
@@ -52,7 +52,7 @@ def render(run: Run, console: Console, report: str = "") -> None:
 def spark(curve: Curve, length: int = 5) -> str:
     """A curve as blocks, evenly chosen points; shares from 0 to 1, others to their largest."""
     values = [p.value for p in curve.points]
-    top = 1.0 if curve.exposure.harm.unit == "share" else max(values) or 1.0
+    top = 1.0 if is_share(curve.exposure.harm.unit) else max(values) or 1.0
     steps = max(1, min(length, len(values)) - 1)
     chosen = [values[round(k * (len(values) - 1) / steps)] for k in range(steps + 1)]
     levels = [min(max(v / top, 0.0), 1.0) for v in chosen]

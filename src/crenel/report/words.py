@@ -30,20 +30,38 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def is_share(unit: str) -> bool:
+    """Whether figures of this unit are shares: "share", "share of training rows"."""
+    return unit == "share" or unit.startswith("share of ")
+
+
 def quantity(value: float, unit: str) -> str:
-    """A figure with its unit; shares as percentages."""
-    if unit == "share":
-        return percent(value)
-    return f"{number(value)}{SPACE}{unit}".strip()
+    """A figure with its unit, shares as percentages: ``2 fields``, ``1 % of training rows``."""
+    if is_share(unit):
+        return f"{percent(value)}{unit.removeprefix('share')}"
+    return f"{number(value)}{SPACE}{_singular(unit) if value == 1 else unit}".strip()
+
+
+def _singular(unit: str) -> str:
+    if unit.endswith("ies"):
+        return f"{unit[:-3]}y"
+    return unit[:-1] if unit.endswith("s") and not unit.endswith("ss") else unit
+
+
+def axis_name(name: str, unit: str) -> str:
+    """An axis in words: ``rows poisoned, % of training rows``; shares alone go without."""
+    unit = f"%{unit.removeprefix('share')}" if unit.startswith("share of ") else unit
+    return name if unit in ("", "share") or unit in name else f"{name}, {unit}"
 
 
 def interval(value: float, low: float, high: float, unit: str) -> str:
     """A figure with its 95 % interval: ``41 % [37, 45]``."""
-    if unit != "share":
+    if not is_share(unit):
         return f"{quantity(value, unit)} [{number(low)}, {number(high)}]"
     digits = max(_decimals(value * 100), _decimals(high * 100) if value == 0 else 0)
     low_text, high_text = _trim(low * 100, digits), _trim(high * 100, digits)
-    return f"{_trim(value * 100, digits)}{SPACE}% [{low_text}, {high_text}]"
+    figure = f"{_trim(value * 100, digits)}{SPACE}% [{low_text}, {high_text}]"
+    return f"{figure}{unit.removeprefix('share')}"
 
 
 def _trim(value: float, digits: int) -> str:
@@ -60,7 +78,7 @@ def count(n: int, one: str, many: str = "") -> str:
 def duration(seconds: float) -> str:
     """Wall time: ``0.4 s``, ``12 s``, ``2 min 14 s``, ``1 h 02 min``."""
     if seconds < 9.95:
-        return f"{seconds:.1f}{SPACE}s"
+        return f"{seconds:.1f}{SPACE}s" if seconds >= 0.05 else f"< 0.1{SPACE}s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole}{SPACE}s"
