@@ -130,7 +130,7 @@ class Space:
 
     def _changes(self, j: int, rows: Codes, codes: Codes) -> NDArray[np.bool_]:
         identity = self.columns[j].identity
-        return identity[codes] != identity[rows]
+        return np.asarray(identity[codes] != identity[rows], dtype=bool)
 
     def _fine(self, j: int, rows: Codes, codes: Codes) -> NDArray[np.bool_]:
         c = self.columns[j]

@@ -1,0 +1,130 @@
+"""The measurements of risk 1."""
+
+from __future__ import annotations
+
+from crenel.check import Context, Controls, Cost, Measurement, Risk, check
+from crenel.evasion import controls
+from crenel.subject import Subject
+
+
+@check(
+    "EVA-101",
+    risk=Risk.EVASION,
+    title="Small changes, by gradients",
+    question="How small a change to an input turns the decision, for who can compute gradients?",
+    needs=("model", "classification", "gradients", "test"),
+    cost=Cost(seconds=8.0, queries=80_000, least=0.2),
+    references=("AML.T0043.000", "AML.T0015", "NISTAML.022", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=controls.narrow_margins, sound=controls.wide_margins),
+)
+def small_changes(subject: Subject, context: Context) -> Measurement:
+    """How small a change to an input turns the decision, for who can compute gradients.
+
+    Up to 200 test rows that the model decides rightly are attacked in two norms, at six radii
+    that are shares of the legal range: L-inf (every number moves by at most epsilon) and L2.
+    A cascade of projected gradient attacks with adaptive steps runs on the margin, on
+    cross-entropy and on the targeted difference of logits ratio; a row is left alone at its first
+    wrong decision, and each row is attacked hard only at the largest radius that it resists. The
+    harm at a radius is the share of rows flipped. Every witness is put back into the user's own
+    form (whole numbers rounded) and decided by the model as users call it.
+
+    Gradients that a model hides are mended before the attack: rounding, signs and casts pass
+    them straight through, a final softmax is left out, random answers are averaged. Decisions
+    stay the model's own.
+
+    Health: gradients are not zero and agree with finite differences; the same input gives the
+    same output; outputs are logits; the loss rose; with unlimited epsilon every decision falls; a
+    larger radius does no less harm when attacked anew; three times the steps change little; a
+    search without gradients is not stronger. Where one fails, the curve is a lower bound.
+
+    Limits: an attack shows harm, never safety; a stronger one may find more. Changes other than
+    small ones (turns, patches) are not tried. On tables every column is moved as a continuous
+    one, whatever the schema says.
+
+    References: Croce and Hein, "Reliable evaluation of adversarial robustness", 2020; Athalye,
+    Carlini and Wagner, "Obfuscated gradients give a false sense of security", 2018; Carlini et
+    al., "On evaluating adversarial robustness", 2019; Andriushchenko et al., "Square attack",
+    2020.
+    """
+    from crenel.evasion.gradient_report import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "EVA-102",
+    risk=Risk.EVASION,
+    title="Few changed fields",
+    question="How many fields must be changed, legally, to turn the decision, and in how many queries?",
+    needs=("model", "classification", "test", "table"),
+    cost=Cost(seconds=2.0, queries=150_000, least=0.2),
+    references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=controls.one_field_decides, sound=controls.many_fields_agree),
+)
+def few_fields(subject: Subject, context: Context) -> Measurement:
+    """How many fields must be changed, legally, to turn the decision, and in how many queries.
+
+    Up to 300 test rows that the model decides rightly are changed in the user's own columns,
+    through any Pipeline, by an attacker who sees scores, or decisions only where the target says
+    so. Every changed value is legal under the schema: listed values, numbers within bounds, whole
+    numbers that stay whole, missing values only where they occur, fixed and one-way columns,
+    row-wise constraints. All single fields are tried first; a beam adds a second and a third
+    where the margin is smallest; rows that still stand borrow values from real rows that are
+    decided otherwise, and give back those that are not needed. At last numbers move back towards
+    the original as far as the decision allows. At most 1,000 queries a row.
+
+    Three curves come of one search: the share of right decisions flipped against the number of
+    changed fields (the last point allows all), against the cost of the change in the schema's
+    units, and against queries. Findings name the decisions as a whole and the fields that turn
+    them alone.
+
+    Health: every witness is legal and turns the decision when asked again; taking over a whole
+    row that is decided otherwise turns it; the last half of the queries changed little; scores
+    turn no fewer rows than labels alone.
+
+    Limits: the fewest fields found, not the fewest that exist (exact on small spaces). Text
+    columns are left as they are. Whether an attacker can really change a field is for the schema
+    to say: mark those that cannot as immutable.
+
+    References: Gower, "A general coefficient of similarity", 1971; Zeller and Hildebrandt,
+    "Simplifying and isolating failure-inducing input", 2002.
+    """
+    from crenel.evasion.field_report import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "EVA-103",
+    risk=Risk.EVASION,
+    title="Exact margins of trees",
+    question="How small a change of the numbers turns the decision of the trees, exactly?",
+    needs=("model", "classification", "trees", "test"),
+    cost=Cost(seconds=10.0, queries=5_000, least=0.2),
+    references=("AML.T0043.000", "AML.T0015", "NISTAML.022", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=controls.thin_leaves, sound=controls.wide_leaves),
+)
+def exact_margins(subject: Subject, context: Context) -> Measurement:
+    """How small a change of the numbers turns the decision of the trees, exactly.
+
+    For up to 150 test rows that are decided rightly, branch and bound finds the smallest L-inf
+    change of the trees' input that turns the decision: no attack of this kind can do better. The
+    change is measured in interquartile ranges of each column of the trees' own input, within the
+    range of the data. Columns that come from one mutable number each are free, found by moving
+    one column of the table at a time; categories, mixtures and immutable columns are frozen, and
+    whole numbers stay whole. The harm at epsilon is the share of rows whose distance is at most
+    epsilon; rows that the search leaves between two bounds widen the interval upwards.
+
+    Health: the model decides every witness otherwise; nine rows in ten are exact; rows that
+    never fall are proven so; random changes below the lower bound turn nothing.
+
+    Limits: the attacker moves the numbers that the trees are fed, all of them at once; EVA-102
+    says what changing a few of the user's own fields does. Scaled inputs are measured as scaled.
+
+    References: Kantchelian, Tygar and Joseph, "Evasion and hardening of tree ensemble
+    classifiers", 2016; Chen et al., "Robustness verification of tree-based models", 2019; Devos,
+    Meert and Davis, "Versatile verification of tree ensembles", 2021.
+    """
+    from crenel.evasion.tree_report import measure
+
+    return measure(subject, context)

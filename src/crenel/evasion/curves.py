@@ -1,0 +1,77 @@
+"""Exposure curves of evasion: the share of correct decisions flipped within each budget."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.access import Access
+from crenel.exposure import Budget, Exposure, Harm, Health
+from crenel.statistics import Interval, proportion
+
+HARM = "correct decisions flipped"
+
+
+def within(needed: NDArray[np.float64], budgets: Any) -> list[Interval]:
+    """Share of rows whose needed budget is at most each budget, with Wilson intervals.
+
+    Parameters
+    ----------
+    needed : ndarray, shape (n,)
+        Smallest budget that flips each row; infinite where none was found.
+    budgets : sequence of float
+    """
+    return [proportion(int((needed <= b).sum()), len(needed)) for b in budgets]
+
+
+def flip_curve(
+    *,
+    check: str,
+    name: str,
+    unit: str,
+    budgets: Any,
+    shares: list[Interval],
+    n: int,
+    access: Access,
+    seed: int,
+    health: Health,
+    headline: str,
+    series: str = "",
+    role: Literal["attack", "reference", "control"] = "attack",
+    queries: int = 0,
+    seconds: float = 0.0,
+    scale: Literal["linear", "log"] = "linear",
+) -> Exposure:
+    """An `Exposure` of evasion from its budgets and shares."""
+    return Exposure(
+        check=check,
+        risk="evasion",
+        series=series,
+        role=role,
+        access=access,
+        budget=Budget(name=name, unit=unit, values=tuple(float(b) for b in budgets), scale=scale),
+        harm=Harm(
+            name=HARM,
+            values=tuple(s.value for s in shares),
+            low=tuple(s.low for s in shares),
+            high=tuple(s.high for s in shares),
+        ),
+        n=n,
+        seed=seed,
+        queries=queries,
+        seconds=seconds,
+        health=health,
+        headline=headline,
+    )
+
+
+def percent(share: Interval) -> str:
+    """A share as people read it: "41 % [37, 45]"."""
+    return f"{100 * share.value:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+
+
+def telling(shares: list[Interval]) -> int:
+    """The budget to speak of: the one whose harm is nearest a half, the smallest such."""
+    return int(np.argmin([abs(s.value - 0.5) for s in shares]))
