@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,21 @@ class Endpoint:
         return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
     @property
+    def address(self) -> str:
+        """The URL to ask, without a password."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+
+    def all_headers(self) -> dict[str, str]:
+        """The headers of a request; a user and password in the URL become one of them."""
+        headers = {"Content-Type": "application/json", **interpolated(self.headers)}
+        user, at, _ = urlsplit(self.url).netloc.rpartition("@")
+        if at:
+            coded = base64.b64encode(unquote(user).encode()).decode()
+            headers.setdefault("Authorization", f"Basic {coded}")
+        return headers
+
+    @property
     def is_mlflow(self) -> bool:
         """Whether it is asked in MLflow's way."""
         if self.protocol is not None:
@@ -121,9 +137,9 @@ class Endpoint:
         return {"inputs": _values(rows)}
 
     def _send(self, body: bytes) -> bytes:
-        headers = {"Content-Type": "application/json", **interpolated(self.headers)}
+        headers = self.all_headers()
         for attempt in range(self.retries + 1):
-            request = urllib.request.Request(self.url, data=body, headers=headers)
+            request = urllib.request.Request(self.address, data=body, headers=headers)
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout) as reply:
                     return bytes(reply.read())
