@@ -1,0 +1,198 @@
+"""The measurements of risk 4: files, the public base as a weapon, and its documentation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crenel.check import Context, Controls, Cost, Measurement, Risk, check
+from crenel.errors import NotApplicable
+from crenel.subject import Subject
+from crenel.transfer.controls import (
+    clean_files,
+    documented_base,
+    frozen_extractor,
+    hostile_file,
+    other_extractor,
+    silent_base,
+)
+
+if TYPE_CHECKING:
+    from crenel.finding import Finding
+    from crenel.transfer.checklist import Item
+
+
+@check(
+    "TRA-101",
+    risk=Risk.TRANSFER,
+    title="Model files",
+    question="Would loading a file of the model or of its base run code?",
+    needs=("files",),
+    cost=Cost(seconds=0.5, least=0.1),
+    references=(
+        "AML.T0010.003", "AML.T0011.000", "AML.T0018.002", "AML.T0074", "AML.M0013", "AML.M0016",
+        "NISTAML.05", "NISTAML.051", "ML06:2023", "BIML:model:1",
+    ),
+    controls=Controls(weak=hostile_file, sound=clean_files),
+)  # fmt: skip
+def model_files(subject: Subject, context: Context) -> Measurement:
+    """Scan the files of the model and of its base without loading them.
+
+    Each file is recognised by its content, never by its name. Pickles (in joblib, NumPy and torch
+    files too) are run on a symbolic machine that makes no object: what would be called with which
+    arguments is held against a list of what model files of the common libraries call.
+
+    One finding for each file that is not clean, with its digest and the calls reconstructed:
+    malicious critical, dangerous high, unreadable and review medium. A file whose digest the
+    target trusts is noted, not found. There is no curve: a file runs code or it does not.
+
+    Health: there is nothing statistical here; what could not be read is "unreadable", never
+    clean.
+
+    Limits: the scan trusts the code of the listed libraries, and knows nothing of modules that
+    were replaced on the machine that loads the file. A backdoor within the weights is not code.
+
+    References: Huang et al. (2022) "Pain Pickle"; Casey et al. (2025, arXiv 2508.19774).
+    """
+    from crenel.scan import scan_file
+    from crenel.transfer.scanned import finding_of
+
+    base = subject.base.files if subject.base is not None else ()
+    paths = list(dict.fromkeys([*subject.files, *base]))
+    findings: list[Finding] = []
+    notes: list[str] = []
+    clean = 0
+    for i, path in enumerate(paths):
+        if findings and context.expired:
+            notes.append(f"{len(paths) - i} files were not scanned for lack of time")
+            break
+        result = scan_file(path)
+        found = finding_of(result)
+        if found is None:
+            clean += 1
+        elif result.sha256 and result.sha256 in {_hex(d) for d in subject.trusted}:
+            notes.append(f"{path.name} is {result.verdict}, and its digest is trusted")
+        else:
+            findings.append(found)
+        context.progress((i + 1) / len(paths))
+    notes.insert(0, f"{clean} of {len(paths)} files are clean")
+    return Measurement(findings=tuple(findings), notes=tuple(notes))
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:").lower()
+
+
+@check(
+    "TRA-103",
+    risk=Risk.TRANSFER,
+    title="Documentation of the base",
+    question="What do card, licence, digest and risk controls of the base say, and is it true?",
+    needs=("base",),
+    cost=Cost(seconds=1.0, queries=2_000, least=0.1),
+    references=(
+        "AML.T0010.003", "AML.T0109", "AML.T0111", "AML.M0023", "AML.M0014", "NISTAML.05",
+        "ML06:2023", "ML07:2023", "AIA:IV(2)(a)", "BIML:model:2",
+    ),
+    controls=Controls(weak=silent_base, sound=documented_base),
+)  # fmt: skip
+def documentation(subject: Subject, context: Context) -> Measurement:
+    """Hold what is written about the base model against a checklist and against measurement.
+
+    Looked for in the model card (front matter and sections), the origin and the files: origin and
+    a revision that cannot change, SHA-256 digest, licence, intended use, limits, training data,
+    evaluation, risk controls, contact. A section that holds a placeholder says nothing.
+
+    What can be measured is: a published digest against that of the files, a licence against the
+    licence file beside them, a number of classes against the model's output, a claimed accuracy
+    against that on the public data given (a claim two points above the 95 % interval is false).
+
+    One finding for each item. Severity: contradicted high; origin, revision, digest, licence,
+    training data and risk controls missing medium; other items missing low. A base without a card
+    misses all that only a card can say. There is no curve.
+
+    Limits: that a section says something does not make it true or sufficient; signatures are not
+    verified here.
+
+    References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains.
+    """
+    from crenel.transfer.checklist import State, review
+    from crenel.transfer.documents import card_of, facts_of
+
+    assert subject.base is not None  # needs=("base",)
+    card = card_of(subject.base)
+    items = review(card, facts_of(subject.base))
+    lacking = [item for item in items if item.state is not State.PRESENT]
+    present = ", ".join(item.name for item in items if item.state is State.PRESENT)
+    notes = [f"{len(items) - len(lacking)} of {len(items)} items present: {present or 'none'}"]
+    if card is None:
+        notes.append("no model card is given, so that all that a card would say is missing")
+    context.progress(1.0)
+    return Measurement(findings=tuple(_undocumented(i) for i in lacking), notes=tuple(notes))
+
+
+def _undocumented(item: Item) -> Finding:
+    from crenel.finding import Evidence, Finding, Severity
+    from crenel.transfer.checklist import State
+
+    wrong = item.state is State.CONTRADICTED
+    gains = {Severity.LOW: 0.02, Severity.MEDIUM: 0.08}
+    return Finding(
+        check="TRA-103",
+        risk="transfer",
+        severity=Severity.HIGH if wrong else item.severity,
+        subject=f"base model: {item.name}",
+        sentence=f"{item.detail[0].upper()}{item.detail[1:]}.",
+        attack=(
+            "Offer another model under a card that people trust."
+            if wrong
+            else "Put weights of one's own in the place of a model that nobody can check."
+        ),
+        fix=item.fix,
+        evidence=Evidence(values={"item": item.name, "state": str(item.state)}),
+        gain=0.3 if wrong else gains.get(item.severity, 0.02),
+    )
+
+
+@check(
+    "TRA-102",
+    risk=Risk.TRANSFER,
+    title="Public base as surrogate",
+    question="How many decisions flip for an attacker who has only the public base model?",
+    needs=("model", "classification", "test", "base_model"),
+    cost=Cost(seconds=6.0, queries=4_000, least=0.2),
+    references=(
+        "AML.T0043.002", "AML.T0005.002", "AML.T0002.001", "NISTAML.025", "ML07:2023",
+        "AIA:15(5)", "BIML:model:1",
+    ),
+    controls=Controls(weak=frozen_extractor, sound=other_extractor),
+)  # fmt: skip
+def surrogate(subject: Subject, context: Context) -> Measurement:
+    """Craft inputs on the public base alone and count the flipped decisions of the tuned model.
+
+    Test rows that the tuned model decides rightly are changed within an L-inf epsilon, given as a
+    share of the value range, by three methods that ask the base only: moving what enters its last
+    linear layer as far as it goes (displacement), towards a public row that the base decides
+    otherwise (mimicry), and leaving the base's own decision (decision). The method that flips most
+    is the curve; the others are references, and so is the white-box attack on the tuned model
+    where it gives gradients. The control is noise of the same size.
+
+    Health: noise flips no more than the base; the base's features move more than by noise; white
+    box is at least as strong, and reaches 90 % at the largest epsilon.
+
+    Severity: effect (low end of flipped decisions above those by noise) × ease (base only: 0.9)
+    × cheapness: 8/255 / epsilon, at most 1.
+
+    Limits: rows must have a shape that base and tuned model both take; preparation of inputs that
+    differs between them is not undone. The choice of the best of three methods favours the
+    attacker slightly.
+
+    References: Wang et al. (2018) "With Great Training Comes Great Vulnerability"; Rezaei and Liu
+    (2020, arXiv 1904.04334); Dong et al. (2018) for momentum; Croce and Hein (2020), white box.
+    """
+    assert subject.base is not None  # needs=("base_model",)
+    assert subject.base.model is not None
+    if subject.base.model.module is None:
+        raise NotApplicable("the base model gives no gradients (it is not a torch module)")
+    from crenel.transfer.exposed import measure_surrogate
+
+    return measure_surrogate(subject, context)

@@ -1,0 +1,100 @@
+"""TRA-101 and TRA-103 on files."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crenel.check import Context
+from crenel.finding import Severity
+from crenel.scan import ScanResult, Verdict
+from crenel.subject import Base, Data, Subject
+from crenel.testing import check_check
+from crenel.transfer.checks import documentation, model_files
+from crenel.transfer.controls import hostile_file, silent_base
+from crenel.transfer.scanned import LEVELS, finding_of
+
+
+def measure(check, subject):
+    return check.measure(subject, Context(check=check.id))
+
+
+@pytest.mark.parametrize("check", [model_files, documentation], ids=lambda c: c.id)
+def test_checks_keep_the_contract(check):
+    check_check(check)
+
+
+def test_hostile_file_is_named_with_its_call_and_digest_and_not_run(tmp_path):
+    mark = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            import os
+
+            return os.system, (f"touch {mark}",)
+
+    path = tmp_path / "model.joblib"
+    path.write_bytes(pickle.dumps(Evil()))
+    (finding,) = measure(model_files, Subject("t", files=(path,))).findings
+    assert finding.severity is Severity.CRITICAL
+    assert finding.evidence.values["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert finding.evidence.files == (str(path),)
+    assert f"touch {mark}" in finding.examples[0].text
+    assert not mark.exists()
+
+
+def test_files_of_the_base_are_scanned_too():
+    hostile = hostile_file()
+    subject = Subject("t", base=Base(files=hostile.files))
+    assert len(measure(model_files, subject).findings) == 1
+
+
+def test_a_trusted_digest_is_noted_and_not_found():
+    hostile = hostile_file()
+    digest = hashlib.sha256(hostile.files[0].read_bytes()).hexdigest()
+    measured = measure(model_files, replace(hostile, trusted=frozenset({f"sha256:{digest}"})))
+    assert measured.findings == ()
+    assert any("trusted" in note for note in measured.notes)
+
+
+def test_every_verdict_but_clean_is_a_finding():
+    for verdict in Verdict:
+        found = finding_of(ScanResult("a/b.pkl", "0" * 64, "pickle", verdict, []))
+        assert (found is None) == (verdict is Verdict.CLEAN)
+    levels = [LEVELS[v][0].rank for v in (Verdict.REVIEW, Verdict.DANGEROUS, Verdict.MALICIOUS)]
+    assert levels == sorted(set(levels))
+
+
+def test_fingerprint_is_the_same_in_another_folder():
+    results = [ScanResult(f"{f}/m.pkl", "0" * 64, "pickle", Verdict.REVIEW, []) for f in "ab"]
+    assert len({finding_of(r).fingerprint for r in results}) == 1
+
+
+def test_a_base_without_a_card_misses_everything():
+    measured = measure(documentation, Subject("t", base=Base(origin="hub:a/b")))
+    names = {f.evidence.values["item"] for f in measured.findings}
+    assert {"licence", "digest", "pinned revision", "training data", "risk controls"} <= names
+    assert any("no model card" in note for note in measured.notes)
+
+
+def test_licence_file_and_false_accuracy_are_contradictions(tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text(
+        "---\nlicense: mit\n---\n# Net\n## Evaluation\nAccuracy 0.99 on our test rows\n"
+    )
+    (tmp_path / "LICENSE").write_text("GNU AFFERO GENERAL PUBLIC LICENSE Version 3")
+    rng = np.random.default_rng(0)
+    data = Data(rng.random((300, 2)), rng.integers(0, 3, 300), np.arange(300))
+    base = replace(silent_base().base, card=card, data=data)
+    found = {
+        f.evidence.values["item"]: f.severity
+        for f in measure(documentation, Subject("t", base=base)).findings
+    }
+    assert found["licence"] is Severity.HIGH
+    assert found["accuracy"] is Severity.HIGH
+    assert found["training data"] is Severity.MEDIUM
+    assert "evaluation" not in found

@@ -1,0 +1,160 @@
+"""Surrogate attacks: closed forms on linear bases, and the order of exposures on digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from crenel.adapters import wrap  # noqa: E402
+from crenel.check import Context  # noqa: E402
+from crenel.errors import NotApplicable  # noqa: E402
+from crenel.subject import Base, Data, Subject  # noqa: E402
+from crenel.testing import check_check  # noqa: E402
+from crenel.transfer.checks import surrogate  # noqa: E402
+from crenel.transfer.exposed import EPSILONS, space_of  # noqa: E402
+from crenel.transfer.surrogate import METHODS, Ranged, craft, network_of, noise  # noqa: E402
+
+
+def linear(weights):
+    layer = torch.nn.Linear(weights.shape[1], weights.shape[0], bias=False)
+    layer.weight.data = torch.tensor(weights, dtype=torch.float32)
+    return layer
+
+
+def rows(n=6, d=4, seed=0):
+    return (0.4 + 0.2 * np.random.default_rng(seed).random((n, d))).astype(np.float32)
+
+
+def test_decision_on_a_linear_base_goes_to_the_corner_of_the_ball():
+    w = np.array([[1.0, -2.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    u = rows()
+    own = (u @ w.T).argmax(axis=1)
+    changed = craft(linear(w), u, 0.1, "decision")
+    sign = np.sign(w[0]) * np.where(own == 0, -1, 1)[:, None]
+    np.testing.assert_allclose(changed[:, :3], (u + 0.1 * sign)[:, :3], atol=1e-6)
+
+
+def test_displacement_reaches_the_farthest_corner_of_a_single_feature():
+    body = linear(np.array([[1.0, -1.0, 2.0, 0.5]]))
+    module = torch.nn.Sequential(body, torch.nn.Linear(1, 2))
+    u = rows()
+    changed = craft(module, u, 0.1, "displacement")
+    w = body.weight.detach().numpy()[0]
+    np.testing.assert_allclose(np.abs((changed - u) @ w), 0.1 * np.abs(w).sum(), rtol=1e-4)
+
+
+def test_mimicry_comes_nearer_to_a_guide_that_the_base_decides_otherwise():
+    # Features are the row itself; the guide is within reach, so that it is met exactly.
+    head = linear(np.array([[1.0, -1.0], [-1.0, 1.0]]))
+    module = torch.nn.Sequential(linear(np.eye(2)), head)
+    u = np.array([[0.55, 0.45]], dtype=np.float32)
+    guides = np.array([[0.45, 0.55], [0.56, 0.44], [0.0, 1.0]], dtype=np.float32)
+    changed = craft(module, u, 0.2, "mimicry", guides=guides, steps=60)
+    np.testing.assert_allclose(changed, guides[:1], atol=0.02)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_changes_stay_in_the_ball_and_the_range_and_repeat(method):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    u = np.random.default_rng(1).random((20, 4)).astype(np.float32)
+    state = torch.random.get_rng_state()
+    first, again = (craft(module, u, 0.05, method, guides=u[::-1].copy(), seed=4) for _ in "ab")
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - u).max() <= 0.05 + 1e-6
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_noise_moves_every_value_by_epsilon():
+    u = np.full((5, 3), 0.5, dtype=np.float32)
+    np.testing.assert_allclose(np.abs(noise(u, 0.1, 0) - u), 0.1, rtol=1e-5)
+
+
+def test_features_are_what_enters_the_last_linear_layer_that_runs():
+    class Backwards(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.body = torch.nn.Linear(5, 2), torch.nn.Linear(3, 5)
+
+        def forward(self, x):
+            return self.head(torch.relu(self.body(x)))
+
+    module, x = Backwards(), torch.rand(4, 3)
+    got = network_of(module, x).features(x)
+    assert torch.equal(got, torch.relu(module.body(x)))
+    with pytest.raises(NotApplicable, match="does not take"):
+        network_of(module, torch.rand(4, 7))
+
+
+def test_range_of_images_is_known_and_undone():
+    unit = np.random.default_rng(0).random((9, 1, 4, 4))
+    for x, high in ((unit, 1.0), (np.arange(256.0).reshape(16, 16), 255.0)):
+        space = space_of(Data(x.astype(np.float32), np.zeros(len(x)), np.arange(len(x))))
+        assert (float(space.low), float(space.high)) == (0.0, high)
+        np.testing.assert_allclose(space.back(space.into(x)), x, rtol=1e-5)
+        module = Ranged(torch.nn.Identity(), space.low, space.high)
+        u = torch.from_numpy(space.into(x))
+        np.testing.assert_allclose(module(u).numpy(), x, rtol=1e-5)
+
+
+def test_check_keeps_the_contract_and_is_healthy_on_both_controls():
+    report = check_check(surrogate)
+    for result in (report.weak, report.sound):
+        assert all(e.health.ok for e in result.exposures), result.exposures[0].health
+
+
+def test_frozen_extractor_is_more_exposed_than_full_tuning_and_than_scratch():
+    from crenel.demo.digits import images, network, train
+
+    x, y = images()
+    order = np.random.default_rng(0).permutation(len(y))
+    public, own, test = order[:900], order[900:1450], order[1450:]
+
+    def fresh(seed):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return network()
+
+    base = train(fresh(0), x[public], y[public] % 5, 0, epochs=12)
+    frozen, scratch = network(), fresh(9)
+    frozen.load_state_dict(base.state_dict())
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        frozen[8] = torch.nn.Linear(64, 10)
+    train(frozen, x[own], y[own], 1, epochs=12, rate=3e-3, freeze=8)
+    train(scratch, x[own], y[own], 1, epochs=12)
+    data = Data(x[test], y[test], np.arange(len(test)))
+    harm = {}
+    for name, tuned in (("frozen", frozen), ("scratch", scratch)):
+        subject = Subject(
+            name,
+            model=wrap(tuned, classes=list(range(10)), sample=x[:4]),
+            test=data,
+            base=Base(model=wrap(base, classes=list(range(10)), sample=x[:4])),
+        )
+        measured = surrogate.measure(subject, Context(check="TRA-102"))
+        curves = {(e.role, e.series): np.array(e.harm.values) for e in measured.exposures}
+        harm[name] = curves["attack", "base only"]
+        assert (curves["control", "noise"] <= harm[name] + 0.1).all()
+        assert (curves["reference", "white box"] >= harm[name] - 0.05).all()
+    at = EPSILONS.index(16 / 255)
+    assert harm["frozen"][at] > harm["scratch"][at] + 0.1
+
+
+def test_bases_without_gradients_and_tables_with_categories_are_not_applicable():
+    from dataclasses import replace
+
+    from crenel.transfer.controls import frozen_extractor
+
+    subject = frozen_extractor()
+    blind = replace(subject.base, model=subject.base.model.with_decisions_only())
+    with pytest.raises(NotApplicable, match="no gradients"):
+        surrogate.measure(replace(subject, base=blind), Context(check="TRA-102"))
+    import pandas as pd
+
+    with pytest.raises(NotApplicable, match="continuous"):
+        space_of(Data(pd.DataFrame({"a": ["u", "v"]}), np.zeros(2), np.arange(2)))
