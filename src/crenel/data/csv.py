@@ -184,7 +184,9 @@ def _first_lines(path: Path, encoding: str) -> list[str]:
         raise SubjectError(
             f"{path} is not a text file; give CSV, Parquet, Arrow, NPZ or a folder of images"
         )
-    lines = text.splitlines(keepends=True)
+    # of all line ends that Unicode knows, tables use the usual ones only
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = [f"{line}\n" for line in lines]
     if len(head) == _HEAD and len(lines) > 1:
         lines.pop()
     return lines[:200]

@@ -8,7 +8,7 @@ import unicodedata
 # Word stems in English, German, French, Spanish, Italian, Portuguese and Dutch; a column is
 # matched word by word, so that "age" is not found in "percentage" nor "sex" in "essex".
 _SENSITIVE = (
-    "sex sexe sexo sesso sexual sexuality gender geschlecht genre genero genere geslacht "
+    "sex sexe sexo sesso sexual sexuality gender geschlecht genero genere geslacht "
     "race rasse raza razza raca ethnic ethnicity ethnie ethnien etnia etnicity etnico herkunft "
     "religion religious religione religiao religie confession konfession "
     "age ages alter edad eta idade leeftijd "
@@ -25,7 +25,7 @@ _SENSITIVE = (
     "personnummer iban"
 )
 _IMMUTABLE = (
-    "sex sexe sexo sesso gender geschlecht genre genero genere geslacht "
+    "sex sexe sexo sesso gender geschlecht genero genere geslacht "
     "race rasse raza razza raca ethnic ethnicity ethnie etnia herkunft "
     "age ages alter edad eta idade leeftijd "
     "birth birthday birthdate birthplace dob geburt geburtsdatum geburtstag naissance nacimiento "
