@@ -15,8 +15,8 @@ from crenel.schema import NUMERIC, Feature, Kind, Schema
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Halvings of each numeric move.
-ROUNDS = 7
+#: Halvings of each numeric move, and fields that are moved one by one after all at once.
+ROUNDS, SLOTS = 7, 4
 
 
 def change_cost(x0: pd.DataFrame, x1: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
@@ -42,7 +42,7 @@ def cheapen(
     y: NDArray[np.int64],
     schema: Schema,
 ) -> tuple[pd.DataFrame, int]:
-    """Move the numeric fields of witnesses back by bisection, one field of each row at a time.
+    """Move the numeric fields of witnesses back by bisection: all at once, then one by one.
 
     Parameters
     ----------
@@ -57,66 +57,92 @@ def cheapen(
         Cheaper legal witnesses.
     queries : int
     """
-    numeric = [f for f in schema.features if f.kind in NUMERIC]
+    numeric = [f for f in schema.features if f.kind in NUMERIC and f.mutable]
     if not len(x0) or not numeric:
         return x1, 0
-    changed = np.column_stack([differs(x0[f.name], x1[f.name]) for f in numeric])
+    before, after = (np.column_stack([order(x[f.name], f) for f in numeric]) for x in (x0, x1))
+    changed = np.isfinite(before) & np.isfinite(after) & (before != after)
     place = np.cumsum(changed, axis=1) * changed
+    phases = [changed & (place.max(axis=1) > 1)[:, None]]
+    phases += [place == slot for slot in range(1, SLOTS + 1)]
     queries = 0
-    for slot in range(1, int(place.max(initial=0)) + 1):
-        at = place == slot  # one field of each row
+    for at in phases:
         rows = np.flatnonzero(at.any(axis=1))
-        low = x0.copy()
-        for _ in range(ROUNDS):
-            middle = _between(low, x1, at, numeric)
-            turned = np.zeros(len(x0), dtype=bool)
-            turned[rows] = np.asarray(predict(middle.iloc[rows])) != y[rows]
-            queries += len(rows)
-            turned &= legal(x0, middle, schema)
-            x1 = _choose(middle, x1, turned)
-            low = _choose(low, middle, turned)
+        if rows.size:
+            part = x1.iloc[rows].reset_index(drop=True)
+            own = x0.iloc[rows].reset_index(drop=True)
+            moved, kept = _bisect(predict, own, part, before[rows], at[rows], y[rows], schema)
+            queries += ROUNDS * len(rows)
+            x1 = _replaced(x1, moved, rows, kept)
     return x1, queries
 
 
-def _choose(a: pd.DataFrame, b: pd.DataFrame, first: NDArray[np.bool_]) -> pd.DataFrame:
-    """Rows of ``a`` where ``first``, else of ``b``, dtypes kept."""
-    out = b.copy()
-    for name in out.columns:
-        column = out[name].copy()
-        column[first] = a[name][first]
-        out[name] = column
-    return out
-
-
-def _between(
-    low: pd.DataFrame, high: pd.DataFrame, at: NDArray[np.bool_], numeric: list[Feature]
-) -> pd.DataFrame:
-    """``high`` with the marked fields half way to ``low``."""
-    out = high.copy()
-    for j, f in enumerate(numeric):
-        rows = np.flatnonzero(at[:, j])
-        if rows.size:
-            out[f.name] = _half_way(low[f.name], high[f.name], rows, f)
-    return out
+def _bisect(
+    predict: Predict,
+    x0: pd.DataFrame,
+    x1: pd.DataFrame,
+    before: NDArray[np.float64],
+    at: NDArray[np.bool_],
+    y: NDArray[np.int64],
+    schema: Schema,
+) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """Rows with the marked fields as near to the original as turns them, and which are better."""
+    numeric = [f for f in schema.features if f.kind in NUMERIC and f.mutable]
+    high = np.column_stack([order(x1[f.name], f) for f in numeric])
+    low, kept = before.copy(), np.zeros(len(x0), dtype=bool)
+    best = x1
+    for _ in range(ROUNDS):
+        middle = np.where(at, _half_way(low, high, numeric), high)
+        trial = _written(x1, middle, at, numeric)
+        turned = np.asarray(predict(trial)) != y
+        if turned.any():
+            turned &= legal(x0, trial, schema)
+        best = _replaced(best, trial, np.arange(len(x0)), turned)
+        high = np.where(turned[:, None], middle, high)
+        low = np.where(turned[:, None], low, middle)
+        kept |= turned
+    return best, kept
 
 
 def _half_way(
-    low: pd.Series[Any], high: pd.Series[Any], rows: NDArray[np.int64], feature: Feature
-) -> pd.Series[Any]:
-    a, b = order(low.iloc[rows], feature), order(high.iloc[rows], feature)
-    middle = (a + b) / 2
-    if feature.kind is not Kind.CONTINUOUS:  # towards the original, so that it ends
-        middle = np.where(a < b, np.floor(middle), np.ceil(middle))
-    known = np.isfinite(middle)
-    column = high.copy()
-    values: Any = middle[known]
-    if feature.kind is Kind.ORDINAL and feature.values:
-        values = np.array(feature.values, dtype=object)[middle[known].astype(int)]
-    column.iloc[rows[known]] = _as(values, column)
-    return column
+    low: NDArray[np.float64], high: NDArray[np.float64], numeric: list[Feature]
+) -> NDArray[np.float64]:
+    """Middles, whole where the feature is, rounded towards the original so that it ends."""
+    middle = (low + high) / 2
+    for j, f in enumerate(numeric):
+        if f.kind is not Kind.CONTINUOUS:
+            down = np.floor(middle[:, j])
+            middle[:, j] = np.where(low[:, j] < high[:, j], down, np.ceil(middle[:, j]))
+    return middle
 
 
-def _as(values: Any, column: pd.Series[Any]) -> Any:
+def _written(
+    x: pd.DataFrame, numbers: NDArray[np.float64], at: NDArray[np.bool_], numeric: list[Feature]
+) -> pd.DataFrame:
+    """Rows with the marked fields set to numbers, in the dtypes of the table."""
     import pandas as pd
 
-    return pd.Series(values).astype(column.dtype).to_numpy()
+    out = x.copy()
+    for j, f in enumerate(numeric):
+        rows = np.flatnonzero(at[:, j])
+        if not rows.size:
+            continue
+        values: Any = numbers[rows, j]
+        if f.kind is Kind.ORDINAL and f.values:
+            last = len(f.values) - 1
+            values = [f.values[i] for i in np.clip(values, 0, last).astype(int)]
+        column = out[f.name].copy()
+        column.iloc[rows] = pd.Series(values).astype(column.dtype).to_numpy()
+        out[f.name] = column
+    return out
+
+
+def _replaced(
+    x: pd.DataFrame, rows: pd.DataFrame, at: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """A frame whose rows ``at`` are the given ones where ``chosen``, dtypes kept."""
+    import pandas as pd
+
+    codes = np.arange(len(x), dtype=np.int64)
+    codes[at[chosen]] = len(x) + np.flatnonzero(chosen)
+    return pd.concat([x, rows], ignore_index=True).take(codes).reset_index(drop=True)

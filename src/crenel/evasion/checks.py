@@ -55,14 +55,14 @@ def small_changes(subject: Subject, context: Context) -> Measurement:
     "EVA-102",
     risk=Risk.EVASION,
     title="Few changed fields",
-    question="How many fields must be changed, legally, to turn the decision, and in how many queries?",
+    question="How many fields must be changed, legally, to turn the decision, by how many queries?",
     needs=("model", "classification", "test", "table"),
     cost=Cost(seconds=2.0, queries=150_000, least=0.2),
     references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
     controls=Controls(weak=controls.one_field_decides, sound=controls.many_fields_agree),
 )
 def few_fields(subject: Subject, context: Context) -> Measurement:
-    """How many fields must be changed, legally, to turn the decision, and in how many queries.
+    """How many fields must be changed, legally, to turn the decision, by how many queries.
 
     Up to 300 test rows that the model decides rightly are changed in the user's own columns,
     through any Pipeline, by an attacker who sees scores, or decisions only where the target says

@@ -93,10 +93,8 @@ def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
         return torch.nn.functional.cross_entropy(z, y, reduction="none")
     right = z.gather(1, y[:, None])[:, 0]
     others = z.scatter(1, y[:, None], -math.inf)
-    if kind == "targeted-dlr":
-        wrong = z.gather(1, target[:, None])[:, 0]
-    else:
-        wrong = others.amax(dim=1)
+    aimed = kind == "targeted-dlr"
+    wrong = z.gather(1, target[:, None])[:, 0] if aimed else others.amax(dim=1)
     if kind == "margin" or z.shape[1] < 4:
         return wrong - right
     top = z.topk(4, dim=1).values

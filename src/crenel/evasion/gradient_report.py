@@ -61,7 +61,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     low, high = legal_range(subject)
     rows = right_rows(model, test, _affordable(context), context.rng("rows"))
     unit = Unit.of(model, rows.x, low, high)
-    done = []
+    done: list[Attacked] = []
     for i, norm in enumerate((math.inf, 2.0)):
         if done and context.expired:
             break
@@ -206,8 +206,8 @@ def _finding(model: Model, rows: Data, unit: Unit, a: Attacked, access: Access) 
     examples = tuple(_example(model, rows, unit, a, int(i)) for i in first)
     return Finding(
         check=CHECK, risk="evasion", severity=level, subject="decisions under small changes, L-inf",
-        sentence=f"A change of at most {100 * epsilon:.3g} % of the range, mostly too small to see, "
-        f"flips {percent(share)} of correct decisions.",
+        sentence=f"A change of at most {100 * epsilon:.3g} % of the range, mostly too small to "
+        f"see, flips {percent(share)} of correct decisions.",
         attack="Follow the gradient of the loss from the input, within the budget; a breakable "
         "input takes two or three steps.",
         fix="Train on adversarial examples, smooth the decisions, or check inputs against "

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
-
-from crenel.evasion.network import Logits, torch
+from crenel.evasion.network import Logits, TorchFunctionMode, torch
 
 #: Functions that are constant almost everywhere, and the slope that stands in for each.
 STEPS = {"round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside", "floor_divide"}
@@ -20,7 +18,7 @@ CASTS = {"int", "long", "short", "byte", "char"}
 INTEGERS = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 
 
-class StraightThrough(TorchFunctionMode):
+class StraightThrough(TorchFunctionMode):  # type: ignore[misc]
     """Within it, rounding and its like pass gradients on as if they were not there."""
 
     def __torch_function__(
@@ -61,7 +59,7 @@ def _to_integer(args: Any, kwargs: Any) -> bool:
     return any(k in INTEGERS for k in kinds if isinstance(k, torch.dtype))
 
 
-class Softmaxes(TorchFunctionMode):
+class Softmaxes(TorchFunctionMode):  # type: ignore[misc]
     """Within it, the input and the result of every softmax are kept."""
 
     def __init__(self) -> None:
@@ -82,10 +80,10 @@ def final_softmax(logits: Logits, x: Any) -> int | None:
     """Which softmax call gives the answers, or their logarithms; None where none does."""
     with torch.no_grad(), Softmaxes() as watch:
         out = logits(x)
-    for i, (_, p) in reversed(list(enumerate(watch.calls))):
-        if p.shape == out.shape and (
-            torch.allclose(p, out, atol=1e-6) or torch.allclose(p, out.exp(), atol=1e-6)
-        ):
+    calls: list[tuple[Any, Any]] = watch.calls
+    for i in range(len(calls) - 1, -1, -1):
+        p = calls[i][1]
+        if p.shape == out.shape and any(torch.allclose(p, o, atol=1e-6) for o in (out, out.exp())):
             return i
     return None
 

@@ -13,7 +13,8 @@ from crenel.errors import MissingExtra, UsageError
 from crenel.model import Model
 
 try:
-    import torch
+    import torch as torch  # re-exported: the one place that says what is missing
+    from torch.overrides import TorchFunctionMode as TorchFunctionMode
 except ImportError as e:
     raise MissingExtra("torch", "torch") from e
 

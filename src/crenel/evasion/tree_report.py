@@ -160,11 +160,11 @@ def _owners(feed: Any, reference: Any, fed: NDArray[Any], schema: Schema) -> lis
 
 def distances(model: Model, inputs: Inputs, context: Context) -> Sandwich:
     """Exact distances, chunk by chunk until the deadline; the first chunk is always done."""
-    from crenel.evasion.trees import tree_distance
+    from crenel.evasion.trees import TreeDistances, tree_distance
 
     own = _own_decisions(model, inputs.x)
     free = np.array([o is not None for o in inputs.owner])
-    parts = []
+    parts: list[TreeDistances] = []
     for start in range(0, len(inputs.x), CHUNK):
         if parts and context.expired:
             break
@@ -192,7 +192,7 @@ def _own_decisions(model: Model, x: NDArray[Any]) -> NDArray[np.int64]:
         classes = getattr(model.final, "classes_", None)
         if classes is None:
             return np.asarray(model.predict(x), dtype=np.int64)
-        labels = np.asarray(model.final.predict(x))  # type: ignore[union-attr]
+        labels = np.asarray(model.final.predict(x))
     return np.asarray(np.searchsorted(classes, labels), dtype=np.int64)
 
 
@@ -277,8 +277,8 @@ def _finding(
     nearest = hit[np.argsort(s.upper[hit], kind="stable")][:3]
     return Finding(
         check=CHECK, risk="evasion", severity=level, subject="margins of the tree ensemble",
-        sentence=f"Moving numbers by at most {epsilon:g} interquartile ranges flips {percent(share)} "
-        "of correct decisions: these rows lie at the edge of a leaf.",
+        sentence=f"Moving numbers by at most {epsilon:g} interquartile ranges flips "
+        f"{percent(share)} of correct decisions: these rows lie at the edge of a leaf.",
         attack="Read the thresholds from the model file, and move each number just past the "
         "nearest ones that turn the decision.",
         fix="Train with wider margins: fewer and shallower trees, rounded or binned inputs, "

@@ -1,0 +1,75 @@
+"""The library's one call, on models without gradients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+from crenel.errors import UsageError
+from crenel.evasion import evaluate
+
+
+def blobs(n: int = 200, d: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, n)
+    return rng.normal(size=(n, d)) + 1.5 * (2 * y - 1)[:, None], y
+
+
+@pytest.mark.parametrize("norm", [math.inf, 2])
+def test_queries_come_near_the_closed_form_and_never_beyond(norm: float) -> None:
+    x, y = blobs()
+    model = LogisticRegression().fit(x, y)
+    w = model.coef_[0]
+    right = model.predict(x) == y
+    exact = np.abs(model.decision_function(x)) / np.linalg.norm(w, ord=1 if norm > 2 else 2)
+    epsilons = np.quantile(exact[right], [0.25, 0.5, 0.75])
+    got = evaluate(model, x, y, norm=norm, epsilons=epsilons, bounds=(-50.0, 50.0))
+    truth = np.array([(exact[right] <= e).mean() for e in epsilons])
+    assert got.n == right.sum()
+    assert (np.array(got.harm.values) <= truth + 1e-9).all()
+    assert (np.array(got.harm.values) >= truth - 0.06).all()
+    assert got.health.ok
+    assert got.access.attacker == "scores"
+
+
+def test_decisions_alone_are_enough() -> None:
+    x, y = blobs()
+    model = LogisticRegression().fit(x, y)
+    got = evaluate(lambda rows: model.predict(rows), x, y, epsilons=[0.5, 3.0, 8.0])
+    assert got.access.attacker == "labels"
+    assert got.harm.values[-1] > 0.9
+
+
+def test_a_stump_is_exact() -> None:
+    x = np.linspace(0, 1, 101)[:, None]
+    y = (x[:, 0] > 0.5).astype(int)
+    model = DecisionTreeClassifier(max_depth=1).fit(x, y)
+    distance = np.abs(x[:, 0] - model.tree_.threshold[0])
+    got = evaluate(model, x, y, epsilons=[0.1, 0.2, 0.4])
+    truth = [(distance <= e).mean() for e in (0.1, 0.2, 0.4)]
+    assert got.harm.values == pytest.approx(truth, abs=0.011)  # a row just at a radius
+    assert got.health.ok
+
+
+def test_a_forest_is_bounded_from_both_sides() -> None:
+    x, y = blobs(80)
+    model = RandomForestClassifier(10, max_depth=4, random_state=0).fit(x, y)
+    got = evaluate(model, x, y)
+    assert list(got.harm.values) == sorted(got.harm.values)
+    assert got.access.attacker == "weights"
+
+
+def test_wrong_arguments_are_refused() -> None:
+    x, y = blobs(20)
+    model = LogisticRegression().fit(x, y)
+    with pytest.raises(UsageError, match="epsilons"):
+        evaluate(model, x, y, epsilons=[0.0])
+    with pytest.raises(UsageError, match="one class"):
+        evaluate(model, x, y[:5])
+    with pytest.raises(UsageError, match="correctly"):
+        evaluate(model, x, np.full(20, 7))
