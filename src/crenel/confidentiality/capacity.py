@@ -23,7 +23,7 @@ Settings = dict[str, Any]
 #: Folds of the comparison, and rows that it uses at most.
 FOLDS, MOST = 3, 20_000
 #: A setting must take away this share of the memorisation to be worth a change.
-WORTH = 0.2
+WORTH = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def best_of(trials: list[Trial]) -> Trial:
     """The setting that memorises least of those as accurate as the user's own.
 
     As accurate: the mean paired difference over rows is not below minus one standard error. The
-    user's own is returned where no other takes away a fifth of its memorisation.
+    user's own is returned where no other takes away a third of its memorisation.
     """
     own = trials[0]
     kept = own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from crenel.access import Access, Attacker
 from crenel.subject import Data, Subject
 
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ def regularised() -> Subject:
 
 def linear() -> Subject:
     """A model that few answers give away."""
+    from dataclasses import replace
+
     from sklearn.linear_model import LogisticRegression
 
-    return _numbers(LogisticRegression(), n=600, noise=0.0)
+    subject = _numbers(LogisticRegression(), n=600, noise=0.0)
+    return replace(subject, access=Access(queries_per_day=2_000))
 
 
 def hashing() -> Subject:
@@ -46,7 +50,8 @@ def hashing() -> Subject:
     x, y = _rows(800, 0.0)
     model = wrap(decide, classes=(0, 1), task="classification").with_decisions_only()
     test = Data(x, y, np.arange(len(y)))
-    return Subject("hash", model=model, test=test, schema=_schema(x))
+    access = Access(attacker=Attacker.LABELS, queries_per_day=2_000)
+    return Subject("hash", access=access, model=model, test=test, schema=_schema(x))
 
 
 def contacts() -> Subject:

@@ -29,7 +29,8 @@ class Pattern:
         Whether a valid match is enough. Otherwise a word near it (``context``), the column's
         name, or the share of valid ones in the column must speak for it.
     context : re.Pattern or None
-        Words that make an unsure match sure when they are just before it.
+        Words that make an unsure match sure when they are just before it; an unsure shape
+        without such words is looked for only in columns whose name speaks of the entity.
     chance : float
         Share of random values of the same shape that are valid.
     """
@@ -224,6 +225,14 @@ PATTERNS: tuple[Pattern, ...] = (
         digits=8,
         sure=False,
         context=_CALL,
+        chance=1.0,
+    ),
+    Pattern(
+        "phone",
+        re.compile(r"(?<![\w+.])[+(]?\d[\d ./()-]{6,18}\d(?![\w-])"),
+        ids.phone,
+        digits=8,
+        sure=False,
         chance=1.0,
     ),
 )

@@ -43,7 +43,7 @@ def limit_capacity(subject: Subject, finding: Finding, context: Context) -> Trea
             subject,
             own,
             f"nothing was changed: none of {len(trials) - 1} settings of less capacity is as "
-            "accurate and memorises a fifth less",
+            "accurate and memorises a third less",
         )
     fit = configured(subject.model, best.settings).fit
     if fit is None:

@@ -179,6 +179,8 @@ def _worth_reading(
     can speak for it, and a sample shows soon that it does not.
     """
     eligible = np.flatnonzero(digits >= pattern.digits)
+    if not pattern.sure and pattern.context is None and pattern.entity not in known:
+        return eligible[:0]
     if pattern.sure or pattern.entity in known or len(eligible) <= 2 * SAMPLE:
         return eligible
     bare = np.array([len(values[p]) == digits[p] for p in eligible])
