@@ -66,9 +66,9 @@ def _is_archive(window: Window) -> bool:
 
 
 def _other(window: Window, context: Context) -> str:
-    finished, report = probe(window, context)
+    is_pickle, report = probe(window, context)
     reader = _by_magic(window)
-    if reader is None and finished:
+    if reader is None and is_pickle:
         return context.guarded(scan_pickle, window) or PICKLE
     if reader is None:
         reader = _by_structure(window)

@@ -91,10 +91,13 @@ class StreamJudge:
         """Judge the look-up of a name."""
         if not isinstance(module, str) or not isinstance(name, str):
             text = f"{render(module)}.{render(name)}"
+            parts = (module, name)
+            if self.quiet and not all(isinstance(p, (str, Instance, Unknown)) for p in parts):
+                raise Damage("has a name that is no text")
             sentence = "A name is computed while loading, so what is called cannot be told."
             self._add("computed-name", sentence, Verdict.DANGEROUS, offset, text)
             return Instance("computed", True, f"<computed name {text[:80]}>")
-        if self.quiet and not (IMPORTABLE.fullmatch(module) and IMPORTABLE.fullmatch(name)):
+        if self.quiet and not IMPORTABLE.fullmatch(module):
             raise Damage("has a name that cannot be imported")
         if protocol < 3:
             module, name = _renamed_since_python2(module, name)
@@ -178,7 +181,7 @@ class StreamJudge:
                     return self._result(kind or entry.result or path, entry, args, offset)
         text = render_call(callee, args, kwargs)
         sentence = f"Loading calls {path} in a way that no known writer of this format does."
-        worse = self.policy.hostile(callee.module, callee.name)
+        worse = self.policy.hostile_names.get(path)
         verdict = worse.called if worse is not None else Verdict.REVIEW
         self._add("argument-shape", sentence, verdict, offset, text)
         return Instance(path, True, text)
@@ -215,7 +218,8 @@ class StreamJudge:
         return target
 
     def _build_instance(self, target: Instance, state: object, offset: int) -> object:
-        entry = self.policy.kind(target.kind)
+        home, _, last = target.kind.rpartition(".")
+        entry = self._entry(Global(home, last))
         fine = target.kind in WRAPPERS or (entry is not None and entry.new)
         if target.kind == "functools.partial":
             fine = (
@@ -279,11 +283,12 @@ class StreamJudge:
             sentence = "The stream needs buffers that are kept outside it."
             self._add("outside-buffer", sentence, Verdict.UNREADABLE, offset)
             return Unknown("outside buffer")
-        self.persistent.append(value)
-        if not _is_storage(value):
-            sentence = "The stream refers to an object that only its own loader can find."
-            self._add("persistent-id", sentence, Verdict.REVIEW, offset, render(value)[:200])
-        return Instance("torch.storage.TypedStorage")
+        if _is_storage(value):
+            self.persistent.append(value)
+            return Instance("torch.storage.TypedStorage")
+        sentence = "The stream refers to an object that only its own loader can find."
+        self._add("persistent-id", sentence, Verdict.REVIEW, offset, render(value)[:200])
+        return Unknown("persistent object")
 
     def odd(self, sentence: str, offset: int) -> None:
         """Note what no writer writes and readers treat differently."""

@@ -165,12 +165,15 @@ class Machine:
         return first
 
     def line(self) -> bytes:
-        """Return the bytes up to the next newline, without it."""
+        """Return the bytes up to the next newline, without it.
+
+        Where the data ends first, readers drop the last byte in its place.
+        """
         first = self.pos
         last = self.data.find(b"\n", first, self.end)
         if last < 0:
-            raise Damage("is cut short")
-        self.pos = last + 1
+            last = max(self.end - 1, first)
+        self.pos = min(last + 1, self.end)
         return self.data[first:last]
 
     def to_mark(self) -> list[object]:

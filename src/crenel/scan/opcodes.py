@@ -8,11 +8,11 @@ import struct
 from collections.abc import Callable
 
 from crenel.scan.machine import Damage, Machine, Stopped
-from crenel.scan.values import LONGEST, Bulk, Items, Mapping, Unknown
+from crenel.scan.values import LONGEST, Bulk, Items, Mapping
 
 Handler = Callable[[Machine], None]
 MAX_DIGITS = 4300
-UNPARSED = Unknown("a constant that does not parse")
+UNPARSED = Bulk("text that does not parse", 0, 0)
 
 
 def _unsupported(m: Machine) -> None:

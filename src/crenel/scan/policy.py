@@ -69,10 +69,18 @@ class Policy:
     hostile_names: dict[str, Hostile]
 
     def entry(self, module: str, name: str) -> Entry | None:
-        """Return what is permitted for a name, or None where it is not listed."""
+        """Return what is permitted for a name, or None where it is not listed.
+
+        A method of a listed class may be named, as bound methods are pickled, but not called.
+        """
         found = self.entries.get((module, name))
         if found is None and module in self.renamed:
             found = self.entries.get((self.renamed[module], name))
+        owner, dot, method = name.rpartition(".")
+        if found is None and dot and "." not in owner and not method.startswith("__"):
+            home = self.entries.get((module, owner))
+            known = f"{module}.{name}" in self.hostile_names
+            return REFERENCE if home is not None and home.new and not known else None
         return found
 
     def kind(self, kind: str) -> Entry | None:
@@ -102,8 +110,8 @@ class Policy:
                     return self.hostile_modules[part]
                 if f"builtins.{part}" in self.hostile_names and len(inner) > 1:
                     return self.hostile_names[f"builtins.{part}"]
-        if any(hop[:2] == "__" and hop[-2:] == "__" for hop in inner) and len(inner) > 1:
-            return Hostile("walks through Python's internals", Verdict.MALICIOUS)
+        if any(hop[:2] == "__" and hop[-2:] == "__" for hop in inner):
+            return Hostile("reaches into Python's internals")
         return None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from crenel.scan.context import Context
 from crenel.scan.formats import keras, skops
 from crenel.scan.formats.pickles import probe, scan_streams
+from crenel.scan.formats.plain import is_text
 from crenel.scan.formats.zipfiles import Entry, contents, entries
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
@@ -79,9 +80,9 @@ def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> N
         skops.scan_schema(part, context)
     elif torch and entry.name.rpartition("/")[2] in ("serialization_id", ".storage_alignment"):
         _raw(part, context)
+    elif archive.flavour == "torchscript" and entry.name.endswith(".py") and is_text(part):
+        _torchscript_code(part, context)
     else:
-        if archive.flavour == "torchscript" and "/code/" in f"/{entry.name}":
-            _torchscript_code(part, context)
         context.guarded(context.dispatch, part)
 
 
