@@ -100,9 +100,23 @@ def test_columns_that_are_no_features_are_left_out():
 
 @pytest.mark.parametrize(
     "name",
-    ["age", "Age", "AGE", "customer_age", "dateOfBirth", "date-of-birth", "Geschlecht", "sexe",
-     "Nationalität", "native-country", "country of birth", "geburtsdatum", "race", "Ethnic Group"],
-)  # fmt: skip
+    [
+        "age",
+        "Age",
+        "AGE",
+        "customer_age",
+        "dateOfBirth",
+        "date-of-birth",
+        "Geschlecht",
+        "sexe",
+        "Nationalität",
+        "native-country",
+        "country of birth",
+        "geburtsdatum",
+        "race",
+        "Ethnic Group",
+    ],
+)
 def test_names_of_what_nobody_can_change(name):
     assert is_sensitive(name)
     assert is_immutable(name)
@@ -162,7 +176,10 @@ def test_corrections_take_the_place_of_what_was_inferred():
     ("settings", "message"),
     [
         ({"corrections": {"agee": {}}}, "no column 'agee'; did you mean 'age'"),
-        ({"corrections": {"age": {"mutabel": 1}}}, "features.age: unknown key 'mutabel'; did you mean 'mutable'"),
+        (
+            {"corrections": {"age": {"mutabel": 1}}},
+            "features.age: unknown key 'mutabel'; did you mean 'mutable'",
+        ),
         ({"corrections": {"age": {"kind": "number"}}}, "features.age: kind: "),
         ({"corrections": {"age": {"min": 9, "max": 1}}}, "min 9.0 is above max 1.0"),
         ({"corrections": {"age": {"kind": "category"}}}, "needs its legal values"),
@@ -170,7 +187,7 @@ def test_corrections_take_the_place_of_what_was_inferred():
         ({"constraints": ["height > 2"]}, "cannot be read: name 'height' is not defined"),
         ({"constraints": ["age + 1"]}, "is not true or false of each row"),
     ],
-)  # fmt: skip
+)
 def test_wrong_corrections_are_told(settings, message):
     with pytest.raises(UsageError, match=message):
         infer_schema(pd.DataFrame({"age": range(30)}), **settings)

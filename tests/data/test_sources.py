@@ -256,17 +256,32 @@ def test_arrays(tmp_path):
     ("data", "kwargs", "error", "message"),
     [
         ("absent.csv", {}, UsageError, "there is no file"),
-        (table(), {}, UsageError, r'name the column of the label: label = "…"; the columns are age'),
-        (table(), {"label": "okk"}, UsageError, r"no column 'okk', named as label \(did you mean 'ok'\?\)"),
+        (
+            table(),
+            {},
+            UsageError,
+            r'name the column of the label: label = "…"; the columns are age',
+        ),
+        (
+            table(),
+            {"label": "okk"},
+            UsageError,
+            r"no column 'okk', named as label \(did you mean 'ok'\?\)",
+        ),
         (table(), {"label": "ok", "source": "who"}, UsageError, "no column 'who', named as source"),
         ((table(), np.zeros(3)), {}, SubjectError, "has 50 rows and 3 labels"),
         ((np.zeros((5, 2)), np.zeros(3)), {}, SubjectError, "has 5 rows and 3 labels"),
         ((np.zeros(5), np.zeros(5)), {}, SubjectError, r"array of shape \(5,\)"),
         (np.zeros((5, 2)), {}, UsageError, "holds no labels"),
         ((1, 2, 3), {}, UsageError, "not 3 things"),
-        (pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"]), {"label": "y"}, SubjectError, "two columns named 'a'"),
+        (
+            pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"]),
+            {"label": "y"},
+            SubjectError,
+            "two columns named 'a'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told_in_one_sentence(data, kwargs, error, message):
     with pytest.raises(error, match=message) as told:
         load(data, name="train", **kwargs)
@@ -290,7 +305,9 @@ def test_folders_of_images(tmp_path):
     assert loaded.ids.tolist()[:2] == ["cat/1.png", "cat/3.png"]
     assert np.array_equal(np.round(loaded.x[:, 0] * 255), pixels[[1, 3, 5, 0, 2, 4]])
     assert "(channel, row, column) in [0, 1]" in notes[0]
-    image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)).save(tmp_path / "set/cat/c.png")
+    image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)).save(
+        tmp_path / "set/cat/c.png"
+    )
     assert load("set", root=tmp_path).x.shape == (7, 3, 5, 7)
     image.fromarray(pixels[0].T).save(tmp_path / "set/dog/turned.png")
     with pytest.raises(SubjectError, match=r"turned\.png is 5 × 7 pixels and .* is 7 × 5"):
@@ -316,11 +333,17 @@ def test_digests_tell_contents_apart(tmp_path):
     frame = table()
     assert digest_frame(frame) == digest_frame(frame.set_axis(range(7, 57), axis=0))
     frames = [
-        frame, frame.rename(columns={"age": "Age"}), frame.iloc[::-1],
-        frame.assign(job=frame["job"].str.strip()), frame.fillna({"pay": 0.0}), frame[["job", "age"]],
-        pd.DataFrame({"t": ["ab", "c"]}), pd.DataFrame({"t": ["a", "bc"]}),
-        pd.DataFrame({"t": ["1", None]}), pd.DataFrame({"t": [1, None]}, dtype=object),
-    ]  # fmt: skip
+        frame,
+        frame.rename(columns={"age": "Age"}),
+        frame.iloc[::-1],
+        frame.assign(job=frame["job"].str.strip()),
+        frame.fillna({"pay": 0.0}),
+        frame[["job", "age"]],
+        pd.DataFrame({"t": ["ab", "c"]}),
+        pd.DataFrame({"t": ["a", "bc"]}),
+        pd.DataFrame({"t": ["1", None]}),
+        pd.DataFrame({"t": [1, None]}, dtype=object),
+    ]
     assert len({digest_frame(f) for f in frames}) == len(frames)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a").write_text("1")

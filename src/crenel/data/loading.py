@@ -90,7 +90,7 @@ def load_target(target: Target, *, root: Path | None = None, scan: bool = True) 
         extra={"digests": digests_of(target, folder), "classes": classes},
     )
     learning = load_learning(target, folder, classes, notes)
-    base = load_base(target, folder, scan, notes)
+    base = load_base(target, folder, scan, notes, _sample(parts))
     return replace(subject, learning=learning, base=base, notes=tuple(dict.fromkeys(notes)))
 
 

@@ -62,8 +62,15 @@ def load_learning(
     return Learning(learner, stream, section.samples_per_day, section.protect)
 
 
-def load_base(target: Target, root: Path, scan: bool, notes: list[str]) -> Base | None:
+def load_base(
+    target: Target, root: Path, scan: bool, notes: list[str], sample: Any = None
+) -> Base | None:
     """The base model of a target; one that may not be loaded is kept as a file for the scan.
+
+    Parameters
+    ----------
+    sample : rows, optional
+        Some of the target's own rows, to see the base model's answers on where it has no data.
 
     Raises
     ------
@@ -86,7 +93,7 @@ def load_base(target: Target, root: Path, scan: bool, notes: list[str]) -> Base 
                 trust=normalised((*target.trust, *section.trust)),
                 scan=scan,
                 classes=section.classes,
-                sample=None if data is None else data.x[:64],
+                sample=sample if data is None else data.x[:64],
                 notes=notes,
             )
         except (Untrusted, SubjectError) as error:
@@ -96,16 +103,15 @@ def load_base(target: Target, root: Path, scan: bool, notes: list[str]) -> Base 
         files=tuple(([path] if path is not None else []) + files),
         origin=section.origin,
         card=None if section.card is None else existing(section.card, root, "base.card"),
-        data=data if section.data is not None else None,
+        data=data,
     )
 
 
 def _base_data(target: Target, section: BaseSection, root: Path, notes: list[str]) -> Data | None:
-    """Public data of the base model, or else the target's own rows as a sample of their shape."""
-    given = section.data if section.data is not None else (target.test or target.train)
-    if given is None:
+    """Public data like the base model's own, where it is given."""
+    if section.data is None:
         return None
-    loaded = load(given, label=target.label, root=root, notes=notes, name="base.data")
+    loaded = load(section.data, label=target.label, root=root, notes=notes, name="base.data")
     assert loaded.labels is not None
     y = index_of(loaded.labels, as_labels(distinct(loaded.labels)))
     return Data(loaded.x, y, loaded.ids)
@@ -164,8 +170,14 @@ def digests_of(target: Target, root: Path) -> dict[str, str]:
 def _digest(value: Any, root: Path) -> str:
     if isinstance(value, (str, Path)):
         return digest_file(root / value)
-    if isinstance(value, (tuple, list)):
-        both = [_digest(v, root) for v in value]
-        return digest_array(np.asarray(both))
+    if isinstance(value, (tuple, list)):  # (X, y)
+        return digest_array(np.asarray([_digest_of(part) for part in value]))
+    return _digest_of(value)
+
+
+def _digest_of(value: Any) -> str:
+    """The digest of a frame, an array or labels."""
+    if hasattr(value, "to_frame"):
+        value = as_labels(value)
     frame = to_pandas(value)
     return digest_array(np.asarray(value)) if frame is None else digest_frame(frame)
