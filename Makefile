@@ -26,7 +26,7 @@ demo: venv
 	$(BIN)/crenel demo --out crenel-out
 
 test: venv
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: venv
 	$(BIN)/python -m pytest -m slow

@@ -45,6 +45,10 @@ class Data:
         """Whether ``x`` is a frame."""
         return hasattr(self.x, "iloc")
 
+    def names(self, rows: NDArray[Any]) -> tuple[str | int, ...]:
+        """Record ids of the rows at an index array or under a mask, as evidence names them."""
+        return tuple(i if isinstance(i, int) else str(i) for i in self.ids[rows].tolist())
+
     def take(self, index: NDArray[Any]) -> Data:
         """The rows at an index array or under a boolean mask."""
         rows = np.flatnonzero(index) if index.dtype == bool else index

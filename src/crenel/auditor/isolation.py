@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -25,6 +26,9 @@ from crenel.target import Target
 LOAD_SECONDS = 300.0
 #: Seconds that a check may exceed its allotted time before its worker is killed.
 GRACE = 20.0
+#: Checks share the cores among trainings of their own. A training that itself starts a thread for
+#: each core makes each wait for all others, and takes many times as long.
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class Hung(SubjectError):
@@ -44,12 +48,15 @@ class Worker:
         Where the worker's standard error goes.
     memory : float
         GiB.
+    jobs : int
+        Threads at most.
     """
 
     target: Target
     root: Path
     log: Path
     memory: float = 8.0
+    jobs: int = 2
     _process: subprocess.Popen[str] | None = None
     _answers: queue.Queue[str | None] = field(default_factory=queue.Queue)
     _loaded: bool = False
@@ -165,6 +172,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env={**THREADS, **os.environ},
                 text=True,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the parent to handle
@@ -178,6 +186,7 @@ class Worker:
             "target": self.target.model_dump(mode="json", exclude_unset=True),
             "root": str(self.root.resolve()),
             "memory": self.memory,
+            "jobs": self.jobs,
             "file_size": 4096,
             "endpoints": [endpoint] if endpoint.startswith(("http://", "https://")) else [],
         }

@@ -39,6 +39,14 @@ def main() -> None:
     place = Workplace(Target.model_validate(hello["target"]), Path(hello["root"]))
     for line in sys.stdin:
         answer(place, json.loads(line), answers)
+        _spread(hello["jobs"])
+
+
+def _spread(jobs: int) -> None:
+    """Let torch, where the model brought it, use the cores: its checks run one at a time."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != jobs:
+        torch.set_num_threads(jobs)
 
 
 def answer(place: Any, request: dict[str, Any], answers: IO[str]) -> None:

@@ -53,10 +53,13 @@ def write(folder: Path, *, seed: int, time: str) -> Path:
     UsageError
         Where the folder cannot be written.
     """
+    from crenel.training.threads import one_core
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        spoilt = phishing.write(folder, seed)
-        digits.write(folder, seed)
+        with one_core():  # both models are so small that threads would only wait for each other
+            spoilt = phishing.write(folder, seed)
+            digits.write(folder, seed)
         config = folder / "crenel.toml"
         text = CONFIG.format(spoilt=len(spoilt), feed=phishing.BAD_FEED, time=time, seed=seed)
         config.write_text(text, encoding="utf-8")

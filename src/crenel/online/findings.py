@@ -160,9 +160,7 @@ def _figures(b: Broken) -> dict[str, object]:
 
 def _evidence(s: Setting, turnings: list[Turning], values: dict[str, object]) -> Evidence:
     rows = [i for t in turnings for i in t.behaviour.rows.tolist()][:50]
-    ids = tuple(
-        int(i) if isinstance(i, int) else str(i) for i in (s.scene.ids[r].item() for r in rows)
-    )
+    ids = tuple(i if isinstance(i, int) else str(i) for i in s.scene.ids[rows].tolist())
     return Evidence(rows=ids, values=values)
 
 
