@@ -14,9 +14,11 @@ from crenel.report.words import cut, is_share, number, percent
 
 #: Of the drawing; each limit adds a line of words above it.
 WIDTH, HEIGHT = 420, 236
-TOP, BOTTOM, LEFT = 8, 24, 46
+TOP, BOTTOM, LEFT = 9, 24, 46
 #: Width of a character of a label, and the space between two labels.
 LETTER, LINE = 6.6, 14
+#: Characters of a label at most.
+LABEL = 16
 #: Points drawn of one curve at most; beyond that the eye sees no difference.
 POINTS = 240
 #: Attack curves beyond this many are drawn but not labelled.
@@ -40,7 +42,7 @@ def chart(panel: Panel) -> Markup:
     frame = _frame(panel)
     parts = [*_grid(frame, panel)]
     for i, m in enumerate(panel.marks):
-        parts += _limit(frame, m, TOP + LINE * (i + 1) - 3)
+        parts += _limit(frame, m, TOP + LINE * (i + 1) - 6)
     rank = {id(c): i for i, c in enumerate(panel.attacks)}
     for c in reversed(panel.curves):
         parts += _curve(frame, c, rank.get(id(c), 0))
@@ -123,14 +125,15 @@ def _limit(frame: _Frame, mark: Mark, words_at: float) -> list[str]:
     words = escape(mark.words)
     title = f"<title>{words}: {escape(mark.status.replace('_', ' '))}. {escape(mark.sentence)}"
     # The words end or begin where the line meets the top, and stay inside the drawing.
-    fits = x + len(mark.words) * LETTER * 0.9 < WIDTH
+    shown = escape(mark.words.split(" at ")[0])
+    fits = x + len(shown) * LETTER < WIDTH
     place = f'x="{x - 3:.1f}"' if fits else f'x="{x + 3:.1f}" {_END}'
     return [
         f"<g>{title}</title>",
         f'<path class="over" d="M{left:.1f} {top}H{x:.1f}V{y:.1f}H{left:.1f}Z"/>',
-        f'<path class="limit" d="M{left:.1f} {y:.1f}H{x:.1f}V{words_at + 3:.1f}"/>',
+        f'<path class="limit" d="M{left:.1f} {y:.1f}H{x:.1f}V{words_at + 4:.1f}"/>',
         f'<circle class="limit-end" cx="{x:.1f}" cy="{y:.1f}" r="3"/>',
-        f'<text class="limit-words" {place} y="{words_at:.1f}">{words}</text></g>',
+        f'<text class="limit-words" {place} y="{words_at:.1f}">{shown}</text></g>',
     ]
 
 
@@ -179,10 +182,22 @@ def _name(c: Curve, panel: Panel) -> str:
     alone = c.role == "attack" and len(panel.attacks) == 1
     last = c.points[-1]
     value = _tick(last.value, panel.harm_unit)
-    text = value if alone else cut(c.label, 16)
+    text = value if alone else cut(_distinct(c.label, [k.label for k in _labelled(panel)]), LABEL)
     if c.healthy or c.role != "attack":
         return text
     return f"at least {text}" if alone else f"≥ {text}"
+
+
+def _distinct(label: str, labels: list[str]) -> str:
+    """A long label without the words with which its neighbours begin too."""
+    own = label.split()
+    kin = {tuple(one.split()) for one in labels if one.split()[:1] == own[:1]}
+    if len(label) <= LABEL or len(kin) < 2:
+        return label
+    shared = 0
+    while len({words[: shared + 1] for words in kin}) == 1:
+        shared += 1
+    return " ".join(own[shared:]) or label
 
 
 def _labels(frame: _Frame, panel: Panel) -> list[str]:

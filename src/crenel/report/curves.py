@@ -153,12 +153,26 @@ def panels(run: Run) -> tuple[Panel, ...]:
     made = []
     for number, (key, curves) in enumerate(groups.items()):
         kin = [c for k, cs in groups.items() if _kin(k) == _kin(key) for c in cs]
-        made.append(_panel(f"panel-{number}", titles.get(key[:2], ""), curves, kin))
+        title = _title(titles.get(key[:2], "") or key[0], key, list(groups))
+        made.append(_panel(f"panel-{number}", title, curves, kin))
     return tuple(made)
+
+
+def _title(
+    title: str, key: tuple[str, str, str, str], keys: list[tuple[str, str, str, str]]
+) -> str:
+    """The check's title, with what tells this panel from the check's others on the target."""
+    siblings = [k for k in keys if k[:2] == key[:2]]
+    if len(siblings) == 1:
+        return title
+    if len({k[3] for k in siblings}) == 1:
+        return f"{title}, by {key[2]}"
+    return f"{title}: {key[3]}"
 
 
 def _panel(key: str, title: str, curves: list[Curve], kin: list[Curve]) -> Panel:
     first, scale = curves[0].exposure, _y_scale(kin)
+    attacks = {c.label for c in curves if c.role == "attack"}
     y_domain = _y_domain(kin)
     marks = sorted((m for c in curves for m in c.marks), key=_judgement)
     return Panel(
@@ -173,7 +187,11 @@ def _panel(key: str, title: str, curves: list[Curve], kin: list[Curve]) -> Panel
         harm=first.harm.name,
         harm_unit=first.harm.unit,
         curves=tuple(
-            replace(c, told=_told(c.exposure, marks[0].budget if marks else None))
+            replace(
+                c,
+                told=_told(c.exposure, marks[0].budget if marks else None),
+                label="control" if c.role == "control" and c.label in attacks else c.label,
+            )
             for c in sorted(curves, key=lambda c: ROLES.index(c.role))
         ),
         x_domain=_x_domain(kin),
@@ -206,9 +224,9 @@ def _x_domain(curves: list[Curve]) -> tuple[float, float]:
     low, high = min(values), max(values)
     for m in (m for c in curves for m in c.marks):
         # A limit far outside what was measured would squash the curve: its words remain.
-        if low <= m.budget <= high * 3:
-            high = max(high, m.budget)
-    return (low, high) if high > low else (min(0.0, low), high or 1.0)
+        if low / 3 <= m.budget <= high * 3:
+            low, high = min(low, m.budget), max(high, m.budget)
+    return (low, high) if high > low else (min(0.0, low), low if low > 0 else low + 1.0)
 
 
 def _y_domain(curves: list[Curve]) -> tuple[float, float]:
@@ -218,7 +236,7 @@ def _y_domain(curves: list[Curve]) -> tuple[float, float]:
     bottom = min(0.0, *(p.value for c in curves for p in c.points), 0.0)
     top = max(tops)
     if is_share(curves[0].exposure.harm.unit) and top <= 1.0 + 1e-9:
-        top = next(t for t in (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0) if top <= t + 1e-9)
+        top = next(t for t in (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if top <= t + 1e-9)
     elif is_share(curves[0].exposure.harm.unit) and top <= 1.1 + 1e-9:
         top = 1.0
     return bottom, top if top > bottom else bottom + 1.0
@@ -228,7 +246,9 @@ def _y_scale(curves: list[Curve]) -> str:
     low, high = _y_domain(curves)
     harms = [m.harm for c in curves for m in c.marks if m.harm > 0]
     logarithmic = curves[0].exposure.budget.scale == "log"
-    return "log" if logarithmic and low >= 0 and harms and min(harms) < high / 10 else "linear"
+    if not logarithmic or low < 0 or not harms or high < 1e-9:
+        return "linear"
+    return "log" if min(harms) < high / 10 else "linear"
 
 
 def _decades(curves: list[Curve], top: float) -> tuple[float, float]:

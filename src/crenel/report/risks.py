@@ -95,9 +95,11 @@ def risk_view(run: Run, risk: Risk, panels: Sequence[Panel]) -> RiskView:
 
 
 def _badness(c: Curve) -> tuple[int, float]:
-    marks = [p for p in c.points for m in c.marks if p.budget <= m.budget]
-    harm = marks[-1].low if marks else max(p.low for p in c.points)
-    return limits.ORDER.index(c.status), -(harm - c.exposure.harm.baseline)
+    within = [p for p in c.points for m in c.marks if p.budget <= m.budget]
+    # A limit outside the measured budgets says nothing about how bad the curve is.
+    rank = limits.ORDER.index(c.status) if within else len(limits.ORDER)
+    harm = within[-1].low if within else max(p.low for p in c.points)
+    return rank, -(harm - c.exposure.harm.baseline)
 
 
 def _status(run: Run, risk: Risk, outcomes: Sequence[Outcome]) -> str:

@@ -22,6 +22,8 @@ class Axis:
     log : bool
     zero : bool
         Whether zero has a slot of its own before a logarithmic axis.
+    whole : bool
+        Whether only whole figures are labelled.
     """
 
     low: float
@@ -30,6 +32,7 @@ class Axis:
     end: float
     log: bool = False
     zero: bool = False
+    whole: bool = False
 
     @property
     def first(self) -> float:
@@ -51,6 +54,8 @@ class Axis:
         found = log_ticks(self.low, self.high, most) if self.log else []
         if len(found) < 2 and not (self.log and found and self.high / self.low >= 100):
             found = linear_ticks(self.low, self.high, most) or found
+        if self.whole:
+            found = [t for t in found if t == round(t)]
         return [0.0, *found] if self.log and self.zero else found
 
 
@@ -59,11 +64,12 @@ def budget_axis(
 ) -> Axis:
     """The axis of a budget; a logarithmic one with negative or no positive values is linear."""
     positive = [v for v in (*values, domain[1]) if v > 0]
+    whole = all(v == round(v) for v in values)
     low, high = domain
     if scale == "log" and positive and low >= 0 and min(positive) < high:
         least = min(positive) if low <= 0 else low
-        return Axis(least, high, start, end, log=True, zero=low <= 0)
-    return Axis(low, high, start, end)
+        return Axis(least, high, start, end, log=True, zero=low <= 0, whole=whole)
+    return Axis(low, high, start, end, whole=whole)
 
 
 def harm_axis(domain: tuple[float, float], scale: str, start: float, end: float) -> Axis:
@@ -73,11 +79,11 @@ def harm_axis(domain: tuple[float, float], scale: str, start: float, end: float)
 
 def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten within the domain."""
-    if not high > low or most < 2:
-        return [low]
     rough = (high - low) / (most - 1)
+    if rough < 1e-300:
+        return [low]
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    step = next((m * power for m in (1, 2, 5) if m * power >= rough * (1 - 1e-9)), 10 * power)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(k * step, 12) for k in range(first, last + 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crenel.check import Risk
-from crenel.finding import Finding
+from crenel.finding import Finding, Severity
 from crenel.policy import Judgement
 from crenel.report import limits
 from crenel.report.curves import Panel, panels
@@ -128,7 +128,8 @@ def _room(j: Judgement) -> float:
 def _change(run: Run, j: Judgement, findings: tuple[Finding, ...]) -> Change:
     if j.limit.findings is not None:
         own = limits.counted(run, j)
-        kind = f"{j.limit.severity} or worse " if j.limit.severity else ""
+        worse = "" if j.limit.severity is Severity.CRITICAL else " or worse"
+        kind = f"{j.limit.severity}{worse} " if j.limit.severity else ""
         few = count(len(own), f"{kind}finding", f"{kind}findings")
         subjects = ": " + "; ".join(f.subject for f in own[:3]) if own else ""
         text = f"{few.capitalize()}, {j.limit.findings} allowed{subjects}."

@@ -89,11 +89,13 @@ def duration(seconds: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """A headline as a sentence: first letter large, full stop at the end."""
+    """A headline as a sentence: first letter large unless it begins a name, full stop."""
     text = text.strip()
     if not text:
         return text
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".?!…" else ".")
+    first = text.split()[0].rstrip(",;:")
+    head = text[0].upper() if first.isalpha() and first.islower() else text[0]
+    return head + text[1:] + ("" if text[-1] in ".?!…" else ".")
 
 
 def cut(text: str, length: int) -> str:
