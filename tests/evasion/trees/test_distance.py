@@ -88,7 +88,7 @@ def test_missing_values_stay_missing(name):
     np.testing.assert_allclose(found.upper, expected, rtol=0, atol=1e-9)
     np.testing.assert_array_equal(found.lower, found.upper)
     reached = np.isfinite(expected)
-    assert 0 < reached.sum()
+    assert reached.sum() > 0
     np.testing.assert_array_equal(np.isnan(found.adversarial[reached]), np.isnan(rows[reached]))
     assert np.isnan(found.adversarial[~reached]).all()
 

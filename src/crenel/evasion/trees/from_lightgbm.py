@@ -55,6 +55,10 @@ def add_tree(growing: Growing, root: dict[str, Any], target: int, per_round: int
     pending = [(root, -1, 0)]
     while pending:
         node, parent, side = pending.pop()
+        if "leaf_coeff" in node:
+            raise NotApplicable(
+                "LightGBM was trained with linear_tree; its leaves are not constant."
+            )
         if parent >= 0:
             pair = children[parent]
             children[parent] = (pair[0], len(nodes)) if side else (len(nodes), pair[1])
