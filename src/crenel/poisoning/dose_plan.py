@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crenel.check import Context
+from crenel.errors import Inconclusive
 from crenel.model import Model
 from crenel.poisoning.attacks import Goal, goal, planted, random_flips, targeted_flips
 from crenel.poisoning.corruption import subset
@@ -15,7 +16,7 @@ from crenel.poisoning.dose import Attack, Response, difference, dose_response
 from crenel.poisoning.triggers import Trigger, find_triggers
 from crenel.statistics import Interval
 from crenel.subject import Data, Subject
-from crenel.training.threads import side_by_side
+from crenel.training.threads import one_core, side_by_side
 
 #: Rows used at most.
 TRAIN_ROWS, TEST_ROWS = 10_000, 4_000
@@ -138,7 +139,18 @@ class Dosed:
 
 
 def run(subject: Subject, context: Context) -> Dosed:
-    """Choose the attacks and measure their dose-response."""
+    """Choose the attacks and measure their dose-response.
+
+    Raises
+    ------
+    Inconclusive
+        Where time did not allow a single dose.
+    """
+    with one_core():
+        return _run(subject, context)
+
+
+def _run(subject: Subject, context: Context) -> Dosed:
     ref = reference(subject, context)
     train, test, clean = ref.train, ref.test, ref.clean
     effort = choose_effort(ref.seconds, context)
@@ -159,4 +171,6 @@ def run(subject: Subject, context: Context) -> Dosed:
     model = subject.model
     assert model is not None
     responses = dose_response(model, train, attacks, counts, effort.repeats, context)
+    if not responses:
+        raise Inconclusive("the time given ended before a single dose was measured; give more")
     return Dosed(ref, aim, trigger, effort, tuple(responses))

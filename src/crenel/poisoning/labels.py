@@ -126,7 +126,7 @@ def confident_joint(
 def noise_rate(p: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[float, Interval]:
     """Temperature and share of replaced labels by maximum likelihood, see `wrong_labels`.
 
-    The likelihood is tabulated over both; parabolas through the best entries refine it.
+    The likelihood is tabulated over both, coarsely and then closely around the best entry.
 
     Returns
     -------
@@ -141,14 +141,32 @@ def noise_rate(p: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[float, Int
         rows = np.linspace(0, n - 1, FIT_ROWS).astype(np.int64)
         p, y, limit = p[rows], y[rows], limit * FIT_ROWS / n
     logp = np.log(np.maximum(p, _FLOOR))
-    rates = (k - 1) / k * np.concatenate([[0.0], np.geomspace(1e-4, 0.95, 60)])
-    heat = np.linspace(math.log(0.2), math.log(20.0), 32)
+    most, bounds = (k - 1) / k, (math.log(0.2), math.log(20.0))
+    rates = most * np.concatenate([[0.0], np.geomspace(1e-4, 0.95, 40)])
+    heat = np.linspace(*bounds, 20)
+    rate, hot = _profile(logp, y, rates, heat, limit)
+    # Once more, closely around what the coarse table gave.
+    wide = rate.high - rate.low
+    edges = max(0.0, rate.low - 0.5 * wide), min(most, rate.high + 0.5 * wide)
+    heat = np.linspace(max(hot - 0.5, bounds[0]), min(hot + 0.5, bounds[1]), 11)
+    rate, hot = _profile(logp, y, np.linspace(*edges, 40), heat, limit)
+    return math.exp(hot), rate
+
+
+def _profile(
+    logp: NDArray[np.float64],
+    y: NDArray[np.int64],
+    rates: NDArray[np.float64],
+    heat: NDArray[np.float64],
+    limit: float,
+) -> tuple[Interval, float]:
+    """Rate with its profile-likelihood interval, and logarithm of the temperature there."""
     table = np.array([_losses(logp, y, math.exp(t), rates) for t in heat])
-    profile = np.array([_lowest(heat, column)[1] for column in table.T])
-    value, lowest = _lowest(rates, profile)
-    low, high = _edges(rates, profile - lowest, value, limit)
-    at_value = np.array([_losses(logp, y, math.exp(t), np.array([value]))[0] for t in heat])
-    return math.exp(_lowest(heat, at_value)[0]), Interval(value, low, high)
+    best = [_lowest(heat, column) for column in table.T]
+    value, lowest = _lowest(rates, np.array([height for _, height in best]))
+    rise = np.array([height for _, height in best]) - lowest
+    hot = float(np.interp(value, rates, [at for at, _ in best]))
+    return Interval(value, *_edges(rates, rise, value, limit)), hot
 
 
 def _lowest(at: NDArray[np.float64], heights: NDArray[np.float64]) -> tuple[float, float]:
@@ -167,11 +185,12 @@ def _lowest(at: NDArray[np.float64], heights: NDArray[np.float64]) -> tuple[floa
 def _edges(
     rates: NDArray[np.float64], rise: NDArray[np.float64], value: float, limit: float
 ) -> tuple[float, float]:
-    """Where the profile crosses the limit on both sides of the estimate."""
+    """Where the profile crosses the limit on both sides; its root is nearly straight."""
+    root, goal = np.sqrt(np.maximum(rise, 0.0)), math.sqrt(limit)
     left, right = rates < value, rates > value
-    below = np.interp(-limit, -np.append(rise[left], 0.0), np.append(rates[left], value))
-    above = np.interp(limit, np.append(0.0, rise[right]), np.append(value, rates[right]))
-    low = 0.0 if rise[0] <= limit else float(below)
+    below = np.interp(-goal, -np.append(root[left], 0.0), np.append(rates[left], value))
+    above = np.interp(goal, np.append(0.0, root[right]), np.append(value, rates[right]))
+    low = float(rates[0]) if rise[0] <= limit else float(below)
     return min(low, value), max(float(above), value)
 
 
@@ -189,8 +208,9 @@ def _losses(
     """Negative log-likelihood of the labels at one temperature, for each rate."""
     q = _tempered(logp, y, t)
     other = (1 - q) / (logp.shape[1] - 1)
-    mixed = ((1 - r) * q + r * other for r in rates)
-    return np.array([-np.log(np.maximum(m, _FLOOR)).sum() for m in mixed])
+    mixed = q + rates[:, None] * (other - q)
+    losses: NDArray[np.float64] = -np.log(np.maximum(mixed, _FLOOR)).sum(axis=1)
+    return losses
 
 
 def posterior(
@@ -198,10 +218,9 @@ def posterior(
 ) -> NDArray[np.float64]:
     """Probability that each given label was replaced, under a fitted noise model.
 
-    Where the fitted rate is 0 the order of the rows would be lost: a rate of one row in n + 1
-    is used instead.
+    Where the fitted rate is 0 the order of the rows would be lost: one in a million is used.
     """
-    rate = max(rate, 1.0 / (len(y) + 1))
+    rate = max(rate, 1e-6)
     q = _tempered(np.log(np.maximum(p, _FLOOR)), y, temperature)
     wrong = rate * (1 - q) / (p.shape[1] - 1)
     result: NDArray[np.float64] = wrong / np.maximum((1 - rate) * q + wrong, _FLOOR)

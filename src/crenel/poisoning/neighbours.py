@@ -26,7 +26,8 @@ def numbers(x: Any) -> NDArray[np.float64]:
         plain = x.select_dtypes(include=["number", "bool"]).astype(float)
         rest = x.drop(columns=plain.columns).astype(str)
         rest = rest[[c for c in rest.columns if rest[c].nunique() <= 50]]
-        table = pd.concat([plain, pd.get_dummies(rest, dtype=float)], axis=1).to_numpy(float)
+        parts = [plain] if rest.empty else [plain, pd.get_dummies(rest, dtype=float)]
+        table = pd.concat(parts, axis=1).to_numpy(float)
     else:
         table = np.asarray(x, dtype=float).reshape(len(x), -1)
     table = np.where(np.isfinite(table), table, np.nan)

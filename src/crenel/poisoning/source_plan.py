@@ -23,7 +23,7 @@ from crenel.poisoning.sources import (
 from crenel.statistics import Interval
 from crenel.subject import Data, Subject, join_rows
 from crenel.training.folds import out_of_fold
-from crenel.training.threads import side_by_side
+from crenel.training.threads import one_core, side_by_side
 
 #: Sources that are all tried; with more, the suspicious ones are chosen first.
 ALL, CHOSEN = 12, 10
@@ -76,6 +76,11 @@ def run(subject: Subject, context: Context) -> Sourced:
     everything = subject.train.source.astype(str)
     if len(np.unique(everything)) < 2:
         raise NotApplicable("all training rows come from one source")
+    with one_core():
+        return _run(subject, everything, context)
+
+
+def _run(subject: Subject, everything: NDArray[np.str_], context: Context) -> Sourced:
     ref = reference(subject, context)
     names, codes = _coded(ref.train)
     tried = _within_time(choose(ref, names, codes, context), ref.seconds, context)
