@@ -123,20 +123,21 @@ class Machine:
         data, end, table = self.data, self.end, TABLE
         left = self.budget.operations
         try:
-            while self.pos < end:
-                op = data[self.pos]
-                self.pos += 1
-                left -= 1
-                if left < 0:
-                    raise Damage("has more operations than the budget allows")
-                table[op](self)
-            raise Damage("ends before its STOP")
+            for left in range(left, 0, -1):  # noqa: B007 - what is left goes back to the budget
+                pos = self.pos
+                if pos >= end:
+                    raise Damage("ends before its STOP")
+                self.pos = pos + 1
+                table[data[pos]](self)
+            raise Damage("has more operations than the budget allows")
         except Stopped:
             return self.stack.pop() if self.stack else None
         except IndexError:
             raise Damage("takes from an empty stack") from None
+        except KeyError:
+            raise Damage("asks for a memo entry that was never stored") from None
         finally:
-            self.budget.operations = max(left, 0)
+            self.budget.operations = left - 1
 
     def twin(self, judge: Judge, budget: Budget) -> Machine:
         """Return a copy at the same place, as a reader that knows nothing of what follows."""
@@ -191,11 +192,8 @@ class Machine:
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
-        """Push a value from the memo."""
-        try:
-            self.stack.append(self.memo[index])
-        except KeyError:
-            raise Damage(f"asks for memo entry {index}, which was never stored") from None
+        """Push a value from the memo; an entry that is not there ends the run."""
+        self.stack.append(self.memo[index])
 
     def add(self, values: list[object], kind: str, how: str) -> None:
         """Add values to the container on top of the stack."""

@@ -7,7 +7,7 @@ import pickle
 import struct
 from collections.abc import Callable
 
-from crenel.scan.machine import Damage, Machine, Stopped
+from crenel.scan.machine import MAX_MEMO, Damage, Machine, Stopped
 from crenel.scan.values import LONGEST, Bulk, Items, Mapping
 
 Handler = Callable[[Machine], None]
@@ -75,6 +75,11 @@ def _fixed(fmt: str) -> Handler:
         m.stack.append(unpack(m.data, first)[0])
 
     return push
+
+
+def _binint1(m: Machine) -> None:
+    m.stack.append(m.data[m.pos])
+    m.pos += 1
 
 
 def _parsed(m: Machine, parse: Callable[[bytes], object], line: bytes) -> None:
@@ -191,7 +196,8 @@ def _long_binput(m: Machine) -> None:
 
 
 def _binget(m: Machine) -> None:
-    m.recall(m.take(1)[0])
+    m.stack.append(m.memo[m.data[m.pos]])
+    m.pos += 1
 
 
 def _long_binget(m: Machine) -> None:
@@ -199,7 +205,10 @@ def _long_binget(m: Machine) -> None:
 
 
 def _memoize(m: Machine) -> None:
-    m.keep(len(m.memo))
+    memo = m.memo
+    if len(memo) >= MAX_MEMO:
+        raise Damage("fills its memo beyond the budget")
+    memo[len(memo)] = m.stack[-1]
 
 
 def _tuple(m: Machine) -> None:
@@ -375,7 +384,7 @@ def _table() -> list[Handler]:
         pickle.NONE: _constant(None), pickle.NEWTRUE: _constant(True),
         pickle.NEWFALSE: _constant(False), pickle.EMPTY_TUPLE: _constant(()),
         pickle.INT: _int, pickle.LONG: _long, pickle.FLOAT: _float, pickle.STRING: _string,
-        pickle.UNICODE: _unicode, pickle.BININT: _fixed("<i"), pickle.BININT1: _fixed("<B"),
+        pickle.UNICODE: _unicode, pickle.BININT: _fixed("<i"), pickle.BININT1: _binint1,
         pickle.BININT2: _fixed("<H"), pickle.BINFLOAT: _fixed(">d"),
         pickle.LONG1: _long_bytes(1, False), pickle.LONG4: _long_bytes(4, True),
         pickle.BINSTRING: _counted(4, "str", "latin-1", signed=True),

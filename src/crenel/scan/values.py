@@ -53,38 +53,45 @@ class Items:
 
     def extend(self, values: list[object]) -> None:
         """Append values, keeping the first few."""
-        if self.length < KEPT:
-            self.items.extend(values[: KEPT - self.length])
+        if not self.length and len(values) <= KEPT:
+            self.items = values
+        elif self.length < KEPT:
+            self.items = self.items + values[: KEPT - self.length]
         self.length += len(values)
         if self.pairs:
             self.pairs = all(map(is_pair, values))
 
 
 class Mapping:
-    """A dict: its first ``items``, its ``length``, and the keys that are dunder names.
+    """A dict: its first items, its ``length``, and the keys that are dunder names.
 
     ``odd_keys`` tells whether some key is not a plain constant or a tuple of such.
     """
 
-    __slots__ = ("dunders", "items", "length", "odd_keys")
+    __slots__ = ("dunders", "flat", "length", "odd_keys")
 
     def __init__(self) -> None:
-        self.items: list[tuple[object, object]] = []
+        self.flat: list[object] = []
         self.length = 0
-        self.dunders: list[str] = []
+        self.dunders: tuple[str, ...] = ()
         self.odd_keys = False
+
+    @property
+    def items(self) -> list[tuple[object, object]]:
+        """The items kept, in the order in which they were set."""
+        return list(zip(self.flat[::2], self.flat[1::2], strict=False))
 
     def update(self, values: list[object]) -> None:
         """Set alternating keys and values, keeping the first few."""
-        keys = values[::2]
-        if self.length < KEPT:
-            room = KEPT - self.length
-            self.items.extend(list(zip(keys, values[1::2], strict=False))[:room])
-        self.length += len(keys)
-        for key in keys:
+        if not self.length and len(values) <= 2 * KEPT:
+            self.flat = values
+        elif self.length < KEPT:
+            self.flat = self.flat + values[: 2 * (KEPT - self.length)]
+        self.length += len(values) // 2
+        for key in values[::2]:
             if type(key) is str:
-                if key[:2] == "__" and key[-2:] == "__" and len(self.dunders) < KEPT:
-                    self.dunders.append(key)
+                if key.startswith("__") and key.endswith("__") and len(self.dunders) < KEPT:
+                    self.dunders += (key,)
             elif not is_plain(key):
                 self.odd_keys = True
 
