@@ -208,10 +208,12 @@ class Check:
 
     @property
     def doc(self) -> str:
-        """The docstring of the measurement."""
+        """The docstring of the measurement, without a first line that repeats the question."""
         import inspect
 
-        return inspect.getdoc(self.measure) or ""
+        text = inspect.getdoc(self.measure) or ""
+        first, _, rest = text.partition("\n")
+        return rest.lstrip("\n") if first.rstrip(".") == self.question.rstrip("?") else text
 
 
 def check(

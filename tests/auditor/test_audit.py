@@ -51,8 +51,9 @@ def test_a_fault_of_the_model_is_an_error_of_the_check_and_never_a_pass(project,
 
 
 def test_a_model_that_hangs_is_stopped_and_the_next_check_runs(project, monkeypatch):
-    monkeypatch.setattr(isolation, "GRACE", 1.0)
-    run = audited(project, "faulty:hanging", ("EVA-102", "CON-103"), extra='time = "8s"')
+    monkeypatch.setattr(isolation, "GRACE", 5.0)
+    monkeypatch.setattr(isolation, "PATIENCE", 0.0)
+    run = audited(project, "faulty:hanging", ("EVA-102", "CON-103"))
     assert outcomes(run)["EVA-102"][0] is State.ERROR
     assert "no answer" in outcomes(run)["EVA-102"][1]
     assert outcomes(run)["CON-103"][0] is State.MEASURED

@@ -45,14 +45,14 @@ def test_version(capsys):
         (["audti"], "audti"),
         (["audit", "--time", "soon", "."], "soon"),
         (["audit", "no-such-folder/crenel.toml"], "there is no file"),
-        (["scan"], "PATHS"),
+        (["scan"], "paths"),
         (["explain", "EVA-999"], "no check is called 'EVA-999'"),
         (["report", "last", "--format", "pdf"], "'pdf' is no format"),
         (["gate", "nothing"], "no run is called 'nothing'"),
         (["accept", "eva-1", "--owner", "a", "--reason", "b", "--until", "soon"], "not a date"),
         (["accept", "eva-1", "--owner", "a", "--reason", "b", "--until", "2001-01-01"], "passed"),
         (["init"], "name the training data"),
-        (["init", "nothing.joblib", "nothing.csv"], "there is no file"),
+        (["init", "nothing.joblib", "nothing.csv", "--out", "new.toml"], "there is no file"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_64(capsys, monkeypatch, tmp_path, arguments, sentence):

@@ -220,7 +220,7 @@ class _Audit:
         self.listener(Event("plan", left=sum(t.estimate for t in kept), tasks=len(kept)))
         places = {b.target.name: b.place for b in benches}
         # What takes no time comes first, so that a tight limit never costs an answer that is free.
-        kept.sort(key=lambda t: t.estimate > QUICK)
+        kept.sort(key=lambda t: min(t.estimate, QUICK))
         for i, task in enumerate(kept):
             self._run(task, kept[i + 1 :], places[task.target])
 

@@ -24,8 +24,8 @@ from crenel.target import Target
 
 #: Seconds that scanning and loading may take before the worker is given up.
 LOAD_SECONDS = 300.0
-#: Seconds that a check may exceed its allotted time before its worker is killed.
-GRACE = 20.0
+#: A check's worker is killed after its allotted time so many times over, and some seconds more.
+PATIENCE, GRACE = 1.5, 20.0
 #: Checks share the cores among trainings of their own. A training that itself starts a thread for
 #: each core makes each wait for all others, and takes many times as long.
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -90,7 +90,7 @@ class Worker:
     ) -> Result:
         """See `Workplace.measure`; a check that hangs or kills its worker ends as an error."""
         request = {"do": "measure", "check": check, "seed": seed, "seconds": seconds, "jobs": jobs}
-        patience = None if seconds is None else seconds * 1.5 + GRACE
+        patience = None if seconds is None else seconds * PATIENCE + GRACE
         started = time.monotonic()
         try:
             if not self._loaded:  # the last check took the worker down with it

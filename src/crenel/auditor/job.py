@@ -123,7 +123,7 @@ def read_job(path: Path, **overrides: Any) -> Job:
             "known ones are target, audit and policy"
         )
     try:
-        targets = tuple(Target.model_validate({"name": n, **s}) for n, s in sections.items())
+        targets = tuple(_target(file, name, section) for name, section in sections.items())
         return Job(
             name=", ".join(sections),
             targets=targets,
@@ -133,6 +133,15 @@ def read_job(path: Path, **overrides: Any) -> Job:
         )
     except ValidationError as error:
         raise UsageError(f"{file}: {explain(error)}") from error
+
+
+def _target(file: Path, name: str, section: Any) -> Target:
+    if not isinstance(section, dict):
+        raise UsageError(f"{file}: target.{name} is no section; begin it with [target.{name}]")
+    try:
+        return Target.model_validate({"name": name, **section})
+    except UsageError as error:
+        raise UsageError(f"{file}: [target.{name}] {error}") from error
 
 
 def read_policy(path: Path) -> Policy:

@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except wrong_usage as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "crenel")
-        print(f"crenel: {error} See: {command} --help", file=sys.stderr)
+        print(f"crenel: {str(error).rstrip(chr(46))}; see: {command} --help", file=sys.stderr)
         return USAGE
     except typer.Exit as exit_:
         return int(exit_.exit_code)
