@@ -34,7 +34,7 @@ def small_changes(subject: Subject, context: Context) -> Measurement:
 
     Health: gradients are not zero and agree with finite differences; the same input gives the
     same output; outputs are logits; the loss rose; with unlimited epsilon every decision falls; a
-    larger radius does no less harm when attacked anew; three times the steps change little; a
+    larger radius does no less harm when attacked anew; twice the steps change little; a
     search without gradients is not stronger. Where one fails, the curve is a lower bound.
 
     Limits: an attack shows harm, never safety; a stronger one may find more. Changes other than

@@ -317,8 +317,13 @@ def _example(a: Attacked, i: int) -> Example:
     classes = a.model.classes
     turned = f"{classes[a.data.y[i]]!s} → {classes[a.found.decision[i]]!s}"
     return Example(
-        title=f"row {a.data.ids[i]}: {turned}, {a.found.queries[i]} queries", edits=tuple(edits)
+        title=f"row {a.data.ids[i]}: {turned}, {_spent(a, i)} queries", edits=tuple(edits)
     )
+
+
+def _spent(a: Attacked, i: int) -> int:
+    """Queries until the first change that turned the row."""
+    return int(a.found.first[i] if np.isfinite(a.found.first[i]) else a.found.queries[i])
 
 
 def _shown(value: Any) -> str:

@@ -26,7 +26,7 @@ from crenel.evasion.squares import random_search
 from crenel.exposure import HealthTest
 
 #: Rows of each follow-up test, and queries of the black-box one.
-ROWS, QUERIES = 48, 150
+ROWS, QUERIES = 32, 150
 #: Share of rows by which a follow-up may change the answer.
 TOLERANCE = 0.05
 
@@ -174,12 +174,12 @@ class _Trial:
         return HealthTest(name=name, ok=bool(share >= 0.95), detail=f"{share:.0%} of {rows.size}")
 
     def more_steps(self, attack: GradientAttack) -> tuple[HealthTest, GradientAttack]:
-        """Three times the gradients from another start must change little."""
-        name = "three times the steps change little"
+        """Twice the gradients from another start must change little."""
+        name = "twice the steps change little"
         level, rows, n = self._standing(attack)
         if not rows.size or self.late:
             return self._none(name, attack), attack
-        got = self.attack(rows, float(attack.epsilons[level]), 3, 3)
+        got = self.attack(rows, float(attack.epsilons[level]), 2, 3)
         return self._added(name, attack, level, rows, n, got.broken[0], got.adversarial)
 
     def black_box(self, attack: GradientAttack) -> tuple[HealthTest, GradientAttack]:

@@ -169,7 +169,8 @@ def distances(model: Model, inputs: Inputs, context: Context) -> Sandwich:
         if parts and context.expired:
             break
         rows = slice(start, start + CHUNK)
-        box = tuple(np.where(free, b, inputs.x[rows]) for b in (inputs.low, inputs.high))
+        held = np.nan_to_num(inputs.x[rows])  # equal bounds: the column keeps its value
+        box = tuple(np.where(free, b, held) for b in (inputs.low, inputs.high))
         left = context.time_left()
         with warnings.catch_warnings():  # fitted on a frame, asked with its values
             warnings.filterwarnings("ignore", message="X does not have valid feature names")
