@@ -139,3 +139,11 @@ def test_a_single_point_and_a_flat_curve_can_be_drawn(budgets, harms, scale):
     assert paths(svg, "line")
     assert "nan" not in str(charts.chart(panel)).lower()
     assert "svg" in str(charts.spark(panel.curves[0]))
+
+
+def test_long_labels_lose_the_words_that_they_share():
+    names = ("turning decisions by the copy", "turning decisions directly", "base")
+    crowd = tuple(fixture.exposure("EVA-102", "evasion", (0, 1), (0, 0.5), series=s) for s in names)
+    _, svg = drawn(fixture.run(exposures=crowd, before=()), "EVA-102")
+    labels = {t.text for t in svg.iter("text") if "label" in t.get("class").split()}
+    assert labels == {"by the copy", "directly", "base"}

@@ -191,7 +191,8 @@ def _name(c: Curve, panel: Panel) -> str:
 def _distinct(label: str, labels: list[str]) -> str:
     """A long label without the words with which its neighbours begin too."""
     own = label.split()
-    kin = {tuple(one.split()) for one in labels if one.split()[:1] == own[:1]}
+    parts = [tuple(word.rstrip(",;:") for word in one.split()) for one in labels]
+    kin = {words for words in parts if words[:1] == tuple(w.rstrip(",;:") for w in own[:1])}
     if len(label) <= LABEL or len(kin) < 2:
         return label
     shared = 0
