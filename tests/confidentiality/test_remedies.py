@@ -44,13 +44,13 @@ def noisy_digits():
     x, y = load_digits(return_X_y=True)
     rng = np.random.default_rng(0)
     wrong = rng.random(len(y)) < 0.15
-    return x[:1200], np.where(wrong, rng.integers(0, 10, len(y)), y)[:1200]
+    return x, np.where(wrong, rng.integers(0, 10, len(y)), y)
 
 
 @pytest.mark.parametrize(
     ("estimator", "data", "n"),
     [
-        (RandomForestClassifier(30, random_state=0), noisy_digits, 600),
+        (RandomForestClassifier(30, random_state=0), noisy_digits, 900),
         (
             make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=40)),
             noisy_cancer,
