@@ -93,6 +93,7 @@ def test_joblib_files_are_clean(models, compress):
         assert_clean(buffer.getvalue())
 
 
+@pytest.mark.slow
 def test_every_scikit_learn_estimator_is_clean():
     from sklearn.utils import all_estimators
 

@@ -121,9 +121,9 @@ class Machine:
         from crenel.scan.opcodes import TABLE
 
         data, end, table = self.data, self.end, TABLE
-        left = self.budget.operations
+        given = left = self.budget.operations
         try:
-            for left in range(left, 0, -1):  # noqa: B007 - what is left goes back to the budget
+            for left in range(given, 0, -1):  # noqa: B007 - what is left goes back to the budget
                 pos = self.pos
                 if pos >= end:
                     raise Damage("ends before its STOP")
