@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from crenel.data import digest_array, digest_file, digest_frame, load, load_table
 from crenel.data.csv import read_csv, separator_of, typed
+from crenel.data.lines import sample_lines
 from crenel.data.sampling import sample_blocks
 from crenel.errors import SubjectError, UsageError
 
@@ -56,6 +58,49 @@ def test_reading_in_blocks_gives_the_same_table(tmp_path):
     pd.testing.assert_frame_equal(whole, blocks)
     assert blocks["flag"].dtype == bool
     assert set(blocks["late"]) == {"1", "x"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize("header", [False, True])
+def test_large_files_with_and_without_quotes(tmp_path, quoted, header, end):
+    frame = table(2000)
+    frame.insert(0, "row", np.arange(2000))
+    if quoted:
+        frame["job"] = '"a\nb"'
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False, header=header, lineterminator=end)
+    with path.open("a") as stream:
+        stream.write(end)  # a blank line is no row
+    notes = []
+    read = read_csv(path, notes, max_rows=300, large=0)
+    read.columns = frame.columns
+    assert "t.csv has 2,000 rows; a uniform sample of 300 is used" in notes
+    assert np.array_equal(read["row"], read.index)
+    expected = frame.loc[read.index]
+    pd.testing.assert_frame_equal(read, expected, check_dtype=False)
+    assert len(read_csv(path, [], max_bytes=10_000, large=0)) < 300
+
+
+@given(st.lists(st.binary(max_size=6), max_size=60), st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_sampled_lines_are_lines_of_the_file(lines, limit):
+    lines = [line.replace(b"\n", b"").replace(b"\r", b"").replace(b'"', b"") for line in lines]
+    kept, numbers, total = sample_lines(io.BytesIO(b"\n".join(lines)), limit)
+    full = [line for line in lines if line.strip()]
+    assert total == len(full)
+    assert len(kept) == len(numbers) == min(limit, total)
+    assert kept == [full[i] for i in numbers]
+    assert (np.diff(numbers) > 0).all()
+    assert sample_lines(io.BytesIO(b'a,"b'), 3) is None
+
+
+def test_sampled_lines_are_uniform(monkeypatch):
+    monkeypatch.setattr("crenel.data.lines._BLOCK", 16)  # many blocks
+    text, hits = b"\n".join(b"%d" % i for i in range(40)), np.zeros(40)
+    for seed in range(2000):
+        hits[sample_lines(io.BytesIO(text), 5, seed)[1]] += 1
+    assert ((hits - 250) ** 2 / 250).sum() < 72.1  # chi-squared, 39 degrees, p = 0.001
 
 
 def test_too_many_rows_become_a_uniform_sample_with_a_note(tmp_path):

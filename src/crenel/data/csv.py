@@ -5,11 +5,13 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import io
 import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from crenel.data.lines import sample_lines
 from crenel.data.sampling import MAX_BYTES, MAX_ROWS, sample_blocks
 from crenel.errors import SubjectError
 
@@ -18,6 +20,7 @@ LARGE = 200_000_000
 _BLOCK_ROWS = 100_000
 _HEAD = 262_144
 _SEPARATORS = ",;\t|"
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def read_csv(
@@ -62,15 +65,13 @@ def read_csv(
     if not has_header(first):
         settings |= {"header": None, "names": [f"c{i}" for i in range(len(first))]}
         notes.append(f"{path.name} has no header; its columns are named c0 to c{len(first) - 1}")
+    limits = {"max_rows": max_rows, "max_bytes": max_bytes, "seed": seed}
     try:
-        if path.stat().st_size <= large:
-            frame = pd.read_csv(path, low_memory=False, index_col=False, **settings)
-            blocks: Any = [frame]
-        else:  # types are told at the end, from all kept rows, so that blocks cannot differ
-            blocks = pd.read_csv(
-                path, dtype=str, chunksize=_BLOCK_ROWS, index_col=False, **settings
-            )
-        frame, total = sample_blocks(blocks, max_rows=max_rows, max_bytes=max_bytes, seed=seed)
+        if _size(path) <= large:
+            whole = pd.read_csv(path, low_memory=False, index_col=False, **settings)
+            frame, total = sample_blocks([whole], **limits)
+        else:
+            frame, total = _large(path, settings, limits)
     except UnicodeDecodeError as error:
         raise SubjectError(_undecodable(path, encoding, error)) from error
     except pd.errors.EmptyDataError as error:
@@ -78,11 +79,38 @@ def read_csv(
     except pd.errors.ParserError as error:
         reason = str(error).strip().splitlines()[0].removeprefix("Error tokenizing data. C error: ")
         raise SubjectError(f"{path} is not a regular table: {reason}") from error
-    if path.stat().st_size > large:
-        frame = typed(frame)
     if total > len(frame):
         notes.append(f"{path.name} has {total:,} rows; a uniform sample of {len(frame):,} is used")
     return _marks_to_missing(frame, path.name, notes)
+
+
+def _size(path: Path) -> int:
+    """The size of a file's text, guessed at twenty times the file's where it is compressed."""
+    return path.stat().st_size * (20 if path.suffix.lower() in _OPENERS else 1)
+
+
+def _large(path: Path, settings: dict[str, Any], limits: dict[str, int]) -> tuple[Any, int]:
+    """A sample of the rows of a large file: of its lines, or, with quotes, of parsed blocks."""
+    import pandas as pd
+
+    if settings["encoding"] != "utf-16":
+        with _opened(path) as stream:
+            header = b"" if "names" in settings else stream.readline()
+            head = pd.read_csv(path, nrows=1000, index_col=False, **settings)
+            each = head.memory_usage(deep=True, index=False).sum() / max(1, len(head))
+            limit = min(limits["max_rows"], int(limits["max_bytes"] / max(each, 1.0)))
+            sampled = None
+            if b'"' not in header:
+                sampled = sample_lines(stream, max(1, limit), limits["seed"])
+        if sampled is not None:
+            lines, numbers, total = sampled
+            text = io.BytesIO(header.rstrip(b"\r\n") + b"\n" + b"\n".join(lines))
+            frame = pd.read_csv(text, low_memory=False, index_col=False, **settings)
+            return frame.set_axis(numbers, axis=0), total
+    # types are told at the end, from all kept rows, so that blocks cannot differ
+    blocks = pd.read_csv(path, dtype=str, chunksize=_BLOCK_ROWS, index_col=False, **settings)
+    frame, total = sample_blocks(blocks, **limits)
+    return typed(frame), total
 
 
 def typed(frame: Any) -> Any:
@@ -162,8 +190,7 @@ def _marks_to_missing(frame: Any, name: str, notes: list[str]) -> Any:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    stream: IO[bytes] = openers.get(path.suffix.lower(), open)(path, "rb")
+    stream: IO[bytes] = _OPENERS.get(path.suffix.lower(), open)(path, "rb")
     return stream
 
 
