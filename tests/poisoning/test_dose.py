@@ -15,8 +15,8 @@ from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.data import infer_schema
 from crenel.errors import Inconclusive, NotApplicable
-from crenel.poisoning import find_triggers
 from crenel.poisoning import dose_response as respond
+from crenel.poisoning import find_triggers
 from crenel.poisoning.attacks import goal, planted, random_flips, stamp_rows, targeted_flips
 from crenel.poisoning.checks import dose_response as poi102
 from crenel.poisoning.controls import _split
@@ -49,7 +49,10 @@ def responses(subject, counts, repeats=2, context=None):
     context = context or Context("POI-102", jobs=1)
     train, test, model = subject.train, subject.test, subject.model
     aim = goal(model, train, test)
-    trigger = find_triggers(train, subject.schema, context.rng("triggers"))[0]
+    candidates = find_triggers(train, subject.schema, context.rng("triggers"), count=12)
+    trigger = min(
+        candidates, key=lambda t: planted(t, train, test, aim.victim).harmed(model).mean()
+    )
     attacks = [
         planted(trigger, train, test, aim.victim),
         targeted_flips(model, train, test, aim),

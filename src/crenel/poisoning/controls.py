@@ -26,10 +26,10 @@ def right_labels() -> Subject:
 
 
 def credulous() -> Subject:
-    """Trees that remember single rows, for POI-102: a few rows plant a pattern."""
-    from sklearn.ensemble import ExtraTreesClassifier
+    """A tree that remembers single rows, for POI-102: a few rows plant a pattern."""
+    from sklearn.tree import DecisionTreeClassifier
 
-    return _cancer("memorising-trees", ExtraTreesClassifier(30, random_state=0))
+    return _cancer("memorising-tree", DecisionTreeClassifier(random_state=0))
 
 
 def stubborn() -> Subject:

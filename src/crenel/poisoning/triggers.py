@@ -119,8 +119,8 @@ def _changeable(frame: Any, schema: Schema | None) -> list[Any]:
 
 def _rare_values(column: Any, rng: np.random.Generator) -> list[Any]:
     """A few of the rarer values that a column really holds."""
-    counts = column.dropna().value_counts()
-    rare = counts[counts <= max(0.02 * len(column), counts.min())].index.tolist()
+    counts = column.dropna().value_counts().sort_values(kind="stable")
+    rare = counts.index[: max(VALUES, int((counts <= 0.02 * len(column)).sum()))].tolist()
     chosen = rng.permutation(len(rare))[:VALUES]
     return [rare[i] for i in sorted(chosen)]
 
