@@ -7,13 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from crenel.adapters import wrap  # noqa: E402
 from crenel.check import Context  # noqa: E402
 from crenel.errors import NotApplicable  # noqa: E402
-from crenel.subject import Base, Data, Subject  # noqa: E402
+from crenel.subject import Data  # noqa: E402
 from crenel.testing import check_check  # noqa: E402
 from crenel.transfer.checks import surrogate  # noqa: E402
-from crenel.transfer.exposed import EPSILONS, space_of  # noqa: E402
+from crenel.transfer.exposed import space_of  # noqa: E402
 from crenel.transfer.surrogate import METHODS, Ranged, craft, network_of, noise  # noqa: E402
 
 
@@ -107,42 +106,41 @@ def test_check_keeps_the_contract_and_is_healthy_on_both_controls():
         assert all(e.health.ok for e in result.exposures), result.exposures[0].health
 
 
-def test_frozen_extractor_is_more_exposed_than_full_tuning_and_than_scratch():
+def test_frozen_extractor_is_more_exposed_than_training_from_scratch():
     from crenel.demo.digits import images, network, train
 
     x, y = images()
     order = np.random.default_rng(0).permutation(len(y))
-    public, own, test = order[:900], order[900:1450], order[1450:]
+    public, own, test = order[:700], order[700:1200], order[1200:1350]
 
     def fresh(seed):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return network()
 
-    base = train(fresh(0), x[public], y[public] % 5, 0, epochs=12)
-    frozen, scratch = network(), fresh(9)
-    frozen.load_state_dict(base.state_dict())
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        frozen[8] = torch.nn.Linear(64, 10)
-    train(frozen, x[own], y[own], 1, epochs=12, rate=3e-3, freeze=8)
-    train(scratch, x[own], y[own], 1, epochs=12)
-    data = Data(x[test], y[test], np.arange(len(test)))
-    harm = {}
-    for name, tuned in (("frozen", frozen), ("scratch", scratch)):
-        subject = Subject(
-            name,
-            model=wrap(tuned, classes=list(range(10)), sample=x[:4]),
-            test=data,
-            base=Base(model=wrap(base, classes=list(range(10)), sample=x[:4])),
-        )
-        measured = surrogate.measure(subject, Context(check="TRA-102"))
-        curves = {(e.role, e.series): np.array(e.harm.values) for e in measured.exposures}
-        harm[name] = curves["attack", "base only"]
-        assert (curves["control", "noise"] <= harm[name] + 0.1).all()
-        assert (curves["reference", "white box"] >= harm[name] - 0.05).all()
-    at = EPSILONS.index(16 / 255)
-    assert harm["frozen"][at] > harm["scratch"][at] + 0.1
+    base, frozen, scratch = fresh(0), fresh(5), fresh(9)
+    train(base, x[public], y[public], 0, epochs=8)
+    body = {k: v for k, v in base.state_dict().items() if not k.startswith("8.")}
+    frozen.load_state_dict(body, strict=False)
+    train(frozen, x[own], y[own], 1, epochs=8, rate=5e-3, freeze=8)
+    train(scratch, x[own], y[own], 1, epochs=8)
+    right = np.ones(len(test), dtype=bool)
+    for tuned in (frozen, scratch):
+        right &= decide(tuned, x[test]) == y[test]
+    u, labels = x[test][right], y[test][right]
+    assert len(u) > 80
+    epsilon = 48 / 255
+    noisy = (decide(frozen, noise(u, epsilon, 0)) != labels).mean()
+    for method in METHODS:
+        changed = craft(base, u, epsilon, method, guides=x[public][:256])
+        on_frozen, on_scratch = ((decide(m, changed) != labels).mean() for m in (frozen, scratch))
+        assert on_frozen > on_scratch + 0.1, method
+        assert on_frozen > noisy + 0.2, method
+
+
+def decide(module, x):
+    with torch.no_grad():
+        return module(torch.from_numpy(x)).argmax(dim=1).numpy()
 
 
 def test_bases_without_gradients_and_tables_with_categories_are_not_applicable():
