@@ -56,10 +56,8 @@ def load_model(
         False where the file has been scanned already.
     endpoint : mapping, optional
         Settings of an endpoint; see `crenel.adapters.http.wrap_endpoint`.
-    classes, task, columns, sample : optional
-        See `crenel.adapters.wrap`.
-    fit : str or callable, optional
-        ``fit(x, y, seed)``; see `crenel.adapters.wrap`.
+    classes, task, fit, columns, sample : optional
+        See `crenel.adapters.wrap`; ``fit`` may be named as ``module:function``.
     notes : list of str, optional
         What a reader of the report should know is added here.
 
@@ -71,10 +69,8 @@ def load_model(
     ------
     UsageError
         Where the file, module or name does not exist.
-    Untrusted
-        Where a file's scan is not clean and its digest is not trusted.
     SubjectError
-        Where the model cannot be loaded or used.
+        Where the model cannot be loaded or used; `Untrusted` where its scan forbids it.
     """
     folder = Path(root or ".")
     train = resolve_callable(fit, folder, "fit") if fit is not None else None

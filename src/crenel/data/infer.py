@@ -63,8 +63,7 @@ def infer_schema(
     Raises
     ------
     UsageError
-        Where a correction names a column or a field that does not exist, or a constraint cannot
-        be read.
+        Where a correction names no column or field, or a constraint cannot be read.
     """
     others = {name for name in (label, source, record_id) if name is not None}
     if _holds_images(frame):

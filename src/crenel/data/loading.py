@@ -59,15 +59,8 @@ def load_target(target: Target, *, root: Path | None = None, scan: bool = True) 
     labels = _labels_of(parts)
     model = None
     if target.model is not None:
-        model = target_model(
-            target,
-            root=folder,
-            trust=trust,
-            scan=scan,
-            sample=_sample(parts),
-            labels=labels,
-            notes=notes,
-        )
+        sees = {"sample": _sample(parts), "labels": labels, "notes": notes}
+        model = target_model(target, root=folder, trust=trust, scan=scan, **sees)
     parts = {name: _as_model_takes(part, model, name, notes) for name, part in parts.items()}
     classes = _classes(target, model, labels)
     data = {name: _data(part, classes, name) for name, part in parts.items()}
