@@ -13,7 +13,7 @@ from crenel.online.controls import sound_learner, weak_learner
 from crenel.subject import Subject
 
 if TYPE_CHECKING:
-    from crenel.exposure import Exposure
+    from crenel.exposure import Budget, Exposure, Health
     from crenel.finding import Finding
     from crenel.online.brittle import Broken
     from crenel.online.learners import Prequential, Snapshot
@@ -167,50 +167,25 @@ def _bursts(s: Setting, expired: Callable[[], bool]) -> list[Turning]:
 
 def _burst_exposures(s: Setting, turnings: list[Turning]) -> list[Exposure]:
     """The burst curve, then its control, the greedy attacker's and the healing."""
-    import numpy as np
-
-    from crenel.exposure import Budget, Health, HealthTest
+    from crenel.exposure import Budget
     from crenel.online.curves import exposure, harm_of, percent, share_below
-    from crenel.online.takes import HEAL_MARKS, MOST, honest_burst
+    from crenel.online.takes import honest_burst
 
-    counts = [t.burst.count for t in turnings]
-    most = max(count or t.burst.fed for count, t in zip(counts, turnings, strict=True))
-    cut = counts[0] is None and turnings[0].burst.fed < MOST
-    doubling = [2**i for i in range(13) if 2**i <= (most if cut else max(_ALWAYS, most))]
-    # The smallest bursts themselves are on the axis, so that the curve loses nothing.
-    budgets = tuple(sorted({*doubling, most, *(c for c in counts if c is not None)}))
-    n, chosen = len(turnings), [t.behaviour for t in turnings]
+    counts, n = [t.burst.count for t in turnings], len(turnings)
+    budgets = _burst_axis(turnings)
+    chosen = [t.behaviour for t in turnings]
     turned = honest_burst(s.start, s.scene, chosen, budgets, s.context.rng("honest burst"))
-    controls = turned.sum(axis=1)
-    reached = share_below(counts, budgets)
+    controls, reached = turned.sum(axis=1), share_below(counts, budgets)
     half = _at_half(reached / n)
     budget = Budget(name="samples in a burst", unit="samples", values=budgets, scale="log")
-    doubled = [t.doubled for t in turnings if t.doubled is not None]
-    health = Health.of(
-        HealthTest(
-            name="the largest burst turns nearly all",
-            ok=bool(reached[-1] >= 0.9 * n),
-            detail=f"{reached[-1]} of {n} at {budgets[-1]:,} samples",
-        ),
-        HealthTest(
-            name="twice the smallest burst still turns",
-            ok=bool(doubled) and float(np.mean(doubled)) >= 0.8,
-            detail=f"{sum(doubled)} of {len(doubled)}",
-        ),
-        HealthTest(
-            name="honest samples in the place of poison turn few",
-            ok=bool(controls[half] <= reached[half] / 2),
-            detail=f"{controls[half]} of {n} against {reached[half]}, {budgets[half]:,} samples",
-        ),
-    )
-    run = _run(s)
+    health = _burst_health(turnings, budgets, reached, controls)
+    access, run = access_of(s.subject, attacker=Attacker.DATA), _run(s)
     harm = harm_of("chosen decisions turned", reached, n, float(controls.max()) / n)
     words = percent(harm.values[half], harm.low[half], harm.high[half])
     at_most = "" if reached[half] * 2 >= n else "only "
     headline = (
         f"a burst of {_samples(budgets[half])} turns {at_most}{words} of the chosen decisions"
     )
-    access = access_of(s.subject, attacker=Attacker.DATA)
     made = [exposure("burst", budget, harm, n, health, headline, access, **run)]
     control = harm_of("chosen decisions turned", controls, n)
     words = percent(control.values[half], control.low[half], control.high[half])
@@ -220,34 +195,82 @@ def _burst_exposures(s: Setting, turnings: list[Turning]) -> list[Exposure]:
             f"as many honest samples turn {words}", access, "control", **run,
         )
     )  # fmt: skip
-    seeing = [t.seeing for t in turnings]
-    if any(x is not None for x in seeing):
-        greedy = harm_of("chosen decisions turned", share_below(seeing, budgets), n)
-        at = _at_half(np.array(greedy.values))
-        words = percent(greedy.values[at], greedy.low[at], greedy.high[at])
-        made.append(
-            exposure(
-                "burst, seeing scores", budget, greedy, n, health,
-                f"an attacker who also sees scores turns {words} with {_samples(budgets[at])}",
-                access_of(s.subject, attacker=Attacker.SCORES), "reference", **run,
-            )
-        )  # fmt: skip
+    return made + _greedy(s, turnings, budget, health) + _healing(s, turnings, health)
+
+
+def _burst_axis(turnings: list[Turning]) -> tuple[int, ...]:
+    """Doubling budgets with the smallest bursts among them, so that the curve loses nothing."""
+    from crenel.online.takes import MOST
+
+    counts = [t.burst.count for t in turnings]
+    most = max(count or t.burst.fed for count, t in zip(counts, turnings, strict=True))
+    cut = counts[0] is None and turnings[0].burst.fed < MOST
+    doubling = [2**i for i in range(13) if 2**i <= (most if cut else max(_ALWAYS, most))]
+    return tuple(sorted({*doubling, most, *(c for c in counts if c is not None)}))
+
+
+def _burst_health(
+    turnings: list[Turning], budgets: tuple[int, ...], reached: Any, controls: Any
+) -> Health:
+    """Whether the bursts worked: at the largest, when doubled, and against honest samples."""
+    from crenel.exposure import Health, HealthTest
+
+    n, half = len(turnings), _at_half(reached / len(turnings))
+    doubled = [t.doubled for t in turnings if t.doubled is not None]
+    return Health.of(
+        HealthTest(
+            name="the largest burst turns nearly all",
+            ok=bool(reached[-1] >= 0.9 * n),
+            detail=f"{reached[-1]} of {n} at {budgets[-1]:,} samples",
+        ),
+        HealthTest(
+            name="twice the smallest burst still turns",
+            ok=bool(doubled) and sum(doubled) >= 0.8 * len(doubled),
+            detail=f"{sum(doubled)} of {len(doubled)}",
+        ),
+        HealthTest(
+            name="honest samples in the place of poison turn few",
+            ok=bool(controls[half] <= reached[half] / 2),
+            detail=f"{controls[half]} of {n} against {reached[half]}, {budgets[half]:,} samples",
+        ),
+    )
+
+
+def _greedy(s: Setting, turnings: list[Turning], budget: Budget, health: Health) -> list[Exposure]:
+    """The reference of an attacker who also sees scores; none where the learner gives none."""
+    from crenel.online.curves import exposure, harm_of, percent, share_below
+
+    seeing, n = [t.seeing for t in turnings], len(turnings)
+    if all(x is None for x in seeing):
+        return []
+    harm = harm_of("chosen decisions turned", share_below(seeing, budget.values), n)
+    at = _at_half(harm.values)
+    words = percent(harm.values[at], harm.low[at], harm.high[at])
+    headline = f"an attacker who also sees scores turns {words} with {_samples(budget.values[at])}"
+    access = access_of(s.subject, attacker=Attacker.SCORES)
+    name = "burst, seeing scores"
+    return [exposure(name, budget, harm, n, health, headline, access, "reference", **_run(s))]
+
+
+def _healing(s: Setting, turnings: list[Turning], health: Health) -> list[Exposure]:
+    """The reference of what stays turned in honest traffic; none where nothing was turned."""
+    import numpy as np
+
+    from crenel.exposure import Budget
+    from crenel.online.curves import exposure, harm_of, percent
+    from crenel.online.takes import HEAL_MARKS
+
     still = np.array([t.still for t in turnings if t.still is not None])
-    if len(still):
-        stays = harm_of("turned decisions that stay turned", still.sum(axis=0), len(still))
-        words = percent(stays.values[-1], stays.low[-1], stays.high[-1])
-        # A log axis has no 0; the marks stay linear.
-        marks = Budget(
-            name="honest samples after the burst", unit="samples", values=tuple(HEAL_MARKS)
-        )
-        made.append(
-            exposure(
-                "healing", marks, stays, len(still), health,
-                f"{words} stay turned after {HEAL_MARKS[-1]} honest samples",
-                access, "reference", **run,
-            )
-        )  # fmt: skip
-    return made
+    if not len(still):
+        return []
+    n = len(still)
+    harm = harm_of("turned decisions that stay turned", still.sum(axis=0), n)
+    words = percent(harm.values[-1], harm.low[-1], harm.high[-1])
+    headline = f"{words} stay turned after {HEAL_MARKS[-1]} honest samples"
+    # The axis begins at 0, which a logarithmic one has not.
+    marks = Budget(name="honest samples after the burst", unit="samples", values=tuple(HEAL_MARKS))
+    access = access_of(s.subject, attacker=Attacker.DATA)
+    return [exposure("healing", marks, harm, n, health, headline, access, "reference", **_run(s))]
 
 
 def _samples(count: float) -> str:
