@@ -224,7 +224,9 @@ def _above_chance(valid: int, candidates: int, values: int, chance: float) -> bo
 
 
 def _keep_one_reading(hits: dict[str, dict[int, tuple[str, str]]], known: frozenset[str]) -> None:
-    """Drop readings as phone numbers of what is surely something else."""
+    """Drop readings as cards and phone numbers of what is surely something else."""
+    if "card" in hits and "iban" in hits:  # groups of four digits, too
+        hits["card"] = {p: v for p, v in hits["card"].items() if p not in hits["iban"]}
     others = set().union(*(f for e, f in hits.items() if e not in ("phone", "email", "ip")))
     if "phone" in hits and "phone" not in known:
         hits["phone"] = {p: v for p, v in hits["phone"].items() if p not in others}
