@@ -76,7 +76,7 @@ def peers(model, xa, x, y):
     except ImportError as error:
         print(f"ART is not installed ({error}): our figures alone")
         return
-    low, high = xa.min().to_numpy(), xa.max().to_numpy()
+    low, high = float(xa.min().min()), float(xa.max().max())  # ZOO takes no bounds by column
     rows = x.to_numpy(dtype=np.float32)
     for name in ("HopSkipJump", "ZOO"):
         counted = Counted(model)

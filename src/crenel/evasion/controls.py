@@ -36,8 +36,8 @@ def many_fields_agree() -> Subject:
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 400).astype(np.int64)
-    level = np.clip((2 * y - 1)[:, None] + rng.normal(0, 0.2, (400, 16)), -2, 2)
+    y = rng.integers(0, 2, 240).astype(np.int64)
+    level = np.clip((2 * y - 1)[:, None] + rng.normal(0, 0.2, (240, 16)), -2, 2)
     x = pd.DataFrame(level, columns=[f"sensor {j}" for j in range(16)])
     return _table(x, y, LogisticRegression(C=0.01))
 
@@ -46,18 +46,18 @@ def narrow_margins() -> Subject:
     """A network that adds up a faint pattern over 400 pixels."""
     rng = np.random.default_rng(0)
     pattern = rng.choice([-1.0, 1.0], (1, 20, 20))
-    y = rng.integers(0, 2, 200).astype(np.int64)
+    y = rng.integers(0, 2, 120).astype(np.int64)
     faint = 0.015 * (2 * y - 1)[:, None, None, None] * pattern
-    x = np.clip(0.5 + faint + rng.normal(0, 0.02, (200, 1, 20, 20)), 0, 1)
+    x = np.clip(0.5 + faint + rng.normal(0, 0.02, (120, 1, 20, 20)), 0, 1)
     return _images(x.astype(np.float32), y, pattern)
 
 
 def wide_margins() -> Subject:
     """A network that tells bright images from dark ones."""
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 200).astype(np.int64)
+    y = rng.integers(0, 2, 120).astype(np.int64)
     bright = np.where(y == 1, 0.85, 0.15)[:, None, None, None]
-    x = np.clip(bright + rng.normal(0, 0.05, (200, 1, 8, 8)), 0, 1)
+    x = np.clip(bright + rng.normal(0, 0.05, (120, 1, 8, 8)), 0, 1)
     return _images(x.astype(np.float32), y, np.ones((1, 8, 8)))
 
 
