@@ -118,8 +118,8 @@ class Policy(Frozen):
 def default_policy() -> Policy:
     """The built-in policy: modest limits that a careful team would set first."""
 
-    def on(check: str, budget: float, harm: float, axis: str = "") -> Limit:
-        return Limit(check=check, axis=axis, budget=budget, harm=harm, required=False)
+    def on(check: str, budget: float, harm: float, series: str = "") -> Limit:
+        return Limit(check=check, series=series, budget=budget, harm=harm, required=False)
 
     return Policy(
         name="default",
@@ -127,8 +127,8 @@ def default_policy() -> Policy:
             on("EVA-101", 0.03, 0.2),
             on("EVA-102", 2, 0.2),
             on("EVA-103", 0.05, 0.2),
-            on("POI-102", 0.01, 0.5),
-            on("ONL-101", 10, 0.5),
+            on("POI-102", 0.01, 0.5, "trigger"),
+            on("ONL-101", 10, 0.5, "burst"),
             on("TRA-102", 0.03, 0.2),
             on("CON-101", 0.01, 0.05),
             Limit(severity=Severity.CRITICAL, findings=0, required=False),

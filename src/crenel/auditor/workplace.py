@@ -92,7 +92,15 @@ class Workplace:
         """What the model itself knows: names of its features, its classes."""
         from crenel.adapters.loading import load_model
 
-        model = load_model(self.target.model, root=self.root)
+        target = self.target
+        model = load_model(
+            target.model,
+            root=self.root,
+            build=target.build,
+            trust=target.trust,
+            endpoint=target.endpoint,
+            classes=target.classes,
+        )
         names = getattr(model.native, "feature_names_in_", None)
         return {
             "features": None if names is None else [str(n) for n in names],

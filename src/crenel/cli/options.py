@@ -91,7 +91,7 @@ def show(run: Run, page: Path, as_json: bool) -> None:
     if as_json:
         from crenel.report.json import to_json
 
-        sys.stdout.write(to_json(run) + "\n")
+        sys.stdout.write(to_json(run))
         return
     from rich.console import Console
 
