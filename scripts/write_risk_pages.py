@@ -53,7 +53,8 @@ def treatment(remedy: Remedy) -> str:
     """One remedy."""
     doc = getdoc(remedy.apply) or ""
     text = doc.partition("\nParameters\n")[0].rstrip()
-    return f"## Remedy `{remedy.id}`\n\n{remedy.title}. Measured again by {', '.join(remedy.checks)}.\n\n{text}"
+    again = ", ".join(remedy.checks)
+    return f"## Remedy `{remedy.id}`\n\n{remedy.title}. Measured again by {again}.\n\n{text}"
 
 
 def main() -> None:

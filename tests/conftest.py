@@ -1,5 +1,4 @@
-"""Before anything heavy is imported: one thread for each numerical loop, so that tests that run side
-by side do not wait for each other."""
+"""One thread for each numerical loop, so that tests side by side do not wait for each other."""
 
 import os
 

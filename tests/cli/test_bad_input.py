@@ -1,6 +1,7 @@
 """What a user gets wrong: one clear sentence each, with a remedy, and the right exit code."""
 
 import pickle
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -56,6 +57,11 @@ def holes(t):
     return t.assign(bought=t["bought"].where(t.index != 3))
 
 
+def without_c(t):
+    return t.drop(columns="c")
+
+
+BOTH = ("train", "test")
 CASES = {
     "missing model": ({"model": "nothing.joblib"}, None, 64, "there is no file"),
     "missing data": ({"train": "nothing.csv"}, None, 64, "nothing.csv"),
@@ -68,25 +74,30 @@ CASES = {
     "no probabilities": ({"model": "mine:drunk"}, None, 2, "sum to one"),
     "other columns": (
         {},
-        lambda: [change(f, lambda t: t.rename(columns={"b": "z"})) for f in ("train.csv", "test.csv")],
+        lambda: [change(f"{f}.csv", lambda t: t.rename(columns={"b": "z"})) for f in BOTH],
         2,
         "'b'",
     ),
-    "train and test differ": ({}, lambda: change("test.csv", lambda t: t.drop(columns="c")), 2, "c"),
+    "train and test differ": ({}, lambda: change("test.csv", without_c), 2, "c"),
     "hostile pickle": (
         {"model": "bad.pkl"},
-        lambda: open("bad.pkl", "wb").write(pickle.dumps(Hostile())),
+        lambda: Path("bad.pkl").write_bytes(pickle.dumps(Hostile())),
         1,
         "malicious",
     ),
     "broken pickle": (
         {"model": "bad.pkl"},
-        lambda: open("bad.pkl", "wb").write(pickle.dumps({"a": [1, 2]})[:-3]),
+        lambda: Path("bad.pkl").write_bytes(pickle.dumps({"a": [1, 2]})[:-3]),
         2,
         "scan",
     ),
-    "not a table": ({"train": "train.parquet"}, lambda: open("train.parquet", "w").write("x"), 2, "train.parquet"),
-}  # fmt: skip
+    "not a table": (
+        {"train": "train.parquet"},
+        lambda: Path("train.parquet").write_text("x"),
+        2,
+        "train.parquet",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

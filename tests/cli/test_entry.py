@@ -59,7 +59,7 @@ def test_wrong_usage_is_one_sentence_and_64(capsys, monkeypatch, tmp_path, argum
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CRENEL_STORE", str(tmp_path / "runs.db"))
     (tmp_path / "crenel.toml").write_text('[target.a]\nmodel = "m.joblib"\n')
-    code, out, err = call(capsys, *arguments)
+    code, _, err = call(capsys, *arguments)
     assert code == 64
     assert err.startswith("crenel: ")
     assert sentence in err

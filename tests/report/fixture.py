@@ -142,7 +142,7 @@ def exposures() -> tuple[Exposure, ...]:
             (0.0, 0.02, 0.11, 0.48, 0.83, 0.97),
             harm="target decisions turned",
             attacker="data",
-            series="planted trigger",
+            series="trigger",
             **poison,
             headline="90 planted rows of 9,000 turn 48 % [43, 53] of target decisions",
         ),
@@ -153,7 +153,7 @@ def exposures() -> tuple[Exposure, ...]:
             (0.0, 0.0, 0.01, 0.02, 0.05, 0.18),
             harm="target decisions turned",
             attacker="data",
-            series="label flips",
+            series="random flips",
             **poison,
         ),
         exposure(

@@ -49,7 +49,7 @@ def test_it_asks_for_nothing_and_complains_of_nothing(browser, path):
     page, asked, complaints = opened(browser, path)
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
     assert complaints == []
-    assert "Fail: 3 of 11 limits exceeded" in page.inner_text("h1")
+    assert "Fail: 3 of 10 limits exceeded" in page.inner_text("h1")
     assert page.locator("img").count() == 3
     shown = page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert shown

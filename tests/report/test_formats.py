@@ -110,7 +110,7 @@ def test_junit_of_an_interrupted_run_has_an_error():
 def test_markdown_is_short_and_complete():
     text = to_markdown(fixture.run())
     assert len(text.splitlines()) < 40
-    assert text.startswith("## crenel: Fail: 3 of 11 limits exceeded.")
+    assert text.startswith("## crenel: Fail: 3 of 10 limits exceeded.")
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     assert [r.split(" | ")[0][2:] for r in rows] == [
         "evasion", "poisoning", "online", "transfer", "confidentiality",

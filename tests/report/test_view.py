@@ -37,7 +37,7 @@ def test_the_headline_is_that_of_the_worst_judged_exposure_word_for_word():
 
 def test_without_limits_the_highest_low_end_is_worst_and_nothing_is_judged():
     shown = risk(fixture.run(policy=Policy(limits=())), "poisoning")
-    assert shown.worst.label == "planted trigger"
+    assert shown.worst.label == "trigger"
     assert shown.limit == ""
     assert shown.status == "incomplete", "POI-103 crashed"
     assert risk(fixture.run(policy=Policy(limits=())), "transfer").status == "not judged"
@@ -50,8 +50,8 @@ def test_each_limit_is_attributed_to_its_own_exposure():
         for p in panels(run)
         for c in p.attacks
     }
-    assert by_label["POI-102", "phishing", "planted trigger"] == ["incomplete"]
-    assert by_label["POI-102", "phishing", "label flips"] == ["pass"]
+    assert by_label["POI-102", "phishing", "trigger"] == ["incomplete"]
+    assert by_label["POI-102", "phishing", "random flips"] == []
     assert by_label["CON-101", "digits", "likelihood ratio"] == ["pass", "pass"]
     # The limit on EVA-102 is on changed features, not on its second axis.
     assert by_label["EVA-102", "phishing", "search"] == []

@@ -286,6 +286,8 @@ class StreamJudge:
         if _is_storage(value):
             self.persistent.append(value)
             return Instance("torch.storage.TypedStorage")
+        if self.quiet:  # pickle.load itself refuses it, and so ends here
+            raise Damage("a persistent id, which pickle.load refuses")
         sentence = "The stream refers to an object that only its own loader can find."
         self._add("persistent-id", sentence, Verdict.REVIEW, offset, render(value)[:200])
         return Unknown("persistent object")
