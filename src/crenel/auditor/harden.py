@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from crenel.auditor.audit import Event, Listener, now, workplace
+from crenel.auditor.audit import SCAN, Event, Listener, now, workplace
+from crenel.auditor.execute import Result
 from crenel.auditor.isolation import Worker
 from crenel.auditor.job import Job
 from crenel.auditor.versions import versions
@@ -14,7 +16,7 @@ from crenel.auditor.workplace import Treated, Workplace
 from crenel.check import load_checks
 from crenel.errors import UsageError
 from crenel.finding import Finding
-from crenel.run import Run, RunInfo, TargetRecord
+from crenel.run import Run, RunInfo, State, TargetRecord
 from crenel.store import Store
 
 
@@ -45,6 +47,7 @@ def harden(
     *,
     finding: Finding,
     remedy: str | None = None,
+    everything: bool = False,
     out: Path,
     store: Store | None = None,
     listener: Listener = lambda event: None,
@@ -62,6 +65,9 @@ def harden(
         Of that run.
     remedy : str or None
         Id; the finding's first remedy where it is None.
+    everything : bool
+        Measure all checks of the target again, not only those that the remedy claims to lower.
+        Without it the verdict is at best incomplete: nobody knows what became of the others.
     out : Path
         Folder for the hardened model and the remedy's tables.
 
@@ -84,7 +90,16 @@ def harden(
     target = next(t for t in job.targets if t.name == finding.target)
     place = workplace(target, job, log)
     try:
-        return _treat(run, job, finding, chosen, place, out, store, listener)
+        treated, info = _treat(run, job, finding, chosen, place, out, listener)
+        again = _again(run, treated, finding, everything)
+        if store is not None:
+            store.begin(info, name=f"{job.name}, hardened", job="")
+        listener(Event("plan", tasks=len(again)))
+        results = _measure(run, job, finding, again, info, place, store, listener)
+        hardened = _conclude(run, job, finding, treated, info, results)
+        if store is not None:
+            store.end(hardened)
+        return hardened
     finally:
         if isinstance(place, Worker):
             place.close()
@@ -97,9 +112,8 @@ def _treat(
     remedy: str,
     place: Worker | Workplace,
     out: Path,
-    store: Store | None,
     listener: Listener,
-) -> Run:
+) -> tuple[Treated, RunInfo]:
     listener(Event("load", finding.target))
     place.load()
     listener(Event("start", finding.target, remedy))
@@ -112,38 +126,34 @@ def _treat(
         versions=versions(),
         digests=run.run.digests,
         before=run.run.id,
-        treatment=treated.model_dump(mode="json", exclude={"loaded", "checks"}),
     )
-    if store is not None:
-        store.begin(info, name=f"{job.name}, hardened", job="")
-    listener(Event("plan", tasks=len(_again(treated, finding))))
-    return _measure_again(run, job, finding, treated, info, place, store, listener)
+    return treated, info
 
 
-def _again(treated: Treated, finding: Finding) -> Sequence[str]:
+def _again(run: Run, treated: Treated, finding: Finding, everything: bool) -> list[str]:
     order = list(load_checks())
-    return sorted({finding.check, *treated.checks}, key=order.index)
+    again = {finding.check, *treated.checks}
+    if everything:
+        # The files are those of the audited model: their scan says nothing of the hardened one.
+        again |= {o.check for o in run.outcomes if o.target == finding.target} - {SCAN}
+    return sorted(again, key=order.index)
 
 
-def _measure_again(
+def _measure(
     run: Run,
     job: Job,
     finding: Finding,
-    treated: Treated,
+    again: Sequence[str],
     info: RunInfo,
     place: Worker | Workplace,
     store: Store | None,
     listener: Listener,
-) -> Run:
-    from time import monotonic
-
-    started = monotonic()
+) -> list[Result]:
     results = []
-    again = _again(treated, finding)
     earlier = {o.check: o.seconds for o in run.outcomes if o.target == finding.target}
     for check in again:
         listener(Event("start", finding.target, check))
-        # As much time as the first measurement had, so that the two can be compared.
+        # At least as much time as the first measurement had, so that the two can be compared.
         result = place.measure(
             check,
             seed=run.run.seed,
@@ -155,17 +165,51 @@ def _measure_again(
         if store is not None:
             store.add(info.id, result)
         listener(Event("done", finding.target, check, 1.0, result=result))
-    hardened = Run.judged(
+    return results
+
+
+def _conclude(
+    run: Run, job: Job, finding: Finding, treated: Treated, info: RunInfo, results: list[Result]
+) -> Run:
+    again = {r.outcome.check for r in results}
+    left = [
+        o.model_copy(
+            update={
+                "outcome": State.NOT_RUN,
+                "reason": "not measured again after the remedy; measure all with --all",
+                "seconds": 0.0,
+                "notes": (),
+            }
+        )
+        for o in run.outcomes
+        if o.target == finding.target
+        and o.check not in again
+        and o.outcome is not State.NOT_APPLICABLE
+    ]
+    findings = tuple(f for r in results for f in r.findings)
+    return Run.judged(
         run=info.model_copy(
-            update={"status": "complete", "finished": now(), "seconds": monotonic() - started}
+            update={
+                "status": "complete",
+                "finished": now(),
+                "seconds": sum(r.outcome.seconds for r in results),
+                "treatment": _record(treated, finding, findings),
+            }
         ),
         target=TargetRecord(name=f"{finding.target}, hardened", parts=(treated.loaded.part,)),
-        outcomes=tuple(r.outcome for r in results),
+        outcomes=(*(r.outcome for r in results), *left),
         exposures=tuple(e for r in results for e in r.exposures),
-        findings=tuple(f for r in results for f in r.findings),
+        findings=findings,
         policy=job.policy,
         before=tuple(e for e in run.exposures if e.target == finding.target and e.check in again),
     )
-    if store is not None:
-        store.end(hardened)
-    return hardened
+
+
+def _record(treated: Treated, finding: Finding, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What was done, and what became of the finding."""
+    same = [f for f in findings if f.fingerprint == finding.fingerprint]
+    return {
+        **treated.model_dump(mode="json", exclude={"loaded", "checks"}),
+        "finding": finding.sentence,
+        "result": f"it remains: {same[0].sentence}" if same else "the finding is gone",
+    }

@@ -16,6 +16,9 @@ def harden(
         str | None, typer.Option("--finding", help="Fingerprint; else what gains most.")
     ] = None,
     remedy: Annotated[str | None, typer.Option("--remedy", help="Which of its remedies.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Measure every check again, for a whole verdict.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for report and artefacts.")] = Path(
         "crenel-out/hardened"
     ),
@@ -46,6 +49,7 @@ def harden(
             Job.model_validate_json(text),
             finding=chosen,
             remedy=remedy,
+            everything=everything,
             out=out,
             store=kept,
             listener=listener,

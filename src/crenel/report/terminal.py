@@ -124,6 +124,12 @@ def _foot(v: View, report: str) -> Padding:
     if v.run.run.status != "complete":
         verdict.append(f" · the run is {v.run.run.status}", style="yellow")
     table.add_row("verdict", verdict)
+    treatment = v.run.run.treatment
+    if treatment:
+        done = str(treatment.get("sentence") or treatment.get("title") or "")
+        table.add_row("remedy", Text(done))
+        if treatment.get("result"):
+            table.add_row("result", Text(str(treatment["result"])))
     if v.unmeasured:
         table.add_row("not measured", _unmeasured(v))
     if v.next:
