@@ -74,6 +74,23 @@ def test_find_fix_and_prove_again(spoilt, before):
     )
 
 
+def test_a_hardened_run_is_hardened_further_from_where_it_stood(spoilt, before, tmp_path):
+    from crenel.store import Store
+
+    folder, _ = spoilt
+    job, run = before
+    store = Store(str(tmp_path / "runs.db"))
+    given = {"finding": choose(run, None), "store": store, "log": folder / "worker.log"}
+    once = harden(run, job, out=tmp_path / "once", **given)
+    again = Job.model_validate_json(store.job(once.run.id))
+    assert [t.remedy for t in again.treatments] == ["quarantine-labels"]
+    twice = harden(once, again, out=tmp_path / "twice", **given)
+    assert twice.run.before == once.run.id
+    assert twice.target.parts[0].train_rows <= once.target.parts[0].train_rows
+    assert once.target.parts[0].train_rows < run.target.parts[0].train_rows
+    store.close()
+
+
 def test_a_finding_without_a_remedy_is_told(before):
     _, run = before
     with pytest.raises(UsageError, match="has no finding nothing"):

@@ -296,7 +296,7 @@ class _Audit:
         results = [self.results[key] for key in order]
         found = [f for r in results for f in r.findings]
         accepted = self.store.accepted() if self.store is not None else []
-        return Run.judged(
+        run = Run.judged(
             run=self.info.model_copy(
                 update={
                     "status": status,
@@ -309,6 +309,13 @@ class _Audit:
             exposures=tuple(e for r in results for e in r.exposures),
             findings=mark(found, accepted, _baseline(self.job.settings.baseline, self.store)),
             policy=self.job.policy,
+        )
+        unselected = len(load_checks()) - len(checks)
+        if not unselected:
+            return run
+        sentence = f"{run.policy.sentence}; {unselected} checks were not selected"
+        return run.model_copy(
+            update={"policy": run.policy.model_copy(update={"sentence": sentence})}
         )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crenel.auditor.audit import SCAN, Event, Listener, now, workplace
+from crenel.auditor.audit import SCAN, Event, Listener, declarative, now, workplace
 from crenel.auditor.execute import Result
 from crenel.auditor.isolation import Worker
-from crenel.auditor.job import Job
+from crenel.auditor.job import Applied, Job
 from crenel.auditor.versions import versions
 from crenel.auditor.workplace import Treated, Workplace
 from crenel.check import load_checks
@@ -60,7 +60,7 @@ def harden(
     run : Run
         The earlier run.
     job : Job
-        What it measured.
+        What it measured; its own treatments are applied first.
     finding : Finding
         Of that run.
     remedy : str or None
@@ -93,7 +93,10 @@ def harden(
         treated, info = _treat(run, job, finding, chosen, place, out, listener)
         again = _again(run, treated, finding, everything)
         if store is not None:
-            store.begin(info, name=f"{job.name}, hardened", job="")
+            step = Applied(finding=finding, remedy=chosen)
+            after = job.model_copy(update={"treatments": (*job.treatments, step)})
+            kept = after.model_dump_json(exclude_unset=True) if declarative(target) else ""
+            store.begin(info, name=f"{finding.target}, hardened", job=kept)
         listener(Event("plan", tasks=len(again)))
         results = _measure(run, job, finding, again, info, place, store, listener)
         hardened = _conclude(run, job, finding, treated, info, results)
@@ -116,6 +119,10 @@ def _treat(
 ) -> tuple[Treated, RunInfo]:
     listener(Event("load", finding.target))
     place.load()
+    for earlier in job.treatments:  # a hardened run is hardened further from where it stood
+        place.treat(
+            earlier.remedy, earlier.finding, out=out, seed=run.run.seed, jobs=job.settings.jobs
+        )
     listener(Event("start", finding.target, remedy))
     treated = place.treat(remedy, finding, out=out, seed=run.run.seed, jobs=job.settings.jobs)
     info = RunInfo(
@@ -176,7 +183,7 @@ def _conclude(
         o.model_copy(
             update={
                 "outcome": State.NOT_RUN,
-                "reason": "not measured again after the remedy; measure all with --all",
+                "reason": "the remedy does not aim at it; crenel harden --all measures it again",
                 "seconds": 0.0,
                 "notes": (),
             }
@@ -211,5 +218,5 @@ def _record(treated: Treated, finding: Finding, findings: Sequence[Finding]) -> 
     return {
         **treated.model_dump(mode="json", exclude={"loaded", "checks"}),
         "finding": finding.sentence,
-        "result": f"it remains: {same[0].sentence}" if same else "the finding is gone",
+        "result": f"before: {finding.sentence}; now: {same[0].sentence if same else 'gone'}",
     }

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from crenel.errors import UsageError
 from crenel.exposure import Frozen
+from crenel.finding import Finding
 from crenel.policy import Limit, Policy, default_policy
 from crenel.target import Target
 
@@ -73,6 +74,13 @@ class Settings(Frozen):
         return value
 
 
+class Applied(Frozen):
+    """A remedy that was applied to a finding before anything is measured."""
+
+    finding: Finding
+    remedy: str
+
+
 class Job(Frozen):
     """One audit to do.
 
@@ -86,6 +94,8 @@ class Job(Frozen):
         What relative paths are relative to.
     command : str
         The line that does it again.
+    treatments : tuple of Applied
+        Remedies of a hardened run, in their order; empty for an audit.
     """
 
     name: str
@@ -94,6 +104,7 @@ class Job(Frozen):
     policy: Policy = Field(default_factory=default_policy)
     root: Path = Path()
     command: str = ""
+    treatments: tuple[Applied, ...] = ()
 
 
 def read_job(path: Path, **overrides: Any) -> Job:

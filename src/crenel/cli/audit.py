@@ -51,6 +51,8 @@ def audit(
         if not text:
             raise UsageError(f"run {run_id} was made from Python objects and cannot be resumed")
         job = Job.model_validate_json(text)
+        if job.treatments:
+            raise UsageError(f"run {run_id} is a hardened one; repeat it: crenel harden")
         if time is not None:
             from crenel.auditor.job import seconds
 

@@ -39,8 +39,7 @@ def harden(
     earlier, text = stored_run(kept, run_id), kept.job(run_id)
     if not text:
         raise UsageError(
-            f"run {run_id} was made from Python objects, or is a hardened one; "
-            "name a run that crenel audit made"
+            f"run {run_id} was made from Python objects; name a run that crenel audit made"
         )
     chosen = choose(earlier, finding)
     with progress() as listener:
