@@ -197,7 +197,7 @@ def _exposure(a: Attacked, context: Context, access: Access) -> Exposure:
     shares = a.shares
     i = telling(shares)
     return flip_curve(
-        check=CHECK, name=f"{a.name} distance", unit="shares of the range", series=a.name,
+        check=CHECK, name=f"{a.name} distance", unit="of the range", series=a.name,
         budgets=a.epsilons, shares=shares, n=len(a.needed), access=access, seed=context.seed,
         health=a.health, queries=a.passes, seconds=context.elapsed, scale="log",
         headline=f"a change of {a.name} size {a.epsilons[i]:.3g} of the range flips "
