@@ -90,6 +90,19 @@ def test_findings_are_counted_by_severity_and_status():
     assert verdict([new_only], [outcome()], findings=[known]) is Verdict.PASS
 
 
+def test_an_attack_that_was_not_healthy_does_not_keep_a_limit_on_findings():
+    limit = Limit(severity=Severity.HIGH, findings=0)
+    sick = exposure(ok=False)
+    assert verdict([limit], [outcome()], [exposure()]) is Verdict.PASS
+    assert verdict([limit], [outcome()], [exposure(), sick]) is Verdict.INCOMPLETE
+    assert verdict([limit], [outcome()], [sick], [finding()]) is Verdict.FAIL
+    # Controls are no attacks, and a limit on one check does not look at others.
+    assert verdict([limit], [outcome()], [exposure(ok=False, role="control")]) is Verdict.PASS
+    other = limit.model_copy(update={"check": "POI-*"})
+    poison = outcome("POI-101")
+    assert verdict([other], [outcome(), poison], [sick]) is Verdict.PASS
+
+
 def test_nothing_measured_is_not_a_pass():
     limit = Limit(severity=Severity.LOW, findings=0)
     assert verdict([limit], []) is Verdict.INCOMPLETE

@@ -42,11 +42,15 @@ class Measurement:
     findings : tuple of Finding
     notes : tuple of str
         Sentences about what was left out or assumed; shown with the check.
+    partial : str
+        Why silence about the rest means nothing: part of the subject was not looked at. What was
+        found is kept, and the check ends inconclusive for this reason.
     """
 
     exposures: tuple[Exposure, ...] = ()
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    partial: str = ""
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,9 @@ def judge(
     """Judge what was measured.
 
     A limit passes only where its check measured, its exposure is healthy and the upper bound of
-    its interval keeps the limit. A check that crashed or was left out makes any verdict at best
-    incomplete.
+    its interval keeps the limit. A limit on findings does not pass either where an attack of the
+    checks concerned was not healthy: it may have found nothing by its own fault. A check that
+    crashed or was left out makes any verdict at best incomplete.
 
     Returns
     -------
@@ -156,7 +157,7 @@ def judge(
     judgements: list[Judgement] = []
     for limit in policy.limits:
         if limit.findings is not None:
-            judgements.append(_judge_findings(limit, outcomes, findings))
+            judgements.append(_judge_findings(limit, outcomes, exposures, findings))
         else:
             judgements.extend(_judge_harm(limit, outcomes, exposures))
     undone = sorted({o.check for o in outcomes if o.outcome in ("error", "not_run")})
@@ -179,7 +180,10 @@ def _verdict(judgements: list[Judgement], undone: list[str]) -> tuple[Verdict, s
 
 
 def _judge_findings(
-    limit: Limit, outcomes: Sequence[Outcome], findings: Sequence[Finding]
+    limit: Limit,
+    outcomes: Sequence[Outcome],
+    exposures: Sequence[Exposure],
+    findings: Sequence[Finding],
 ) -> Judgement:
     counted = [
         f
@@ -197,12 +201,22 @@ def _judge_findings(
         if (not limit.check or fnmatch.fnmatchcase(o.check, limit.check))
         and o.outcome in ("error", "not_run", "inconclusive")
     ]
+    unhealthy = [
+        e.check
+        for e in exposures
+        if (not limit.check or fnmatch.fnmatchcase(e.check, limit.check))
+        and e.role == "attack"
+        and not e.health.ok
+    ]
     if count > limit.findings:
         worst = "; ".join(f.subject for f in counted[:3])
         status, sentence = "fail", f"{count} findings, {limit.findings} allowed: {worst}"
     elif broken:
         status = "incomplete"
         sentence = f"{count} findings so far; {', '.join(sorted(set(broken)))} did not answer"
+    elif unhealthy:
+        names = ", ".join(sorted(set(unhealthy)))
+        status, sentence = "incomplete", f"{count} findings; the attack was not healthy in {names}"
     elif not any(o.outcome == "measured" for o in outcomes):
         status, sentence = "incomplete", "nothing was measured"
     else:

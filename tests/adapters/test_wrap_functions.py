@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,3 +122,22 @@ def test_spread_keeps_mass_and_leaves_the_rest_at_zero(k, data):
     out = spread(p, columns, k)
     assert np.array_equal(out[:, columns], p)
     assert (np.delete(out, columns, axis=1) == 0).all()
+
+
+def test_trainings_that_draw_from_the_global_generator_do_not_meet():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def fit(x, y, seed):
+        np.random.seed(seed)  # noqa: NPY002 (what users do)
+        draws = []
+        for _ in range(20):
+            draws.append(np.random.random())  # noqa: NPY002
+            time.sleep(0.001)
+        return lambda rows: np.full((len(rows), 2), [draws[-1], 1 - draws[-1]])
+
+    model = wrap(matrix, classes=[0, 1], sample=X, fit=fit)
+    alone = [model.fit(X, np.arange(20) % 2, s).probabilities(X)[0, 0] for s in (1, 2, 3, 4)]
+    with ThreadPoolExecutor(4) as pool:
+        fits = pool.map(lambda s: model.fit(X, np.arange(20) % 2, s), (1, 2, 3, 4))
+        together = [m.probabilities(X)[0, 0] for m in fits]
+    assert together == alone

@@ -70,3 +70,24 @@ def test_map_keeps_order_and_stops_at_the_deadline():
     assert context.map(lambda t: t * t, range(20)) == [t * t for t in range(20)]
     late = Context("EVA-101", deadline=0.0)
     assert late.map(lambda t: t, range(20)) == [0]
+
+
+def test_a_partial_measurement_is_inconclusive_and_keeps_what_it_found():
+    measured = Measurement(findings=(finding(target=""),), partial="time allowed 1 of 3 columns")
+    result = execute(check(lambda s, c: measured), SUBJECT)
+    assert result.outcome.outcome is State.INCONCLUSIVE
+    assert result.outcome.reason == "time allowed 1 of 3 columns"
+    assert len(result.findings) == 1
+
+
+def test_what_is_described_of_a_sensitive_column_is_none_of_its_values():
+    from crenel.auditor.describe import describe
+    from crenel.schema import Feature, Kind, Schema
+
+    name = Feature(name="surname", kind=Kind.CATEGORY, values=("Miller", "Smith"), sensitive=True)
+    born = Feature(name="birth year", kind=Kind.INTEGER, min=1931, max=2004, sensitive=True)
+    city = Feature(name="city", kind=Kind.CATEGORY, values=("Bonn", "Rome"))
+    told = describe(Subject("mine", schema=Schema(features=(name, born, city)))).columns
+    assert [c["name"] for c in told] == ["surname", "birth year", "city"]
+    assert not any(v in str(told) for v in ("Miller", "Smith", "1931", "2004"))
+    assert "Bonn" in str(told)

@@ -46,6 +46,13 @@ def test_allotments_share_the_time_left(tasks, seconds):
     assert share <= max(seconds, first.least) + 1e-9
 
 
+def test_a_small_task_beside_a_large_one_may_use_time_that_nobody_needs():
+    small, large = Task(check("T-1"), "t", 3.0), Task(check("T-2"), "t", 80.0)
+    assert allot(small, [large], 200.0) == pytest.approx(120.0)
+    # Where time is short they share it.
+    assert allot(small, [large], 41.5) == pytest.approx(1.5)
+
+
 def test_selection_by_pattern_and_risk():
     pool = [check("EVA-101"), check("EVA-102"), check("ONL-101", Risk.ONLINE)]
     assert [c.id for c in select(pool, ["eva-*"])] == ["EVA-101", "EVA-102"]

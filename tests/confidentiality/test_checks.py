@@ -77,3 +77,13 @@ def test_a_scan_that_finds_nothing_is_no_clean_bill(broken, monkeypatch):
     monkeypatch.setattr(scanner, broken, lambda name, column: [])
     with pytest.raises(Inconclusive, match="misses planted"):
         checks.personal_data.measure(contacts(), Context("CON-103"))
+
+
+def test_columns_that_time_did_not_allow_are_no_clean_bill():
+    frame = pd.DataFrame({"amount": np.arange(50.0), "note": ["a@example.com"] * 50})
+    subject = Subject("late", train=Data(frame, np.arange(50) % 2, np.arange(50)))
+    late = checks.personal_data.measure(subject, Context("CON-103", deadline=0.0))
+    assert "1 of 2 columns" in late.partial
+    whole = checks.personal_data.measure(subject, Context("CON-103"))
+    assert not whole.partial
+    assert whole.findings

@@ -130,3 +130,14 @@ def test_thin_leaves_are_found_at_the_distance_planted() -> None:
     assert curve.at(0.05)[0] > 0.9
     assert curve.at(0.01)[0] < 0.7
     assert curve.health.ok
+
+
+def test_a_search_that_finds_nothing_anywhere_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crenel.evasion import fields
+
+    subject = controls.one_field_decides()
+    assert few_fields.measure(subject, context()).exposures[0].health.ok
+    monkeypatch.setattr(fields.Best, "record", lambda *arguments: None)
+    got = few_fields.measure(subject, context())
+    assert got.exposures[0].at(1)[0] == 0.0
+    assert not got.exposures[0].health.ok

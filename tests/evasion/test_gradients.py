@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from crenel.errors import UsageError  # noqa: E402
 from crenel.evasion import apgd, evaluate, gradient_attack  # noqa: E402
-from crenel.evasion.robustness import robustness  # noqa: E402
+from crenel.evasion.robustness import _Trial, robustness  # noqa: E402
 
 WIDE = (-100.0, 100.0)
 
@@ -221,6 +221,15 @@ def test_what_cannot_be_mended_is_unhealthy(network: tuple, how: str) -> None:
     body, x, y = network
     _, healthy = harm(Masked(body, how), x, y, 0.15)
     assert not healthy
+
+
+def test_a_test_that_time_did_not_allow_is_not_told_to_hold(network: tuple) -> None:
+    body, x, y = network
+    attack = gradient_attack(body, x, y, epsilons=[0.05, 0.15])
+    assert (attack.smallest < attack.epsilons[-1]).any()
+    late = _Trial(body, body, x, y, math.inf, (0.0, 1.0), 0, 0.0, None).afresh(attack)
+    assert not late.ok
+    assert late.detail == "not run: time ran out"
 
 
 def test_evaluate_a_module_gives_the_closed_form_curve() -> None:

@@ -141,3 +141,18 @@ def test_public_names_are_there():
 
     assert all(callable(getattr(module, name)) for name in module.__all__)
     assert wrong_labels is module.wrong_labels
+
+
+def test_without_the_comparison_with_right_labels_nothing_is_reported():
+    # No time: one simulation of injected labels is all that is done.
+    late = poi101.measure(controls.wrong_labels(), Context("POI-101", deadline=time.monotonic()))
+    assert not late.findings
+    assert not late.exposures[0].health.ok
+
+
+def test_n_is_the_number_of_relabelled_rows_behind_the_fewest():
+    measured = poi101.measure(controls.right_labels(), Context("POI-101")).exposures[0]
+    rows = len(controls.right_labels().train)
+    assert measured.n == round(0.01 * rows)
+    # A point that rests on so few rows has an interval as wide as theirs.
+    assert measured.harm.high[0] - measured.harm.low[0] > 0.3

@@ -98,3 +98,12 @@ def test_licence_file_and_false_accuracy_are_contradictions(tmp_path):
     assert found["accuracy"] is Severity.HIGH
     assert found["training data"] is Severity.MEDIUM
     assert "evaluation" not in found
+
+
+def test_files_that_time_did_not_allow_are_no_clean_bill():
+    subject = hostile_file()
+    subject = replace(subject, files=(*subject.files, subject.files[0].parent / "second.pkl"))
+    late = model_files.measure(subject, Context(check="TRA-101", deadline=0.0))
+    assert late.findings
+    assert late.partial.startswith("1 files were not scanned")
+    assert not measure(model_files, hostile_file()).partial

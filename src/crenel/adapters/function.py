@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from crenel.adapters.rows import narrow
 from crenel.errors import NotApplicable, SubjectError
 from crenel.model import Model, Task
 
+#: A user's training may seed and draw from the global generators of NumPy or torch: two at once
+#: would draw from each other's, and the same seed would give other figures each time.
+_ONE_AT_A_TIME = threading.RLock()
 #: What an answer is: labels (n,), probabilities (n, k), that of the second class (n,), values (n,).
 Form = Literal["labels", "matrix", "second", "values"]
 
@@ -191,7 +195,8 @@ def user_fit(
         from crenel.adapters.wrapping import wrap
 
         target = y if task == "regression" else classes[y]
-        new = fit(x, target, seed)
+        with _ONE_AT_A_TIME:
+            new = fit(x, target, seed)
         names = None if task == "regression" else list(classes)
         return wrap(new, classes=names, task=task, fit=fit, columns=columns, sample=x[:32])
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from crenel.run import TargetPart
+from crenel.schema import Feature
 from crenel.subject import Subject
 
 
@@ -19,7 +22,7 @@ def describe(subject: Subject) -> TargetPart:
         classes=tuple(str(c) for c in model.classes) if model else (),
         train_rows=None if subject.train is None else len(subject.train),
         test_rows=None if subject.test is None else len(subject.test),
-        columns=tuple(f.model_dump(mode="json") for f in schema.features) if schema else (),
+        columns=tuple(_column(f) for f in schema.features) if schema else (),
         access={
             **subject.access.model_dump(mode="json", exclude_none=True),
             "sentence": subject.access.sentence(),
@@ -27,6 +30,12 @@ def describe(subject: Subject) -> TargetPart:
         accuracy=accuracy(subject),
         notes=subject.notes,
     )
+
+
+def _column(feature: Feature) -> dict[str, Any]:
+    """What the schema says of a column; of a sensitive one not which values occur."""
+    told = feature.model_dump(mode="json")
+    return {**told, "values": [], "min": None, "max": None} if feature.sensitive else told
 
 
 def accuracy(subject: Subject) -> float | None:

@@ -110,7 +110,8 @@ def execute(
 def _accept(check: Check, subject: Subject, measurement: Any, seconds: float) -> Result:
     if not isinstance(measurement, Measurement):
         raise TypeError(f"{check.id} returned {type(measurement).__name__}, not a Measurement")
-    outcome = outcome_of(check, subject.name, State.MEASURED, "", seconds).outcome
+    state = State.INCONCLUSIVE if measurement.partial else State.MEASURED
+    outcome = outcome_of(check, subject.name, state, measurement.partial, seconds).outcome
     exposures = tuple(
         e.model_copy(update={"target": subject.name, "check": check.id, "risk": check.risk.value})
         for e in measurement.exposures

@@ -83,7 +83,7 @@ def fit_in(tasks: Sequence[Task], seconds: float | None) -> tuple[list[Task], li
 
 
 def allot(task: Task, waiting: Sequence[Task], seconds: float | None) -> float | None:
-    """Seconds that a task may take of the time left, by its share of the estimates.
+    """Seconds that a task may take of the time left: its share, or what the others leave.
 
     Parameters
     ----------
@@ -96,6 +96,7 @@ def allot(task: Task, waiting: Sequence[Task], seconds: float | None) -> float |
     """
     if seconds is None:
         return None
-    total = task.estimate + sum(t.estimate for t in waiting)
-    # What one task leaves unused goes to those after it.
-    return max(task.least, seconds * task.estimate / total)
+    others = sum(t.estimate for t in waiting)
+    # Where there is more than all would like, none is cut short: what one leaves unused goes to
+    # those after it.
+    return max(task.least, seconds * task.estimate / (task.estimate + others), seconds - others)

@@ -316,8 +316,8 @@ def personal_data(subject: Subject, context: Context) -> Measurement:
     addresses and dates of birth rest on the column's name, in several languages, and on the look
     of most of its values.
 
-    Health: an invented value of each kind, planted among values of the table, must be found, or
-    the check is inconclusive.
+    Health: an invented value of each kind, planted among values of the table, must be found, and
+    every column must be reached in time, or the check is inconclusive.
 
     Limits: names and addresses in free text are not looked for. Examples are masked; rows are
     given by id, 200 at most for each column.
@@ -339,8 +339,10 @@ def personal_data(subject: Subject, context: Context) -> Measurement:
         findings += [f for hit in hits if (f := _personal_finding(hit, subject)) is not None]
         done = j + 1
         context.progress(done / len(frame.columns))
-    notes = [f"{done} of {len(frame.columns)} columns, {len(frame):,} rows"]
-    return Measurement(findings=tuple(findings), notes=tuple(notes))
+    every = len(frame.columns)
+    notes = (f"{done} of {every} columns, {len(frame):,} rows",)
+    late = f"time allowed {done} of {every} columns; give more with --time" if done < every else ""
+    return Measurement(findings=tuple(findings), notes=notes, partial=late)
 
 
 def _personal_finding(hit: ColumnHit, subject: Subject) -> Finding | None:

@@ -79,7 +79,8 @@ def few_fields(subject: Subject, context: Context) -> Measurement:
     them alone.
 
     Health: every witness is legal and turns the decision when asked again; taking over a whole
-    row that is decided otherwise turns it; the last half of the queries changed little; scores
+    row that is decided otherwise turns it, and where every field may take any value that is seen
+    the same search turns nearly all; the last half of the queries changed little; scores
     turn no fewer rows than labels alone.
 
     Limits: the fewest fields found, not the fewest that exist (exact on small spaces). Text

@@ -38,7 +38,7 @@ def exposure(subject: Subject, context: Context, reviewed: Reviewed, sim: Simula
             low=tuple(i.low for i in unnoticed),
             high=tuple(i.high for i in unnoticed),
         ),
-        n=sim.rows,
+        n=min(m.injected for m in sim.missed.values()),
         seed=context.seed,
         queries=len(reviewed.data) + sim.rows * sim.fits // 5,
         seconds=context.elapsed,
@@ -69,15 +69,16 @@ def _health(reviewed: Reviewed, sim: Simulated) -> Health:
             detail=f"{int(done.sum()):,} of {len(done):,} rows",
         ),
     ]
-    if sim.clean:
-        alarms = sim.false_alarms
-        tests.append(
-            HealthTest(
-                name="right labels of the same hardness are seldom flagged",
-                ok=alarms.value <= 0.05,
-                detail=f"{percent(alarms)} flagged where every label is right",
-            )
+    alarms = sim.false_alarms
+    tests.append(
+        HealthTest(
+            name="right labels of the same hardness are seldom flagged",
+            ok=bool(sim.clean) and alarms.value <= 0.05,
+            detail=f"{percent(alarms)} flagged where every label is right"
+            if sim.clean
+            else "not run: time ran out",
         )
+    )
     return Health.of(*tests)
 
 
@@ -87,7 +88,8 @@ def finding(
     """Wrong labels, where more are estimated than chance gives on right ones."""
     rate = reviewed.scores.rate
     level = severity(rate.low, access_of(subject, attacker=Attacker.DATA))
-    if level is None or rate.low <= sim.clean_rate:
+    # Without the comparison with right labels a hard data set would be taken for a bad one.
+    if level is None or not sim.clean or rate.low <= sim.clean_rate:
         return None
     order = suspects(reviewed)
     count, n = len(order), len(reviewed.data)

@@ -198,7 +198,7 @@ def simulate(model: Model, reviewed: Reviewed, context: Context) -> Simulated:
         return review_clean(model, data, p, seed)
 
     # The most telling ones first: a deadline cuts the end.
-    tasks = [("missed", s) for s in (0.05, 0.1)] + [("clean", 0.0)]
+    tasks = [("missed", 0.05), ("clean", 0.0), ("missed", 0.1)]
     tasks += [("missed", s) for s in (0.02, 0.01)] + [("clean", float(i)) for i in (1, 2)]
     done = list(zip(tasks, side_by_side(context, run, tasks), strict=False))
     missed = {t[1]: r for t, r in done if isinstance(r, Missed)}

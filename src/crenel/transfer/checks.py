@@ -60,10 +60,10 @@ def model_files(subject: Subject, context: Context) -> Measurement:
     paths = list(dict.fromkeys([*subject.files, *base]))
     findings: list[Finding] = []
     notes: list[str] = []
-    clean = 0
+    clean, late = 0, ""
     for i, path in enumerate(paths):
         if findings and context.expired:
-            notes.append(f"{len(paths) - i} files were not scanned for lack of time")
+            late = f"{len(paths) - i} files were not scanned for lack of time"
             break
         result = scan_file(path)
         found = finding_of(result)
@@ -75,7 +75,7 @@ def model_files(subject: Subject, context: Context) -> Measurement:
             findings.append(found)
         context.progress((i + 1) / len(paths))
     notes.insert(0, f"{clean} of {len(paths)} files are clean")
-    return Measurement(findings=tuple(findings), notes=tuple(notes))
+    return Measurement(findings=tuple(findings), notes=tuple(notes), partial=late)
 
 
 def _hex(digest: str) -> str:
