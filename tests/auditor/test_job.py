@@ -22,7 +22,7 @@ harm = 0.2
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("90", 90), ("90s", 90), ("2m", 120), ("1.5h", 5400), (30, 30), (" 2 m ", 120)],
+    [("90", 90), ("90s", 90), ("2m", 120), ("1.5h", 5400), (30, 30), (" 2 m", 120)],
 )
 def test_durations(text, value):
     assert seconds(text) == value
@@ -59,5 +59,5 @@ def test_without_a_policy_the_built_in_one_judges(tmp_path):
 
 
 def test_a_folder_without_a_configuration_is_told(tmp_path):
-    with pytest.raises(UsageError, match="there is no crenel.toml in"):
+    with pytest.raises(UsageError, match=r"there is no crenel\.toml in"):
         read_job(tmp_path)
