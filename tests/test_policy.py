@@ -103,6 +103,18 @@ def test_an_attack_that_was_not_healthy_does_not_keep_a_limit_on_findings():
     assert verdict([other], [outcome(), poison], [sick]) is Verdict.PASS
 
 
+def test_a_limit_on_findings_of_a_check_that_did_not_measure_does_not_pass():
+    limit = Limit(check="CON-103", findings=0)
+    assert verdict([limit], [outcome("CON-103")]) is Verdict.PASS
+    absent = outcome("CON-103", State.NOT_APPLICABLE, "no table")
+    assert verdict([limit], [outcome(), absent]) is Verdict.INCOMPLETE
+    assert verdict([limit], [outcome()]) is Verdict.INCOMPLETE
+    misspelt = limit.model_copy(update={"check": "con-103"})
+    assert verdict([misspelt], [outcome("CON-103")]) is Verdict.INCOMPLETE
+    lenient = limit.model_copy(update={"required": False})
+    assert verdict([HARM, lenient], [outcome(), absent], [exposure()]) is Verdict.PASS
+
+
 def test_nothing_measured_is_not_a_pass():
     limit = Limit(severity=Severity.LOW, findings=0)
     assert verdict([limit], []) is Verdict.INCOMPLETE

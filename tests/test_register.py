@@ -1,5 +1,6 @@
 from datetime import date
 
+from crenel.finding import Severity
 from crenel.register import Acceptance, mark
 from tests.helpers import finding
 
@@ -19,6 +20,13 @@ def statuses(findings, **given):
 def test_a_baseline_entry_absorbs_one_finding_not_any_number():
     twins = [finding(), finding(), finding("column b")]
     assert statuses(twins, baseline=[finding()]) == ["known", "open", "open"]
+
+
+def test_a_finding_that_became_worse_is_not_known():
+    low, high = finding(severity=Severity.LOW), finding(severity=Severity.HIGH)
+    assert statuses([high], baseline=[low]) == ["open"]
+    assert statuses([low], baseline=[high]) == ["known"]
+    assert statuses([high, low], baseline=[low, high]) == ["known", "known"]
 
 
 def test_an_acceptance_holds_until_its_last_day():

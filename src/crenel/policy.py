@@ -47,7 +47,7 @@ class Limit(Frozen):
     findings : int or None
         At most so many.
     new_only : bool
-        Findings of the baseline and accepted ones do not count.
+        Findings of the baseline, unless they have become worse, and accepted ones do not count.
     required : bool
         Whether the limit must be decided for a pass where its check is not applicable or was
         not selected. Limits that a user writes are; those of the default policy are not.
@@ -195,12 +195,10 @@ def _judge_findings(
     ]
     assert limit.findings is not None
     count = len(counted)
-    broken = [
-        o.check
-        for o in outcomes
-        if (not limit.check or fnmatch.fnmatchcase(o.check, limit.check))
-        and o.outcome in ("error", "not_run", "inconclusive")
+    concerned = [
+        o for o in outcomes if not limit.check or fnmatch.fnmatchcase(o.check, limit.check)
     ]
+    broken = [o.check for o in concerned if o.outcome in ("error", "not_run", "inconclusive")]
     unhealthy = [
         e.check
         for e in exposures
@@ -217,8 +215,12 @@ def _judge_findings(
     elif unhealthy:
         names = ", ".join(sorted(set(unhealthy)))
         status, sentence = "incomplete", f"{count} findings; the attack was not healthy in {names}"
-    elif not any(o.outcome == "measured" for o in outcomes):
-        status, sentence = "incomplete", "nothing was measured"
+    elif not any(o.outcome == "measured" for o in concerned):
+        needed = limit.required or not limit.check
+        status = "incomplete" if needed else "not_applicable"
+        sentence = (
+            f"nothing of {limit.check} was measured" if limit.check else "nothing was measured"
+        )
     else:
         status, sentence = "pass", f"{count} findings, {limit.findings} allowed"
     return Judgement(limit=limit, status=status, value=float(count), sentence=sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 
@@ -37,7 +37,8 @@ def mark(
 ) -> tuple[Finding, ...]:
     """Findings with their status: accepted, known from the baseline, or open.
 
-    Each entry of the baseline absorbs one finding with its fingerprint, not any number of them.
+    Each entry of the baseline absorbs one finding with its fingerprint, not any number of them,
+    and none that is worse than it: what grew from low to critical is news.
 
     Parameters
     ----------
@@ -50,14 +51,16 @@ def mark(
     """
     day = today or date.today()
     valid = {a.fingerprint for a in accepted if a.until >= day}
-    known = Counter(f.fingerprint for f in baseline)
+    known: dict[str, list[int]] = defaultdict(list)
+    for entry in baseline:
+        known[entry.fingerprint].append(entry.severity.rank)
     marked = []
     for finding in findings:
         status = "open"
         if finding.fingerprint in valid:
             status = "accepted"
-        elif known[finding.fingerprint] > 0:
-            known[finding.fingerprint] -= 1
+        elif finding.severity.rank <= max(known[finding.fingerprint], default=-1):
+            known[finding.fingerprint].remove(max(known[finding.fingerprint]))
             status = "known"
         marked.append(finding.model_copy(update={"status": status}))
     return tuple(marked)
