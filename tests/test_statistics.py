@@ -63,3 +63,16 @@ def test_derived_seeds_differ_by_every_part_and_are_stable():
     seeds = {statistics.derive_seed(0, "EVA-101", shard) for shard in range(100)}
     assert len(seeds) == 100
     assert statistics.derive_seed(7, "POI-101", "fold", 3) == 584410327
+
+
+def test_a_repeated_experiment_covers_the_truth_where_its_rows_share_their_chance():
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(400):
+        chance = rng.beta(2, 3, size=(5, 1))  # one for each repetition, 0.4 on average
+        found = statistics.repeated_proportion(rng.random((5, 200)) < chance)
+        covered.append(found.low <= 0.4 <= found.high)
+    assert np.mean(covered) >= 0.93
+    one = rng.random((1, 200)) < 0.4
+    wilson = statistics.proportion(int(one.sum()), 200)
+    assert statistics.repeated_proportion(one).low == pytest.approx(wilson.low)

@@ -46,6 +46,33 @@ def proportion(successes: float, trials: int, confidence: float = 0.95) -> Inter
     return Interval(p, min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half)))
 
 
+def repeated_proportion(hits: NDArray[np.bool_] | NDArray[np.float64]) -> Interval:
+    """Share of hits of an experiment that was repeated on the same rows.
+
+    The rows of one repetition share its chance (one training, one draw of poison), so that more
+    rows do not make it smaller: Wilson's interval over rows and Student's over repetitions are
+    added in quadrature.
+
+    Parameters
+    ----------
+    hits : ndarray, shape (repetitions, rows)
+        Of a single repetition the interval covers the rows alone.
+    """
+    value, rows = float(hits.mean()), int(hits.shape[1])
+    wilson, spread = proportion(value * rows, rows), over_repeats(hits.mean(axis=1))
+    low = value - math.hypot(value - wilson.low, spread)
+    high = value + math.hypot(wilson.high - value, spread)
+    return Interval(value, max(0.0, low), min(1.0, high))
+
+
+def over_repeats(values: NDArray[np.float64]) -> float:
+    """Half-width of Student's 95 % interval of a mean over repetitions; 0 for a single one."""
+    if len(values) < 2:
+        return 0.0
+    interval = mean(values)
+    return interval.high - interval.value
+
+
 def exact_proportion(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Clopper-Pearson interval of a proportion (Clopper and Pearson, 1934): never too narrow."""
     from scipy.special import betaincinv

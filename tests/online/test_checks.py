@@ -13,6 +13,7 @@ from crenel.check import Context
 from crenel.errors import Inconclusive
 from crenel.online.checks import what_it_takes
 from crenel.online.controls import Hasty, LongMemory, weak_learner
+from crenel.statistics import proportion
 from crenel.subject import Data, Learning, Subject
 
 
@@ -95,6 +96,17 @@ def test_a_passed_deadline_leaves_fewer_behaviours_and_wider_intervals():
     assert short.n < full.n
     width = [e.harm.high[-1] - e.harm.low[-1] for e in (short, full)]
     assert width[0] > width[1]
+
+
+def test_the_interval_of_random_flips_covers_other_draws_of_them():
+    subject = weak_learner()
+    curves = [by_series(measure(subject, seed=s))["random flips"] for s in range(4)]
+    values = [c.harm.values[-1] for c in curves]
+    # The draws differ far more than rows alone would let them.
+    rows = proportion(values[0] * curves[0].n, curves[0].n)
+    assert curves[0].harm.high[-1] - curves[0].harm.low[-1] > 1.5 * (rows.high - rows.low)
+    inside = [c.harm.low[-1] <= np.mean(values) <= c.harm.high[-1] for c in curves]
+    assert all(inside)
 
 
 def test_the_stream_is_left_as_it_was():

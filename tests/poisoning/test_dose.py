@@ -20,10 +20,10 @@ from crenel.poisoning import find_triggers
 from crenel.poisoning.attacks import goal, planted, random_flips, stamp_rows, targeted_flips
 from crenel.poisoning.checks import dose_response as poi102
 from crenel.poisoning.controls import _split
-from crenel.poisoning.dose import difference, over_repeats, rate
+from crenel.poisoning.dose import difference
 from crenel.poisoning.dose_plan import EFFORTS, as_counts, choose_effort
 from crenel.poisoning.dose_report import cheapness
-from crenel.statistics import proportion
+from crenel.statistics import over_repeats, proportion, repeated_proportion
 from crenel.subject import Data
 
 
@@ -237,7 +237,7 @@ def test_intervals_in_closed_form():
         student.ppf(0.975, 2) * values.std(ddof=1) / np.sqrt(3)
     )
     wilson = proportion(1, 4)
-    found = rate(one)
+    found = repeated_proportion(one)
     assert (found.low, found.high) == (pytest.approx(wilson.low), pytest.approx(wilson.high))
     nothing = difference(np.zeros((3, 300)))
     assert (nothing.value, nothing.low, nothing.high) == (0, -0.01, 0.01)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crenel.access import Access
 from crenel.exposure import Budget, Exposure, Harm, Health
 from crenel.finding import Severity, severity
-from crenel.statistics import proportion
+from crenel.statistics import proportion, repeated_proportion
 
 Role = Literal["attack", "reference", "control"]
 
@@ -26,6 +26,18 @@ def share_below(thresholds: Sequence[float | None], budgets: Sequence[float]) ->
 def harm_of(name: str, counts: NDArray[np.int64], n: int, baseline: float = 0.0) -> Harm:
     """Shares of n with Wilson intervals."""
     points = [proportion(int(count), n) for count in counts]
+    return Harm(
+        name=name,
+        values=tuple(p.value for p in points),
+        low=tuple(p.low for p in points),
+        high=tuple(p.high for p in points),
+        baseline=baseline,
+    )
+
+
+def harm_of_draws(name: str, lost: NDArray[np.bool_], baseline: float = 0.0) -> Harm:
+    """Shares of rows lost, (draws, budgets, rows), with intervals over draws and rows."""
+    points = [repeated_proportion(lost[:, i]) for i in range(lost.shape[1])]
     return Harm(
         name=name,
         values=tuple(p.value for p in points),

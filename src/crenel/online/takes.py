@@ -174,12 +174,12 @@ def honest_shares(
 
 
 def flipped_shares(
-    start: Snapshot, scene: Scene, shares: tuple[float, ...], rng: Rng
+    start: Snapshot, scene: Scene, shares: tuple[float, ...], rng: Rng, repeat: int = 0
 ) -> NDArray[np.bool_]:
-    """Held-out rows decided rightly after shares of randomly flipped labels, (shares, m)."""
+    """Held-out rows decided rightly after one draw of flipped labels, (shares, m)."""
     right = []
     for share in shares:
-        pool = flips(scene, rng("flips", share), MOST)
-        live = mixed(start, pool, traffic_of(scene), share, rng("flips order", share))
+        pool = flips(scene, rng("flips", share, repeat), MOST)
+        live = mixed(start, pool, traffic_of(scene), share, rng("flips order", share, repeat))
         right.append(scene.right(live, scene.held))
     return np.array(right, dtype=bool)

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from crenel.check import Context
 from crenel.model import Model
-from crenel.statistics import Interval, proportion
+from crenel.statistics import Interval, over_repeats, repeated_proportion
 from crenel.subject import Data
 from crenel.training.threads import side_by_side
 
@@ -194,7 +193,7 @@ def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
         tasks = [t for t in done if t.count == count and (t.repeat, i) in outcomes.clean]
         poisoned = np.array([outcomes.poisoned[t] for t in tasks], dtype=float)
         before = np.array([outcomes.clean[t.repeat, i] for t in tasks], dtype=float)
-        harm = difference(poisoned - before) if attack.relative else rate(poisoned)
+        harm = difference(poisoned - before) if attack.relative else repeated_proportion(poisoned)
         if count == n:
             unlimited = harm
         else:
@@ -215,21 +214,3 @@ def difference(changes: NDArray[np.float64]) -> Interval:
     spread = Z * float(per_row.std(ddof=1)) / np.sqrt(rows) if rows > 1 else 1.0
     half = float(np.hypot(max(spread, 3 / max(rows, 3)), over_repeats(changes.mean(axis=1))))
     return Interval(value, max(-1.0, value - half), min(1.0, value + half))
-
-
-def rate(hits: NDArray[np.float64]) -> Interval:
-    """Share of hits, shape (repetitions, rows), with a 95 % interval over both."""
-    value = float(hits.mean())
-    wilson = proportion(value * hits.shape[1], hits.shape[1])
-    spread = over_repeats(hits.mean(axis=1))
-    low = value - float(np.hypot(value - wilson.low, spread))
-    high = value + float(np.hypot(wilson.high - value, spread))
-    return Interval(value, max(0.0, low), min(1.0, high))
-
-
-def over_repeats(values: NDArray[np.float64]) -> float:
-    """Half-width of Student's 95 % interval of a mean over repetitions; 0 for a single one."""
-    s = len(values)
-    if s < 2:
-        return 0.0
-    return float(stdtrit(s - 1, 0.975) * values.std(ddof=1) / np.sqrt(s))
