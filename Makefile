@@ -20,6 +20,7 @@ $(BIN)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/crenel doctor --compile
 	@touch $@
 
 demo: venv

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -122,6 +123,14 @@ class Context:
     def expired(self) -> bool:
         """Whether the deadline has passed."""
         return self.time_left() <= 0
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Move the deadline by what is done inside: work of a first use, not of measuring."""
+        started = time.monotonic()
+        yield
+        if self.deadline is not None:
+            self.deadline += time.monotonic() - started
 
     @property
     def elapsed(self) -> float:

