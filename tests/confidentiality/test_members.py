@@ -1,6 +1,7 @@
 """Membership inference on planted members, and where there is nothing to infer."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import norm
 from sklearn.ensemble import ExtraTreesClassifier
@@ -176,3 +177,15 @@ def test_rows_on_both_sides_are_no_non_members():
     )
     assert pool.duplicates == 40
     assert (~pool.member).sum() == 80
+
+
+def test_a_row_is_the_same_where_its_column_has_another_type():
+    age = np.arange(60)
+    train = pd.DataFrame({"age": age, "pay": age * 1.5})
+    # One missing value makes the column of the test file one of floats.
+    test = pd.DataFrame({"age": [*age[:30].astype(float), *np.arange(100.0, 129.0), np.nan]})
+    test["pay"] = test["age"] * 1.5
+    y = np.zeros(60, dtype=np.int64)
+    pool = make_pool(Data(train, y, age), Data(test, y, age + 60), np.random.default_rng(0))
+    assert pool.duplicates == 30
+    assert int((~pool.member).sum()) == 30

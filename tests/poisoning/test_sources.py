@@ -10,10 +10,10 @@ from sklearn.linear_model import LogisticRegression
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
-from crenel.poisoning import controls, source_effects
+from crenel.poisoning import controls, source_effects, source_plan
 from crenel.poisoning.checks import sources as poi103
 from crenel.poisoning.controls import _refitted, _split
-from crenel.poisoning.source_report import for_many
+from crenel.poisoning.source_report import for_many, worst_of
 from crenel.poisoning.sources import (
     concentration,
     conflict,
@@ -150,6 +150,22 @@ def test_no_time_still_gives_a_source():
     context = Context("POI-103", deadline=time.monotonic() - 1)
     measured = poi103.measure(line(n=900), context)
     assert measured.exposures[0].budget.values == (1.0,)
+
+
+def test_the_largest_of_several_losses_is_not_surer_than_chance_lets_it_be():
+    rng = np.random.default_rng(0)
+    covered, naive = [], []
+    for _ in range(1_000):  # ten sources, none of which can do anything
+        worst = rng.normal(0, 0.02, 10).max()
+        plain = Interval(worst, worst - 0.0392, worst + 0.0392)
+        covered.append(worst_of(plain, 10).low <= 0)
+        naive.append(plain.low <= 0)
+    assert np.mean(naive) < 0.9
+    assert np.mean(covered) > 0.95
+    measured = poi103.measure(controls.many_hands(), Context("POI-103"))
+    curve = measured.exposures[0].harm
+    effects = source_plan.run(controls.many_hands(), Context("POI-103")).effects
+    assert curve.low[0] == pytest.approx(for_many(effects[0].flipped, len(effects)))
 
 
 def test_for_many_is_bonferroni():

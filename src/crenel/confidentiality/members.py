@@ -127,7 +127,9 @@ def make_pool(members: Data, others: Data, rng: np.random.Generator) -> Pool:
         With fewer than 20 records on a side.
     """
     members, others = _sample(members, rng), _sample(others, rng)
-    shared = np.isin(_digests(others), _digests(members))
+    # Digested as one table: a column may be of whole numbers on one side and not on the other.
+    digests = _digests(join_rows([members.x, others.x]))
+    shared = np.isin(digests[len(members) :], digests[: len(members)])
     kept = others.take(~shared)
     if min(len(members), len(kept)) < 20:
         raise SubjectError(
@@ -228,14 +230,14 @@ def _sample(data: Data, rng: np.random.Generator) -> Data:
     return data.take(np.sort(rng.choice(len(data), MOST, replace=False)))
 
 
-def _digests(data: Data) -> NDArray[np.uint64]:
+def _digests(x: Any) -> NDArray[np.uint64]:
     """A 64-bit digest of each row; equal rows have equal digests."""
     import pandas as pd
 
-    if data.is_table:
-        frame = data.x.copy(deep=False)
+    if hasattr(x, "iloc"):
+        frame = x
     else:
-        flat = np.asarray(data.x).reshape(len(data), -1)
+        flat = np.asarray(x).reshape(len(x), -1)
         frame = pd.DataFrame({"row": [row.tobytes().hex() for row in flat]})
     digests: NDArray[np.uint64] = pd.util.hash_pandas_object(frame, index=False).to_numpy()
     return digests
