@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +157,19 @@ def test_a_run_is_not_continued_on_changed_data(project, store):
         run_job(job, store=store, resume=run.run.id, log=project / "worker.log")
 
 
+def worker_of(project):
+    """Processes that work in the folder of this test."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == project.resolve():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_a_run_that_was_killed_keeps_what_it_had_finished(project, store):
     file = config(project, "faulty:hanging", ["CON-103", "EVA-102"], 'time = "10m"')
     command = [sys.executable, "-m", "crenel", "audit", str(file), "--out", str(project / "out")]
@@ -171,6 +185,10 @@ def test_a_run_that_was_killed_keeps_what_it_had_finished(project, store):
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    deadline = time.monotonic() + 30
+    while worker_of(project) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not worker_of(project), "a worker outlives its killed parent"
     run = stored_run(store, store.find("last"))
     assert run.run.status == "interrupted"
     assert outcomes(run)["CON-103"][0] is State.MEASURED

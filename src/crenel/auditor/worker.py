@@ -10,6 +10,8 @@ import json
 import logging
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +24,7 @@ log = logging.getLogger("crenel")
 
 def main() -> None:
     """Serve requests until standard input closes."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
@@ -40,6 +43,13 @@ def main() -> None:
     for line in sys.stdin:
         answer(place, json.loads(line), answers)
         _spread(hello["jobs"])
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, however that ended, whatever the model does."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _spread(jobs: int) -> None:
