@@ -170,6 +170,16 @@ def test_names_for_a_models_numbers_are_taken_in_sorted_order_and_told():
     assert any("are the labels and the classes in the same order?" in n for n in turned.notes)
 
 
+def test_names_for_the_scores_of_a_function_are_told_and_those_of_its_labels_are_not():
+    data = table().drop(columns="job")
+    scores = load_target(
+        Target(model=lambda x: np.tile([0.7, 0.3], (len(x), 1)), test=data, label="income")
+    )
+    assert any("are taken for the labels ['high', 'low']" in n for n in scores.notes)
+    labels = load_target(Target(model=lambda x: np.full(len(x), "low"), test=data, label="income"))
+    assert not any("are taken for the labels" in n for n in labels.notes)
+
+
 def test_labels_that_differ_in_type_only_match():
     train = table()
     x, y = train[["age", "pay"]], (train["income"] == "low").astype(int)

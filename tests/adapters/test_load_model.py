@@ -15,10 +15,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from crenel.adapters import load_model
+from crenel.adapters import files, load_model
 from crenel.adapters.formats import format_of
 from crenel.adapters.trust import normalised
-from crenel.errors import SubjectError, Untrusted, UsageError
+from crenel.errors import MissingExtra, SubjectError, Untrusted, UsageError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 RNG = np.random.default_rng(0)
@@ -281,13 +281,21 @@ def test_files_that_are_no_models(content, message):
         format_of(content, "m.bin")
 
 
+def test_a_pickled_lightgbm_model_is_a_pickle_though_its_text_is_in_it(tmp_path):
+    lightgbm = pytest.importorskip("lightgbm")
+    native = lightgbm.LGBMClassifier(n_estimators=3, n_jobs=1, verbose=-1).fit(X, Y)
+    joblib.dump(native, tmp_path / "m.joblib")
+    model = load_model("m.joblib", root=tmp_path, scan=False)
+    assert np.array_equal(model.probabilities(X), native.predict_proba(X))
+
+
 def test_a_pickle_of_something_else(tmp_path):
     (tmp_path / "m.pkl").write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(SubjectError, match="holds a list with 0 models in it"):
         load_model("m.pkl", root=tmp_path, scan=False)
 
 
-def test_a_pickle_whose_module_is_gone_names_it(tmp_path):
+def test_a_pickle_whose_module_is_gone_names_it_and_the_extra_that_brings_it(tmp_path, monkeypatch):
     script = (
         "import pickle, sys, types\n"
         "m = types.ModuleType('gone_module'); sys.modules['gone_module'] = m\n"
@@ -297,6 +305,9 @@ def test_a_pickle_whose_module_is_gone_names_it(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     with pytest.raises(SubjectError, match="needs the module gone_module, which is not installed"):
+        load_model("m.pkl", root=tmp_path, scan=False)
+    monkeypatch.setitem(files.EXTRAS, "gone_module", "gone")
+    with pytest.raises(MissingExtra, match=r"gone_module is not installed.*crenel\[gone\]"):
         load_model("m.pkl", root=tmp_path, scan=False)
 
 

@@ -33,6 +33,12 @@ def test_help_lists_every_verb(capsys):
         assert verb in out
 
 
+def test_no_arguments_show_the_help_alone(capsys):
+    code, out, err = call(capsys)
+    assert code == 64
+    assert out + err == call(capsys, "--help")[1]
+
+
 def test_version(capsys):
     from crenel import __version__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import re
@@ -16,6 +17,12 @@ from crenel.errors import CrenelError, MissingExtra, SubjectError
 
 #: Where checkpoints keep the weights among other things.
 _STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
+
+#: Packages that a pickle may need, and the extras that bring them.
+EXTRAS = {
+    "torch": "torch", "onnxruntime": "onnx", "xgboost": "xgboost", "lightgbm": "lightgbm",
+    "river": "online",
+}  # fmt: skip
 
 
 def load_native(
@@ -45,6 +52,9 @@ def load_native(
     except CrenelError:
         raise
     except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in EXTRAS and importlib.util.find_spec(package) is None:
+            raise MissingExtra(package, EXTRAS[package]) from error
         raise SubjectError(_needs_module(path, content, error)) from error
     except Exception as error:
         raise SubjectError(_cannot_load(path, content, kind, error)) from error

@@ -55,13 +55,14 @@ def format_of(content: bytes, name: str = "the file") -> Format:
         raise SubjectError(f"{name} is empty")
     if head.startswith(b"PK\x03\x04"):
         return _in_zip(content, name)
+    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        # before the text, because a pickled LightGBM model holds its text
+        return "torch-save" if _TORCH_MAGIC in head[:32] else "pickle"
     text = _of_text(head)
     if text is not None:
         return text
     if head.startswith(b"\x89HDF"):
         raise SubjectError(f"{name} is an HDF5 file; save the Keras model as ONNX instead")
-    if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        return "torch-save" if _TORCH_MAGIC in head[:32] else "pickle"
     if head.startswith(_COMPRESSED):
         return "pickle"
     if head[8:9] == b"{" and 8 + int.from_bytes(head[:8], "little") <= len(content):

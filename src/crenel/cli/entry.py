@@ -89,6 +89,9 @@ def run(arguments: Sequence[str]) -> int:
         print(f"crenel: {error}", file=sys.stderr)
         return error.exit_code
     except wrong_usage as error:
+        if not arguments:  # the message is the whole help
+            print(error, file=sys.stderr)
+            return USAGE
         command = getattr(getattr(error, "ctx", None), "command_path", "crenel")
         print(f"crenel: {str(error).rstrip(chr(46))}; see: {command} --help", file=sys.stderr)
         return USAGE

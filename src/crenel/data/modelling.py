@@ -114,7 +114,7 @@ def _renamed(
         again = make(names)
     except SubjectError as error:
         raise _unknown(labels, model) from error
-    if model.framework not in ("function", "http"):
+    if model.framework not in ("function", "http") or again.score is not None:
         notes.append(
             f"the model's classes {shown(model.classes)} are taken for the labels "
             f"{shown(as_labels(names))}, sorted; if that is wrong, name them: classes = […]"
