@@ -286,8 +286,9 @@ class StreamJudge:
         if _is_storage(value):
             self.persistent.append(value)
             return Instance("torch.storage.TypedStorage")
-        if self.quiet:  # pickle.load itself refuses it, and so ends here
-            raise Damage("a persistent id, which pickle.load refuses")
+        if self.quiet and isinstance(value, (str, bytes)) and not value.isascii():
+            # Every reader takes such an id for damage: these bytes are no pickle.
+            raise Damage("a persistent id that is not ASCII")
         sentence = "The stream refers to an object that only its own loader can find."
         self._add("persistent-id", sentence, Verdict.REVIEW, offset, render(value)[:200])
         return Unknown("persistent object")
