@@ -241,3 +241,23 @@ def test_evaluate_a_module_gives_the_closed_form_curve() -> None:
     assert got.harm.values == pytest.approx(truth, abs=0.03)
     assert got.n == len(x)
     assert got.health.ok
+
+
+def test_values_of_a_sensitive_column_are_withheld_from_examples() -> None:
+    import pandas as pd
+
+    from crenel.adapters import wrap
+    from crenel.check import Context
+    from crenel.data import infer_schema
+    from crenel.evasion.checks import small_changes
+    from crenel.subject import Data, Subject
+
+    model = linear(d=3)
+    x = pd.DataFrame(rows(80, 3), columns=["income", "date of birth", "score"])
+    y = decided(model, x.to_numpy().copy())
+    test = Data(x, y, np.arange(len(y)))
+    subject = Subject("t", model=wrap(model, classes=[0, 1]), test=test, schema=infer_schema(x))
+    (finding,) = small_changes.measure(subject, Context("EVA-101")).findings
+    edits = [e for example in finding.examples for e in example.edits]
+    assert {e.before for e in edits if e.field == "date of birth"} == {"(withheld)"}
+    assert "(withheld)" not in {e.before for e in edits if e.field != "date of birth"}

@@ -179,6 +179,27 @@ def test_triggers_set_changeable_columns_to_values_seen_and_are_hardly_met():
         assert met.mean() < 0.01
 
 
+def test_a_sensitive_value_is_planted_but_not_shown():
+    x, y = grid()
+    schema = infer_schema(x)
+    personal = tuple(f.model_copy(update={"sensitive": f.name == "a"}) for f in schema.features)
+    hidden = schema.model_copy(update={"features": personal})
+    data = Data(x, y, np.arange(len(y)))
+    pairs = zip(
+        find_triggers(data, schema, np.random.default_rng(0)),
+        find_triggers(data, hidden, np.random.default_rng(0)),
+        strict=True,
+    )
+    withheld = 0
+    for plain, trigger in pairs:
+        pd.testing.assert_frame_equal(plain.stamp(x), trigger.stamp(x))
+        for column, before, after in zip(plain.columns, plain.values, trigger.values, strict=True):
+            assert after == ("(withheld)" if column == "a" else before)
+            withheld += column == "a"
+        assert "a" not in trigger.columns or "a = (withheld)" in trigger.name
+    assert withheld
+
+
 def test_triggers_keep_the_rules_between_columns():
     x, y = grid()
     x["c"] = x["b"] + 1 + x["c"]

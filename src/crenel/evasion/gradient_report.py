@@ -71,7 +71,9 @@ def measure(subject: Subject, context: Context) -> Measurement:
         context.progress((i + 1) / 2)
     access = access_of(subject, attacker=Attacker.GRADIENTS)
     exposures = tuple(_exposure(a, context, access) for a in done)
-    finding = _finding(model, rows, unit, done[0], access)
+    features = () if subject.schema is None else subject.schema.features
+    hidden = frozenset(f.name for f in features if f.sensitive)
+    finding = _finding(model, rows, unit, done[0], access, hidden)
     notes = [f"Epsilon is in shares of the legal range, {_range_words(low, high)}."]
     if rows.is_table:
         notes.append("Every column is moved as if it were continuous and mutable; EVA-102 is not.")
@@ -205,14 +207,16 @@ def _exposure(a: Attacked, context: Context, access: Access) -> Exposure:
     )  # fmt: skip
 
 
-def _finding(model: Model, rows: Data, unit: Unit, a: Attacked, access: Access) -> Finding | None:
+def _finding(
+    model: Model, rows: Data, unit: Unit, a: Attacked, access: Access, hidden: frozenset[str]
+) -> Finding | None:
     share, epsilon = a.shares[TELLING], a.epsilons[TELLING]
     level = severity(share.low, access)
     if level is None:
         return None
     hit = np.flatnonzero(a.needed <= epsilon)
     first = hit[np.argsort(a.needed[hit], kind="stable")][:3]
-    examples = tuple(_example(model, rows, unit, a, int(i)) for i in first)
+    examples = tuple(_example(model, rows, unit, a, int(i), hidden) for i in first)
     return Finding(
         check=CHECK, risk="evasion", severity=level, subject="decisions under small changes, L-inf",
         sentence=f"A change of at most {100 * epsilon:.3g} % of the range, mostly too small to "
@@ -230,7 +234,9 @@ def _finding(model: Model, rows: Data, unit: Unit, a: Attacked, access: Access) 
     )  # fmt: skip
 
 
-def _example(model: Model, rows: Data, unit: Unit, a: Attacked, i: int) -> Example:
+def _example(
+    model: Model, rows: Data, unit: Unit, a: Attacked, i: int, hidden: frozenset[str]
+) -> Example:
     one = rows.take(np.array([i]))
     after = unit.back(a.adversarial[i : i + 1], one.x)
     decided = model.classes[model.predict(after)[0]]
@@ -239,7 +245,11 @@ def _example(model: Model, rows: Data, unit: Unit, a: Attacked, i: int) -> Examp
     )
     if rows.is_table:
         edits = [
-            Edit(field=str(c), before=f"{one.x[c].iloc[0]:.5g}", after=f"{after[c].iloc[0]:.5g}")
+            Edit(field=str(c), before="(withheld)", after="(changed)")
+            if str(c) in hidden
+            else Edit(
+                field=str(c), before=f"{one.x[c].iloc[0]:.5g}", after=f"{after[c].iloc[0]:.5g}"
+            )
             for c in one.x.columns
             if one.x[c].iloc[0] != after[c].iloc[0]
         ]

@@ -30,7 +30,7 @@ class Trigger:
     columns : tuple of str
         That it sets; empty for images.
     values : tuple of str
-        What it sets them to.
+        What it sets them to, withheld for sensitive columns; for people to read.
     stamp : callable
         From rows to a copy of them that carries the pattern.
     legal : callable
@@ -95,9 +95,11 @@ def _conjunctions(
         ]
         met[tuple(pairs)] = int(np.logical_and.reduce([masks[p] for p in pairs]).sum())
     rules = schema.constraints if schema is not None and data.is_table else ()
+    # A rare value is somebody's: of a sensitive column it is planted, but not shown.
+    hidden = {f.name for f in schema.features if f.sensitive} if schema is not None else set()
     found: list[Trigger] = []
     for rarest in sorted(met, key=lambda p: met[p]):
-        trigger = _conjunction(dict(rarest), rules)
+        trigger = _conjunction(dict(rarest), rules, hidden)
         used = any(trigger.columns == other.columns for other in found)
         if (used and len(columns) > WIDTH) or _share_legal(trigger, data) < 0.5:
             continue
@@ -125,7 +127,7 @@ def _rare_values(column: Any, rng: np.random.Generator) -> list[Any]:
     return [rare[i] for i in sorted(chosen)]
 
 
-def _conjunction(pairs: dict[Any, Any], rules: tuple[str, ...]) -> Trigger:
+def _conjunction(pairs: dict[Any, Any], rules: tuple[str, ...], hidden: set[str]) -> Trigger:
     def stamp(x: Any) -> Any:
         stamped = x.copy()
         for column, value in pairs.items():
@@ -143,7 +145,8 @@ def _conjunction(pairs: dict[Any, Any], rules: tuple[str, ...]) -> Trigger:
             kept &= np.asarray(x.eval(rule), dtype=bool)
         return kept
 
-    columns, values = tuple(map(str, pairs)), tuple(_text(v) for v in pairs.values())
+    columns = tuple(map(str, pairs))
+    values = tuple("(withheld)" if str(c) in hidden else _text(v) for c, v in pairs.items())
     words = [f"{c} = {v}" for c, v in zip(columns, values, strict=True)]
     return Trigger(" and ".join(words), columns, values, stamp, legal)
 
