@@ -71,5 +71,27 @@ def test_wrong_arguments_are_refused() -> None:
         evaluate(model, x, y, epsilons=[0.0])
     with pytest.raises(UsageError, match="one class"):
         evaluate(model, x, y[:5])
-    with pytest.raises(UsageError, match="correctly"):
+    with pytest.raises(UsageError, match=r"y holds \[7\], and the model's classes are \[0, 1\]"):
         evaluate(model, x, np.full(20, 7))
+    with pytest.raises(UsageError, match="correctly"):
+        evaluate(model, x, 1 - model.predict(x))
+
+
+@pytest.mark.parametrize("names", [(1, 2), ("b", "a"), (False, True)])
+@pytest.mark.parametrize("make", [LogisticRegression, lambda: DecisionTreeClassifier(max_depth=2)])
+def test_labels_are_the_models_own(names, make) -> None:
+    x, y = blobs(60)
+    named = np.asarray(names)[y]
+    by_index = evaluate(make().fit(x, y), x, y, epsilons=[0.5, 1.5])
+    by_name = evaluate(make().fit(x, named), x, named, epsilons=[0.5, 1.5])
+    assert by_name.n == by_index.n > 40
+    assert by_name.harm.values == pytest.approx(by_index.harm.values, abs=0.05)
+
+
+def test_a_function_may_give_a_label_that_the_first_rows_do_not_show() -> None:
+    x, y = blobs(60)
+    order = np.argsort(y)
+    model = LogisticRegression().fit(x, y + 1)
+    got = evaluate(lambda rows: model.predict(rows), x[order], y[order] + 1, epsilons=[8.0])
+    assert got.n == (model.predict(x) == y + 1).sum()
+    assert got.harm.values[-1] > 0.9

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crenel.access import Access, Attacker
-from crenel.errors import UsageError
+from crenel.adapters.labels import as_labels, index_of, shown
+from crenel.errors import SubjectError, UsageError
 from crenel.evasion.curves import flip_curve, percent, telling
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.model import Model
@@ -45,9 +46,10 @@ def evaluate(
         A torch module, a fitted scikit-learn, XGBoost or LightGBM classifier, a function from
         rows to classes or probabilities, or a `crenel.model.Model`.
     x : ndarray, tensor or frame of numbers, shape (n, …)
-    y : array_like of int, shape (n,)
-        True classes as indices, 0 to k - 1. Rows that are decided wrongly as they are do not
-        count.
+    y : array_like, shape (n,)
+        True classes: the model's own labels, or indices 0 to k - 1 where it has none, as a torch
+        module or a function that gives probabilities. Rows that are decided wrongly as they are
+        do not count.
     norm : float
         ``inf`` or 2.
     epsilons : sequence of float, optional
@@ -67,20 +69,23 @@ def evaluate(
     Raises
     ------
     crenel.errors.UsageError
-        Where an argument is out of range or no row is decided correctly.
+        Where an argument is out of range, a label is not among the model's, or no row is decided
+        correctly.
     """
     rows = _numbers(x)
-    right = np.asarray(y, dtype=np.int64)
-    if len(rows) != len(right) or not len(rows):
-        raise UsageError(f"{len(rows)} rows but {len(right)} classes; give one class for each row")
+    labels = as_labels(y.detach().cpu().numpy() if hasattr(y, "detach") else y)
+    if len(rows) != len(labels) or not len(rows):
+        raise UsageError(f"{len(rows)} rows but {len(labels)} classes; give one class for each row")
     low, high = bounds if bounds is not None else (float(rows.min()), float(rows.max()))
     width = float(np.max(np.asarray(high) - np.asarray(low)))
     radii = np.unique(np.asarray(SHARES if epsilons is None else epsilons, dtype=np.float64))
     radii = radii * width if epsilons is None else radii
     if norm not in (2, math.inf) or not (radii.size and np.isfinite(radii).all() and radii[0] > 0):
-        raise UsageError("norm must be inf or 2, and epsilons positive and finite")
+        raise UsageError("norm must be math.inf or 2, and epsilons positive and finite")
+    wrapped = _model(model, rows, labels)
+    right = _indices(labels, wrapped)
     job = _Job(rows, right, norm, radii, (low, high), queries, seed, time_limit)
-    return _exposure(job, *job.run(_model(model, rows)))
+    return _exposure(job, *job.run(wrapped))
 
 
 def _numbers(x: Any) -> NDArray[Any]:
@@ -91,10 +96,30 @@ def _numbers(x: Any) -> NDArray[Any]:
     return x if x.dtype in (np.float32, np.float64) else np.asarray(x, dtype=np.float64)
 
 
-def _model(model: Any, rows: NDArray[Any]) -> Model:
+def _model(model: Any, rows: NDArray[Any], labels: NDArray[Any]) -> Model:
     from crenel.adapters import wrap
 
-    return wrap(model, sample=rows[:16])
+    found = wrap(model, sample=rows[:16])
+    if found.framework != "function" or found.score is not None or isinstance(model, Model):
+        return found
+    from crenel.data.modelling import distinct
+
+    # a function that gives labels does not say which there are: those of all rows
+    seen = wrap(model, sample=rows).classes
+    return wrap(model, sample=rows[:16], classes=distinct(as_labels([*seen, *labels])))
+
+
+def _indices(labels: NDArray[Any], model: Model) -> NDArray[np.int64]:
+    """Indices of labels among the model's classes."""
+    from crenel.data.modelling import distinct
+
+    try:
+        return index_of(labels, model.classes)
+    except SubjectError as error:
+        raise UsageError(
+            f"y holds {shown(as_labels(distinct(labels)))}, and the model's classes are "
+            f"{shown(model.classes)}; give each row's class as the model names it"
+        ) from error
 
 
 class _Job:
@@ -119,7 +144,7 @@ class _Job:
             return self._by_gradients(model)
         correct = np.flatnonzero(np.asarray(model.predict(self.x)) == self.y)
         if not correct.size:
-            raise UsageError("no row is decided correctly; are the classes indices from 0?")
+            raise UsageError("no row is decided correctly; is y in the order of x?")
         if is_tree_ensemble(model.final) and model.transform is None:
             return self._by_trees(model, correct)
         return self._by_queries(model, correct)
@@ -132,7 +157,7 @@ class _Job:
             seed=self.seed, deadline=self.deadline,
         )  # fmt: skip
         if not got.attack.correct.any():
-            raise UsageError("no row is decided correctly; are the classes indices from 0?")
+            raise UsageError("no row is decided correctly; is y in the order of x?")
         needed = got.attack.smallest[got.attack.correct]
         return needed, needed, Health.of(*got.tests), Attacker.GRADIENTS
 
