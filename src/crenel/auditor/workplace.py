@@ -13,6 +13,7 @@ from typing import Any
 
 from crenel.auditor.describe import describe
 from crenel.auditor.execute import Result, execute
+from crenel.auditor.privacy import mark_personal
 from crenel.check import Context, load_checks
 from crenel.errors import SubjectError
 from crenel.exposure import Frozen
@@ -111,7 +112,7 @@ class Workplace:
         """Load the target and measure its speed."""
         from crenel.data import load_target
 
-        self.subject = load_target(self.target, root=self.root)
+        self.subject = mark_personal(load_target(self.target, root=self.root))
         return self._describe()
 
     def _describe(self) -> Loaded:
