@@ -167,7 +167,7 @@ class _Job:
         low, high = (np.broadcast_to(b, self.x.shape[1:]) for b in self.bounds)
         got = tree_distance(
             model.final, self.x[rows], self.y[rows], norm=self.norm, box=(low, high),
-            deadline=self.limit,
+            deadline=self.limit, indices=True,
         )  # fmt: skip
         hit = np.isfinite(got.upper)
         wrong = model.predict(got.adversarial[hit]) != self.y[rows[hit]]

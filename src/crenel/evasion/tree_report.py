@@ -180,7 +180,7 @@ def distances(model: Model, inputs: Inputs, context: Context) -> Sandwich:
                 tree_distance(
                     model.final, inputs.x[rows], own[rows], box=(box[0], box[1]),
                     scale=np.where(free, inputs.scale, 0.0), integer=inputs.whole,
-                    node_limit=NODES, deadline=left if np.isfinite(left) else None,
+                    node_limit=NODES, deadline=left if np.isfinite(left) else None, indices=True,
                 )
             )  # fmt: skip
         context.progress(min(1.0, (start + CHUNK) / len(inputs.x)))

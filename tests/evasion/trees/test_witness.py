@@ -94,7 +94,7 @@ def test_string_classes_and_native_boosters():
     x = x.astype(np.float32)
     names = np.array(["benign", "malignant"])[y]
     forest = RandomForestClassifier(5, max_depth=3, random_state=0).fit(x, names)
-    found = tree_distance(forest, x[:20], y[:20])
+    found = tree_distance(forest, x[:20], names[:20])
     right = forest.predict(x[:20]) == names[:20]
     assert (forest.predict(found.adversarial[right]) != names[:20][right]).all()
     for model in (
@@ -191,8 +191,9 @@ def test_deadline_and_node_limit_give_bounds_that_hold():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"y": [0.5]}, "whole numbers"),
-        ({"y": [7]}, "class indices from 0 to 1"),
+        ({"y": [0.5], "indices": True}, "whole numbers"),
+        ({"y": [7], "indices": True}, "class indices from 0 to 1"),
+        ({"y": [7]}, r"y holds \[7\], and the model's classes are \[0, 1\]"),
         ({"x": [[np.inf, 0.0]]}, "infinite"),
         ({"norm": 3}, "norm must be"),
         ({"scale": [-1, 1]}, "scale"),
@@ -206,6 +207,20 @@ def test_wrong_arguments_are_named(change, message):
     arguments = {"x": x[:1], "y": [0]} | change
     with pytest.raises(UsageError, match=message):
         tree_distance(model, arguments.pop("x"), arguments.pop("y"), **arguments)
+
+
+@pytest.mark.parametrize("names", [(1, 2), ("b", "a"), (False, True)])
+def test_classes_are_named_as_the_model_names_them(names):
+    model, x, y = fitted("forest")
+    two = (np.asarray(y) > 0).astype(int)
+    named = np.asarray(names)[two]
+    forest = model.__class__(5, max_depth=3, random_state=0)
+    found = tree_distance(forest.fit(x, named), x[:20], named[:20])
+    wrong = forest.predict(x[:20]) != named[:20]
+    assert np.array_equal(found.upper == 0, wrong)
+    index = np.searchsorted(forest.classes_, named[:20])
+    same = tree_distance(forest, x[:20], index, indices=True)
+    assert np.array_equal(found.upper, same.upper)
 
 
 def test_models_that_do_not_apply_are_refused():

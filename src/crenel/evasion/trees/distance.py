@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from crenel.evasion.trees.ensemble import Floats
 from crenel.evasion.trees.flat import check, flatten
 from crenel.evasion.trees.passes import Passes
-from crenel.evasion.trees.question import question_of, refuse_free_categories
+from crenel.evasion.trees.question import index_of_named, question_of, refuse_free_categories
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def tree_distance(
     integer: ArrayLike | None = None,
     node_limit: int = 200_000,
     deadline: float | None = None,
+    indices: bool = False,
 ) -> TreeDistances:
     """Smallest change of each row that changes the class which a tree ensemble gives it.
 
@@ -75,9 +76,9 @@ def tree_distance(
     x : (n, d) float32 or float64
         Rows as the model takes them; NaN is a missing value and stays one.  Distances hold for
         this dtype: float64 rows may use the rounding of a library that casts to float32.
-    y : (n,) int
-        Index of each row's true class in the model's classes; a row that is wrong as it is has
-        distance 0.
+    y : (n,)
+        Each row's true class as the model names it (``classes_``), or its index where the model
+        has no names, as a Booster; a row that is wrong as it is has distance 0.
     norm : float
         inf (exact), or 1 or 2: exact where the search ends within ``node_limit``, else the
         lower bound is that of L-inf and the upper bound comes from a greedy descent.
@@ -93,6 +94,8 @@ def tree_distance(
         Boxes that the search may look at per row before it returns bounds.
     deadline : float, optional
         Seconds that the call may take; rows that were not reached have lower bound 0.
+    indices : bool
+        Whether ``y`` holds indices although the model names its classes.
 
     Returns
     -------
@@ -109,6 +112,7 @@ def tree_distance(
         If an argument has the wrong shape or values.
     """
     begin = time.perf_counter()
+    y = y if indices else index_of_named(model, y)
     question = question_of(x, y, norm, box, scale, integer)
     flat = flatten(model, question.x.shape[1])
     refuse_free_categories(flat, question)

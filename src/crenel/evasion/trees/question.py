@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crenel.errors import NotApplicable, UsageError
+from crenel.adapters.labels import as_labels, index_of, shown
+from crenel.errors import NotApplicable, SubjectError, UsageError
 from crenel.evasion.trees.ensemble import Floats
 from crenel.evasion.trees.flat import FlatModel
 
@@ -35,6 +36,27 @@ class Question:
     high: Floats
     scale: Floats
     integer: NDArray[np.bool_]
+
+
+def index_of_named(model: object, y: ArrayLike) -> ArrayLike:
+    """Indices of labels among the classes that a model names; as they are where it names none.
+
+    Raises
+    ------
+    UsageError
+        Where the model has no such class.
+    """
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        return y
+    labels = as_labels(y)
+    try:
+        return index_of(labels, as_labels(classes))
+    except SubjectError as error:
+        raise UsageError(
+            f"y holds {shown(np.unique(labels))}, and the model's classes are "
+            f"{shown(as_labels(classes))}; give each row's class as the model names it."
+        ) from error
 
 
 def question_of(
