@@ -1,5 +1,7 @@
 """The checks keep the contract: planted weaknesses found, sound subjects silent."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,3 +89,18 @@ def test_columns_that_time_did_not_allow_are_no_clean_bill():
     whole = checks.personal_data.measure(subject, Context("CON-103"))
     assert not whole.partial
     assert whole.findings
+
+
+def test_a_slow_first_use_does_not_take_the_time_of_the_columns(monkeypatch):
+    from crenel.confidentiality import scanner
+
+    frame = pd.DataFrame({"amount": np.arange(50.0), "note": ["a@example.com"] * 50})
+    subject = Subject("cold", train=Data(frame, np.arange(50) % 2, np.arange(50)))
+    context = Context("CON-103", deadline=time.monotonic() + 10)
+
+    def imports(values):
+        monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 60)
+        return []
+
+    monkeypatch.setattr(scanner, "missed", imports)
+    assert not checks.personal_data.measure(subject, context).partial
