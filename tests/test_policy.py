@@ -146,3 +146,11 @@ def test_a_pass_always_rests_on_a_kept_bound_and_a_healthy_attack(values, spread
     if passed is Verdict.PASS:
         assert ok
         assert values[2] + spread <= limit
+
+
+def test_silence_of_the_checks_that_could_run_is_no_pass_for_those_that_could_not():
+    absent = [outcome(c, State.NOT_APPLICABLE, "no test data") for c in ("EVA-102", "CON-101")]
+    scanned = outcome("TRA-101", risk="transfer")
+    assert judge(default_policy(), [scanned, *absent], [], [])[1] is Verdict.INCOMPLETE
+    only_findings = [Limit(severity=Severity.CRITICAL, findings=0)]
+    assert verdict(only_findings, [scanned]) is Verdict.PASS

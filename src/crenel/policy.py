@@ -173,10 +173,16 @@ def _verdict(judgements: list[Judgement], undone: list[str]) -> tuple[Verdict, s
     if undone:
         return Verdict.INCOMPLETE, f"incomplete: {', '.join(undone)} did not finish"
     if open_:
-        return Verdict.INCOMPLETE, f"incomplete: {len(open_)} limits are undecided"
-    if not decided:
-        return Verdict.INCOMPLETE, "incomplete: no limit could be judged"
-    return Verdict.PASS, f"pass: all {len(decided)} limits kept"
+        return Verdict.INCOMPLETE, f"incomplete: {_limits(len(open_))} undecided"
+    curves = [j for j in judgements if j.limit.findings is None]
+    if not decided or (curves and not any(j in curves for j in decided)):
+        # Silence on what could be looked at says nothing of the curves that could not.
+        return Verdict.INCOMPLETE, "incomplete: no limit on harm could be judged"
+    return Verdict.PASS, f"pass: {_limits(len(decided))} kept"
+
+
+def _limits(count: int) -> str:
+    return "1 limit" if count == 1 else f"{count} limits"
 
 
 def _judge_findings(

@@ -116,7 +116,8 @@ def test_what_would_change_the_verdict_names_figure_limit_and_command():
 
 def test_a_pass_tells_which_limit_has_the_least_room():
     good = tuple(o for o in fixture.outcomes() if o.risk == "transfer")
-    run = fixture.run(outcomes=good, findings=(), policy=default_policy())
+    curves = tuple(e for e in fixture.exposures() if e.risk == "transfer")
+    run = fixture.run(outcomes=good, exposures=curves, findings=(), policy=default_policy())
     assert view(run).verdict == "pass"
     (nearest,) = view(run).changes
     assert nearest.text.startswith("TRA-102")

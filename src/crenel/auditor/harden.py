@@ -14,7 +14,7 @@ from crenel.auditor.job import Applied, Job
 from crenel.auditor.versions import versions
 from crenel.auditor.workplace import Treated, Workplace
 from crenel.check import load_checks
-from crenel.errors import UsageError
+from crenel.errors import SubjectError, UsageError
 from crenel.finding import Finding
 from crenel.run import Run, RunInfo, State, TargetRecord
 from crenel.store import Store
@@ -26,12 +26,14 @@ def choose(run: Run, fingerprint: str | None) -> Finding:
     Raises
     ------
     UsageError
-        Where there is none, or no remedy for it.
+        Where it does not exist, or there is no remedy for it.
+    SubjectError
+        Where no finding of the run has a remedy.
     """
     treatable = [f for f in run.findings if f.remedies and f.status != "accepted"]
     if fingerprint is None:
         if not treatable:
-            raise UsageError(f"no finding of run {run.run.id} has a remedy that can be applied")
+            raise SubjectError(f"no finding of run {run.run.id} has a remedy that can be applied")
         return max(treatable, key=lambda f: f.gain)
     named = [f for f in run.findings if f.fingerprint == fingerprint]
     if not named:

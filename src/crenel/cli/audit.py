@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crenel.cli.options import OUT, Json, Out, StoreUrl
+
+if TYPE_CHECKING:
+    from crenel.auditor.job import Job
 
 
 def audit(
@@ -70,7 +74,7 @@ def audit(
         )
         if policy is not None:
             job = job.model_copy(update={"policy": read_policy(policy)})
-        job = job.model_copy(update={"command": _command(config, job.settings.seed)})
+        job = job.model_copy(update={"command": _command(config, out, job)})
     with progress() as listener:
         run = run_job(job, store=kept, listener=listener, resume=run_id, log=out / "worker.log")
     page = write_reports(run, out)
@@ -78,5 +82,11 @@ def audit(
     raise typer.Exit(run.verdict.exit_code)
 
 
-def _command(config: Path, seed: int) -> str:
-    return f"crenel audit {config} --seed {seed}"
+def _command(config: Path, out: Path, job: Job) -> str:
+    """The line that measures the same again; the policy is in the record."""
+    settings = job.settings
+    words = ["crenel", "audit", str(config), "--seed", str(settings.seed)]
+    words += ["--time", f"{settings.time:g}s"] if settings.time is not None else []
+    words += [w for c in settings.checks if c != "*" for w in ("--check", c)]
+    words += [w for r in settings.risks for w in ("--risk", r)]
+    return shlex.join(words if out == OUT else [*words, "--out", str(out)])

@@ -185,7 +185,7 @@ def model_extraction(subject: Subject, context: Context) -> Measurement:
     Then changes of at most three fields that turn the decision are searched on the copy, and the
     model is asked about those alone, beside the same search on the model itself.
 
-    Health: more queries make no worse a copy; a small tree on the same columns is copied.
+    Health: more queries make no worse a copy; a simple model on the same rows is copied.
 
     Limits: 10,000 queries at most, or a day's where the access limits them. Agreement is on data
     like the test rows. A better attacker may choose queries by what the copy is unsure of.

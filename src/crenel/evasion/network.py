@@ -64,14 +64,14 @@ def as_tensor(x: Any, module: Any) -> Any:
     if hasattr(x, "to_numpy"):
         x = x.to_numpy(dtype=np.float32)
     if not isinstance(x, torch.Tensor):
-        x = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        x = torch.from_numpy(np.array(x, dtype=np.float32, order="C"))  # a frame's may be read-only
     return x.detach().to(device=device_of(module), dtype=torch.float32)
 
 
 def as_labels(y: Any, module: Any) -> Any:
     """Class indices as an int64 tensor where the module is."""
     if not isinstance(y, torch.Tensor):
-        y = torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
+        y = torch.from_numpy(np.array(y, dtype=np.int64, order="C"))
     return y.detach().to(device=device_of(module), dtype=torch.int64)
 
 

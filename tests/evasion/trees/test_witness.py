@@ -48,7 +48,7 @@ def test_witnesses_are_valid_and_bounds_are_in_order(
     step = found.adversarial[reached].astype(float) - rows[reached]
     size = np.linalg.norm(step, ord=norm, axis=1)
     np.testing.assert_allclose(size, found.upper[reached], rtol=1e-9, atol=1e-12)
-    if node_limit > 1000:
+    if node_limit > 1000 and not found.rejected:  # a refused witness leaves its row undecided
         assert found.exact.all()
 
 
