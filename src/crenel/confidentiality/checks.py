@@ -357,7 +357,7 @@ def _personal_finding(hit: ColumnHit, subject: Subject) -> Finding | None:
     level = severity(effect, access_of(subject, attacker=Attacker.DATA))
     if level is None:
         return None
-    rows = subject.train.ids[hit.rows[:LISTED]].tolist()
+    rows = subject.train.names(hit.rows[:LISTED])
     return Finding(
         check="CON-103",
         risk=Risk.CONFIDENTIALITY,
@@ -373,7 +373,7 @@ def _personal_finding(hit: ColumnHit, subject: Subject) -> Finding | None:
         ),
         fix="drop the column or replace its values by keyed digests before training",
         evidence=Evidence(
-            rows=tuple(rows),
+            rows=rows,
             columns=(str(hit.column),),
             values={
                 "count": len(hit.rows),

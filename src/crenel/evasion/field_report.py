@@ -281,7 +281,7 @@ def _overall(a: Attacked) -> Finding | None:
         fix="Let no single field that its owner can choose decide: verify these fields at the "
         "source, lower their weight or train with monotone or robust trees, and limit queries.",
         evidence=Evidence(
-            rows=_ids(a, hit), columns=tuple(columns),
+            rows=a.data.names(np.flatnonzero(hit)[:20]), columns=tuple(columns),
             values={
                 "flipped": round(shares[k].value, 4),
                 **{f"flips with {c}": int(touched[a.schema.names.index(c)]) for c in columns},
@@ -304,7 +304,8 @@ def _of_field(a: Attacked, name: str, hit: NDArray[np.bool_]) -> Finding | None:
         fix=f"Verify {name} at its source, make it weigh less, or declare it immutable in the "
         "schema if those whom the decision concerns cannot change it.",
         evidence=Evidence(
-            rows=_ids(a, hit), columns=(name,), values={"flipped": round(share.value, 4)}
+            rows=a.data.names(np.flatnonzero(hit)[:20]), columns=(name,),
+            values={"flipped": round(share.value, 4)},
         ),
         examples=_examples(a, hit), gain=share.low,
     )  # fmt: skip
@@ -312,10 +313,6 @@ def _of_field(a: Attacked, name: str, hit: NDArray[np.bool_]) -> Finding | None:
 
 def _listed(columns: list[str]) -> str:
     return ", ".join(columns[:-1]) + " and " + columns[-1] if len(columns) > 1 else columns[0]
-
-
-def _ids(a: Attacked, hit: NDArray[np.bool_]) -> tuple[str | int, ...]:
-    return tuple(i.item() if hasattr(i, "item") else i for i in a.data.ids[hit][:20])
 
 
 def _who_pays(a: Attacked, hit: NDArray[np.bool_]) -> str:

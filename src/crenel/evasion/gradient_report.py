@@ -226,7 +226,7 @@ def _finding(
         fix="Train on adversarial examples, smooth the decisions, or check inputs against "
         "what the sensor can really deliver; then measure again with this attacker.",
         evidence=Evidence(
-            rows=tuple(v.item() if hasattr(v, "item") else v for v in rows.ids[hit][:20]),
+            rows=rows.names(np.flatnonzero(hit)[:20]),
             images=tuple(u for e in examples for u in e.images[1:2]),
             values={"flipped": round(share.value, 4), "epsilon": epsilon},
         ),

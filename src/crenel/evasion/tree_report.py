@@ -287,7 +287,7 @@ def _finding(
         fix="Train with wider margins: fewer and shallower trees, rounded or binned inputs, "
         "monotone constraints where they are true, or robust trees.",
         evidence=Evidence(
-            rows=tuple(v.item() if hasattr(v, "item") else v for v in rows.ids[hit][:20]),
+            rows=rows.names(np.flatnonzero(hit)[:20]),
             columns=columns,
             values={"flipped": round(share.value, 4), "epsilon": epsilon},
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,7 @@ def finding(
         fix="Have the listed records reviewed, likeliest first; until then train without them "
         "(crenel harden). Ask the sources that most of them come from.",
         evidence=Evidence(
-            rows=tuple(plain(reviewed.data.ids[order[:LISTED]])),
+            rows=reviewed.data.names(order[:LISTED]),
             values=_values(reviewed, sim, order),
         ),
         examples=tuple(_example(subject, reviewed, int(i)) for i in order[:3]),
@@ -120,11 +119,6 @@ def suspects(reviewed: Reviewed) -> NDArray[np.int64]:
     order = np.argsort(-score, kind="stable")
     count = int(reviewed.scores.flagged.sum())
     return order[: count or max(1, int(reviewed.scores.rate.low * len(score)))]
-
-
-def plain(ids: NDArray[Any]) -> Sequence[str | int]:
-    """Record ids as they go into evidence."""
-    return [int(i) if isinstance(i, (int, np.integer)) else str(i) for i in ids.tolist()]
 
 
 def _values(reviewed: Reviewed, sim: Simulated, order: NDArray[np.int64]) -> dict[str, Any]:
@@ -151,7 +145,7 @@ def _example(subject: Subject, reviewed: Reviewed, i: int) -> Example:
     assert subject.model is not None
     names, scores = subject.model.classes, reviewed.scores
     given, suggested = reviewed.data.y[i], scores.suggested[i]
-    record = plain(reviewed.data.ids[i : i + 1])[0]
+    (record,) = reviewed.data.names(np.array([i]))
     return Example(
         title=f"record {record}: labelled {names[given]}, models that never saw it say "
         f"{names[suggested]}",

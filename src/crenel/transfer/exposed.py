@@ -324,7 +324,7 @@ def _finding(
         return None
     strongest = max(METHODS, key=lambda m: float(trial.flips[m].mean()))
     turned = trial.rows[trial.flips[strongest][at]]
-    ids = tuple(i if isinstance(i, int) else str(i) for i in test.ids[turned].tolist())
+    ids = test.names(turned)
     size = f"{255 * EPSILONS[at]:.0f}/255 of the value range"
     return Finding(
         check="TRA-102",
