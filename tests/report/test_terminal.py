@@ -89,3 +89,12 @@ def test_sparks_rise_with_the_harm_and_shares_are_drawn_from_0_to_1():
         levels = [BLOCKS.index(b) for b in spark(r.worst)]
         assert levels == sorted(levels)
         assert len(levels) == 5
+
+
+def test_what_loading_assumed_is_said_and_the_rest_counted():
+    run = fixture.run()
+    notes = ("the labels may be in another order", "2 of 3 files", "third")
+    part = run.target.parts[0].model_copy(update={"notes": notes})
+    target = run.target.model_copy(update={"parts": (part,)})
+    words = " ".join(screen(run.model_copy(update={"target": target}), 140).split())
+    assert "notes the labels may be in another order; 2 of 3 files; and 1 more, in the rep" in words

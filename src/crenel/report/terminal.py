@@ -27,6 +27,8 @@ WIDE = 100
 DIM = "bright_black"
 #: Reasons for not measuring that are shown; the report has them all.
 REASONS = 4
+#: Notes of the targets (what loading assumed) that are shown.
+NOTES = 2
 
 
 def render(run: Run, console: Console, report: str = "") -> None:
@@ -124,6 +126,10 @@ def _foot(v: View, report: str) -> Padding:
     if v.run.run.status != "complete":
         verdict.append(f" · the run is {v.run.run.status}", style="yellow")
     table.add_row("verdict", verdict)
+    notes = [f"{p.name}: {n}" if v.several else n for p in v.targets for n in p.notes]
+    if notes:
+        more = f"; and {len(notes) - NOTES} more, in the report" if len(notes) > NOTES else ""
+        table.add_row("notes", Text("; ".join(notes[:NOTES]) + more))
     treatment = v.run.run.treatment
     if treatment:
         done = str(treatment.get("sentence") or treatment.get("title") or "")
