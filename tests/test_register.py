@@ -1,6 +1,7 @@
 from datetime import date
 
 from crenel.finding import Severity
+from crenel.finding import Severity
 from crenel.register import Acceptance, mark
 from tests.helpers import finding
 
@@ -32,6 +33,12 @@ def test_a_finding_that_became_worse_is_not_known():
 def test_an_acceptance_holds_until_its_last_day():
     assert statuses([finding()], accepted=[accepted(TODAY)]) == ["accepted"]
     assert statuses([finding()], accepted=[accepted(date(2026, 4, 30))]) == ["open"]
+
+
+def test_an_acceptance_does_not_cover_what_the_finding_grows_into():
+    mild = accepted(TODAY).model_copy(update={"severity": Severity.MEDIUM})
+    assert statuses([finding(severity="medium")], accepted=[mild]) == ["accepted"]
+    assert statuses([finding(severity="high")], accepted=[mild]) == ["open"]
 
 
 def test_a_fingerprint_names_the_weak_place_and_not_the_number():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 
 from crenel.exposure import Frozen
-from crenel.finding import Finding
+from crenel.finding import Finding, Severity
 
 
 class Acceptance(Frozen):
@@ -21,12 +21,23 @@ class Acceptance(Frozen):
         Who accepts it, and why.
     until : date
         The last day on which it holds.
+    severity : Severity or None
+        Of the finding when it was accepted: a worse one is open again. None: any.
     """
 
     fingerprint: str
     owner: str
     reason: str
     until: date
+    severity: Severity | None = None
+
+    def covers(self, finding: Finding, day: date) -> bool:
+        """Whether it holds for this finding on this day."""
+        return (
+            self.fingerprint == finding.fingerprint
+            and self.until >= day
+            and (self.severity is None or finding.severity.rank <= self.severity.rank)
+        )
 
 
 def mark(
@@ -44,20 +55,20 @@ def mark(
     ----------
     findings : sequence of Finding
     accepted : iterable of Acceptance
-        Expired ones do not count.
+        Expired ones do not count, nor those of a milder finding.
     baseline : iterable of Finding
     today : date or None
         For expiry; today where it is None.
     """
     day = today or date.today()
-    valid = {a.fingerprint for a in accepted if a.until >= day}
+    register = list(accepted)
     known: dict[str, list[int]] = defaultdict(list)
     for entry in baseline:
         known[entry.fingerprint].append(entry.severity.rank)
     marked = []
     for finding in findings:
         status = "open"
-        if finding.fingerprint in valid:
+        if any(a.covers(finding, day) for a in register):
             status = "accepted"
         elif finding.severity.rank <= max(known[finding.fingerprint], default=-1):
             known[finding.fingerprint].remove(max(known[finding.fingerprint]))

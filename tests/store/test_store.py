@@ -1,4 +1,5 @@
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,37 @@ def test_runs_are_found_by_id_prefix_name_and_last(store):
     assert store.find("release") == "abc123"
     store.name_baseline("release", "abd456")
     assert store.find("release") == "abd456"
+
+
+def test_acceptances_survive_and_a_store_of_the_first_version_is_migrated(tmp_path):
+    from datetime import date
+
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine, text
+
+    import crenel.store as package
+    from crenel.register import Acceptance
+
+    path = tmp_path / "old.db"
+    config = Config()
+    folder = Path(package.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    with create_engine(f"sqlite:///{path}").begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text("insert into accepted values (1, 'eva-1', 'ana', 'small', '2030-01-01')")
+        )
+    store = Store(str(path))
+    new = Acceptance(
+        fingerprint="poi-2", owner="bo", reason="rare", until=date(2031, 2, 3), severity="high"
+    )
+    store.accept(new)
+    old = Acceptance(fingerprint="eva-1", owner="ana", reason="small", until=date(2030, 1, 1))
+    assert store.accepted() == [old, new]
+    store.close()
 
 
 def test_a_file_that_is_no_database_is_told_in_one_sentence(tmp_path):

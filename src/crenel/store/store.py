@@ -216,6 +216,7 @@ class Store:
                     owner=acceptance.owner,
                     reason=acceptance.reason,
                     until=acceptance.until.isoformat(),
+                    severity=acceptance.severity or "",
                 )
             )
 
@@ -225,6 +226,7 @@ class Store:
 
         from sqlalchemy import select
 
+        from crenel.finding import Severity
         from crenel.register import Acceptance
         from crenel.store.tables import AcceptedRow
 
@@ -235,6 +237,7 @@ class Store:
                     owner=row.owner,
                     reason=row.reason,
                     until=date.fromisoformat(row.until),
+                    severity=Severity(row.severity) if row.severity else None,
                 )
                 for row in session.scalars(select(AcceptedRow).order_by(AcceptedRow.id))
             ]

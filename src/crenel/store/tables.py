@@ -62,3 +62,5 @@ class AcceptedRow(Base):
     reason: Mapped[str] = mapped_column(Text)
     #: ISO date, the last day on which it holds.
     until: Mapped[str] = mapped_column(String(10))
+    #: Of the finding when it was accepted; empty: any.
+    severity: Mapped[str] = mapped_column(String(16), server_default="", default="")
