@@ -1,7 +1,6 @@
 from datetime import date
 
 from crenel.finding import Severity
-from crenel.finding import Severity
 from crenel.register import Acceptance, mark
 from tests.helpers import finding
 

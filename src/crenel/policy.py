@@ -76,7 +76,8 @@ class Limit(Frozen):
     def sentence(self) -> str:
         """The limit in words."""
         if self.findings is not None:
-            what = f"{self.severity} or worse " if self.severity else ""
+            worst = self.severity is Severity.CRITICAL
+            what = f"{self.severity} " + ("" if worst else "or worse ") if self.severity else ""
             new = "new " if self.new_only else ""
             where = f" of {self.check}" if self.check else ""
             return f"at most {self.findings} {new}{what}findings{where}"
