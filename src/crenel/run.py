@@ -190,7 +190,7 @@ class Run(Frozen):
             target=target,
             outcomes=outcomes,
             exposures=exposures,
-            findings=tuple(sorted(findings, key=lambda f: (-f.severity.rank, -f.gain))),
+            findings=tuple(sorted(findings, key=lambda f: (-f.gain, -f.severity.rank))),
             policy=PolicyRecord(name=policy.name, limits=limits, sentence=sentence),
             verdict=verdict,
             before=before,

@@ -123,9 +123,17 @@ def test_a_pass_tells_which_limit_has_the_least_room():
     assert nearest.text.startswith("TRA-102")
 
 
-def test_findings_are_ordered_by_severity_then_gain_with_accepted_ones_last():
+def test_findings_are_ordered_by_what_fixing_them_gains_with_accepted_ones_last():
     shown = view(fixture.run()).findings
-    assert [f.severity.value for f in shown] == ["critical", "high", "medium", "low"]
+    assert [f.gain for f in shown] == sorted((f.gain for f in shown), reverse=True)
+    gains = (0.01, 0.5, 0.2, 0.2)
+    given = [
+        f.model_copy(update={"gain": g, "status": "open"})
+        for f, g in zip(shown, gains, strict=True)
+    ]
+    ordered = view(fixture.run(findings=tuple(given))).findings
+    assert [f.gain for f in ordered] == [0.5, 0.2, 0.2, 0.01]
+    assert ordered[1].severity.rank >= ordered[2].severity.rank
     worse = [f.model_copy(update={"status": "accepted"}) for f in fixture.findings()[:1]]
     mixed = view(fixture.run(findings=(*worse, *fixture.findings()[1:]))).findings
     assert mixed[-1].status == "accepted" or mixed[-2].status == "accepted"

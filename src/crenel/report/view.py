@@ -45,7 +45,7 @@ class View:
     risks : tuple of RiskView
         All five, in order, measured or not.
     findings : tuple of Finding
-        Open ones first, by severity, then by what fixing them gains.
+        Open ones first, by what fixing them gains, then by severity.
     unmeasured : tuple of Outcome
         Every check that did not measure, with its reason.
     """
@@ -84,7 +84,7 @@ def view(run: Run) -> View:
     """The view model of a run."""
     drawn = panels(run)
     findings = tuple(
-        sorted(run.findings, key=lambda f: (f.status == "accepted", -f.severity.rank, -f.gain))
+        sorted(run.findings, key=lambda f: (f.status == "accepted", -f.gain, -f.severity.rank))
     )
     return View(
         run=run,
