@@ -48,8 +48,18 @@ def test_witnesses_are_valid_and_bounds_are_in_order(
     step = found.adversarial[reached].astype(float) - rows[reached]
     size = np.linalg.norm(step, ord=norm, axis=1)
     np.testing.assert_allclose(size, found.upper[reached], rtol=1e-9, atol=1e-12)
-    if node_limit > 1000 and not found.rejected:  # a refused witness leaves its row undecided
+    if node_limit > 1000:
         assert found.exact.all()
+
+
+def test_a_row_in_a_leaf_of_equal_shares_is_decided_as_the_library_does():
+    model, x, _ = fitted("extra-tree", 3, width=4)
+    rows = x[50:56]
+    shares = model.predict_proba(rows)
+    assert (np.sort(shares, axis=1)[:, -1] == np.sort(shares, axis=1)[:, -2]).any()
+    found = tree_distance(model, rows, model.predict(rows))
+    assert found.exact.all()
+    assert found.rejected == 0
 
 
 @given(

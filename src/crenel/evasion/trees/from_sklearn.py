@@ -69,12 +69,21 @@ def averaging(model: Any, members: list[Any], width: int) -> FlatModel:
     """Trees whose class probabilities are averaged."""
     growing = Growing()
     for member in members:
-        value = member.tree_.value[:, 0, :]
-        add_tree(growing, member.tree_, value / value.sum(axis=1, keepdims=True))
+        add_tree(growing, member.tree_, _shares(member.tree_.value[:, 0, :]))
     base = np.zeros(len(model.classes_))
     ensemble = growing.freeze(base, divisor=float(len(members)))
     scores = quietly(lambda x: model.predict_proba(x))
     return FlatModel(ensemble, asker(model), scores, plain, np.arange(width))
+
+
+def _shares(value: Floats) -> Floats:
+    """Class shares of the leaves, to the last bit as scikit-learn returns them.
+
+    Since 1.3 a tree stores shares and returns them as they are: to divide them again would change
+    the last bit, and with it who wins a tie. Before, it stored counts.
+    """
+    total = value.sum(axis=1, keepdims=True)
+    return value if np.allclose(total, 1.0) else value / total
 
 
 def boosting(model: Any, width: int) -> FlatModel:
