@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: How hard an attack tries.
+Level = Literal["quick", "standard", "deep"]
 
 
 class Risk(StrEnum):
@@ -96,6 +98,8 @@ class Context:
         Worker threads at most.
     progress : callable
         Takes the share done, in [0, 1].
+    level : {"quick", "standard", "deep"}
+        How hard attacks try.
     """
 
     check: str
@@ -104,6 +108,7 @@ class Context:
     jobs: int = 2
     progress: Callable[[float], None] = field(default=lambda share: None)
     started: float = field(default_factory=time.monotonic)
+    level: Level = "standard"
 
     def rng(self, *shard: object) -> np.random.Generator:
         """A generator for one shard of this check's work."""

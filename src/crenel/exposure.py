@@ -54,6 +54,10 @@ class Harm(Frozen):
         One for each budget; ``low <= values <= high``.
     baseline : float
         Harm that honest chance does without any attack (0, or the false-alarm rate…).
+    possible, possible_high : tuple of float
+        The other side of the truth: harm that no attack of this kind can exceed, one for each
+        budget (the share of points that is not certified), and its upper 95 % bound. Empty
+        where nothing was proven.
     """
 
     name: str
@@ -62,11 +66,20 @@ class Harm(Frozen):
     low: tuple[float, ...]
     high: tuple[float, ...]
     baseline: float = 0.0
+    possible: tuple[float, ...] = ()
+    possible_high: tuple[float, ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Harm:
         if not len(self.values) == len(self.low) == len(self.high):
             raise ValueError(f"harm {self.name}: values, low and high differ in length")
+        if len(self.possible) != len(self.possible_high) or (
+            self.possible and len(self.possible) != len(self.values)
+        ):
+            raise ValueError(f"harm {self.name}: possible needs one bound for each value")
+        for v, most, high in zip(self.values, self.possible, self.possible_high):
+            if not v - 1e-9 <= most <= high + 1e-9:
+                raise ValueError(f"harm {self.name}: {v} is more than the {most} that is possible")
         for v, lo, hi in zip(self.values, self.low, self.high, strict=True):
             if not (math.isfinite(v) and math.isfinite(lo) and math.isfinite(hi)):
                 raise ValueError(f"harm {self.name}: {v} [{lo}, {hi}] is not a measurement")
@@ -154,6 +167,21 @@ class Exposure(Frozen):
         if len(self.budget.values) != len(self.harm.values) or not self.budget.values:
             raise ValueError(f"{self.check}: every budget needs one harm, and there must be one")
         return self
+
+    def possible_at(self, budget: float) -> float | None:
+        """Upper 95 % bound of the harm that proofs leave open at a budget; None without proofs.
+
+        Raises
+        ------
+        ValueError
+            Where the budget is above the largest measured one.
+        """
+        if not self.harm.possible:
+            return None
+        later = [i for i, v in enumerate(self.budget.values) if v >= budget]
+        if not later:
+            raise ValueError(f"{budget:g} is above the measured {self.budget.values[-1]:g}")
+        return self.harm.possible_high[later[0]]
 
     def at(self, budget: float) -> tuple[float, float, float]:
         """Harm (value, low, high) bought by a budget: that of the largest measured one within it.

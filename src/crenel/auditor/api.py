@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from crenel.auditor.audit import Listener, run_job
 from crenel.auditor.job import Job, Settings, read_job, seconds
+from crenel.check import Level
 from crenel.policy import Policy, default_policy
 from crenel.run import Run
 from crenel.target import Target
@@ -24,6 +25,7 @@ def audit(
     checks: Sequence[str] = ("*",),
     risks: Sequence[str] = (),
     jobs: int = 2,
+    level: Level = "standard",
     policy: Policy | None = None,
     store: Store | None = None,
     listener: Listener = lambda event: None,
@@ -43,6 +45,8 @@ def audit(
         Ids or patterns of checks; risks by name; all where empty.
     jobs : int
         Threads at most.
+    level : {"quick", "standard", "deep"}
+        How hard attacks try.
     policy : Policy or None
         Limits; the built-in ones where it is None.
     store : Store or None
@@ -72,6 +76,7 @@ def audit(
             checks=tuple(checks),
             risks=tuple(risks),
             jobs=jobs,
+            level=level,
         ),
         policy=policy or default_policy(),
         root=Path.cwd(),

@@ -277,6 +277,7 @@ class _Audit:
                 seed=self.info.seed,
                 seconds=allot(task, waiting, left),
                 jobs=self.job.settings.jobs,
+                level=self.job.settings.level,
                 progress=self._progress(task.target, task.check.id, planned),
             )
         )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from crenel.check import Check, Context, Measurement
+from crenel.check import Check, Context, Level, Measurement
 from crenel.errors import CrenelError, Inconclusive, MissingExtra, NotApplicable
 from crenel.exposure import Exposure, Frozen
 from crenel.finding import Finding
@@ -57,6 +57,7 @@ def execute(
     seconds: float | None = None,
     jobs: int = 2,
     progress: Callable[[float], None] = lambda share: None,
+    level: Level = "standard",
 ) -> Result:
     """Measure one subject with one check.
 
@@ -72,6 +73,8 @@ def execute(
         Threads at most.
     progress : callable
         Takes the share done.
+    level : {"quick", "standard", "deep"}
+        How hard attacks try.
 
     Returns
     -------
@@ -87,7 +90,7 @@ def execute(
     if lacking:
         return ended(State.NOT_APPLICABLE, "; ".join(lacking))
     deadline = None if seconds is None else started + seconds
-    context = Context(check.id, seed, deadline, jobs, progress)
+    context = Context(check.id, seed, deadline, jobs, progress, level=level)
     try:
         measurement = check.measure(subject, context)
         return _accept(check, subject, measurement, time.monotonic() - started)

@@ -168,6 +168,7 @@ def _measure(
             seed=run.run.seed,
             seconds=max(60.0, 2 * earlier.get(check, 0.0)),
             jobs=job.settings.jobs,
+            level=job.settings.level,
             progress=lambda share: None,
         )
         results.append(result)

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from crenel.auditor.execute import Result, outcome_of
 from crenel.auditor.workplace import Loaded, Treated
-from crenel.check import load_checks
+from crenel.check import Level, load_checks
 from crenel.errors import CrenelError, SubjectError
 from crenel.finding import Finding
 from crenel.run import State
@@ -87,9 +87,13 @@ class Worker:
         seconds: float | None,
         jobs: int,
         progress: Callable[[float], None],
+        level: Level = "standard",
     ) -> Result:
         """See `Workplace.measure`; a check that hangs or kills its worker ends as an error."""
-        request = {"do": "measure", "check": check, "seed": seed, "seconds": seconds, "jobs": jobs}
+        request = {
+            "do": "measure", "check": check, "seed": seed, "seconds": seconds, "jobs": jobs,
+            "level": level,
+        }  # fmt: skip
         patience = None if seconds is None else seconds * PATIENCE + GRACE
         started = time.monotonic()
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from crenel.check import Level
 from crenel.errors import UsageError
 from crenel.exposure import Frozen
 from crenel.finding import Finding
@@ -51,6 +52,8 @@ class Settings(Frozen):
         GiB that one worker process may take; ``"4GB"`` is understood.
     baseline : str
         A run or baseline name whose findings are known.
+    level : {"quick", "standard", "deep"}
+        How hard attacks try.
     """
 
     time: float | None = 600.0
@@ -60,6 +63,7 @@ class Settings(Frozen):
     jobs: int = Field(default=2, ge=1)
     memory: float = Field(default=8.0, gt=0)
     baseline: str = ""
+    level: Level = "standard"
 
     @field_validator("time", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 from crenel.auditor.describe import describe
 from crenel.auditor.execute import Result, execute
 from crenel.auditor.privacy import mark_personal
-from crenel.check import Context, load_checks
+from crenel.check import Context, Level, load_checks
 from crenel.errors import SubjectError
 from crenel.exposure import Frozen
 from crenel.finding import Finding
@@ -134,6 +134,7 @@ class Workplace:
         seconds: float | None,
         jobs: int,
         progress: Callable[[float], None],
+        level: Level = "standard",
     ) -> Result:
         """Run one check on the loaded target."""
         return execute(
@@ -143,6 +144,7 @@ class Workplace:
             seconds=seconds,
             jobs=jobs,
             progress=progress,
+            level=level,
         )
 
     def treat(self, remedy: str, finding: Finding, *, out: Path, seed: int, jobs: int) -> Treated:

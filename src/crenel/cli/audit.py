@@ -28,6 +28,9 @@ def audit(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Same seed, same figures.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Threads at most.")] = None,
+    level: Annotated[
+        str | None, typer.Option("--level", help="How hard attacks try: quick, standard, deep.")
+    ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", help="A policy in place of the configured one.")
     ] = None,
@@ -70,6 +73,7 @@ def audit(
             time=time,
             seed=seed,
             jobs=jobs,
+            level=level,
             baseline=baseline,
         )
         if policy is not None:
@@ -87,6 +91,7 @@ def _command(config: Path, out: Path, job: Job) -> str:
     settings = job.settings
     words = ["crenel", "audit", str(config), "--seed", str(settings.seed)]
     words += ["--time", f"{settings.time:g}s"] if settings.time is not None else []
+    words += ["--level", settings.level] if settings.level != "standard" else []
     words += [w for c in settings.checks if c != "*" for w in ("--check", c)]
     words += [w for r in settings.risks for w in ("--risk", r)]
     return shlex.join(words if out == OUT else [*words, "--out", str(out)])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.access import Access
+from crenel.evasion.verdicts import Verdicts
 from crenel.exposure import Budget, Exposure, Harm, Health
 from crenel.statistics import Interval, proportion
 
@@ -75,3 +76,51 @@ def percent(share: Interval) -> str:
 def telling(shares: list[Interval]) -> int:
     """The budget to speak of: the one whose harm is nearest a half, the smallest such."""
     return int(np.argmin([abs(s.value - 0.5) for s in shares]))
+
+
+def sandwich(
+    verdicts: Verdicts,
+    epsilons: Any,
+    *,
+    check: str,
+    name: str,
+    unit: str,
+    access: Access,
+    seed: int,
+    headline: str | None = None,
+    series: str = "",
+    seconds: float = 0.0,
+) -> Exposure:
+    """Attack and certificate as the two sides of one curve.
+
+    The harm at a radius is the share of rows broken within it; what is possible is the share
+    that is not certified there, and the rows between the two are undecided.
+
+    Parameters
+    ----------
+    verdicts : Verdicts
+    epsilons : sequence of float, increasing
+    headline : str, optional
+        By default said of the radius whose harm is nearest a half.
+    """
+    n = verdicts.n
+    shares = [proportion(int(k), n) for k in verdicts.broken(epsilons)]
+    held = [proportion(int(k), n) for k in verdicts.certified(epsilons)]
+    i = telling(shares)
+    proven = bool((verdicts.lower[verdicts.correct] > 0).any())
+    words = headline or (
+        f"a change of {series or name} size {epsilons[i]:.3g} flips {percent(shares[i])} of "
+        "correct decisions" + (f"; {100 * held[i].value:.0f} % are proven to hold" * proven)
+    )
+    curve = flip_curve(
+        check=check, name=name, unit=unit, budgets=epsilons, shares=shares, n=n, access=access,
+        seed=seed, health=Health.of(*verdicts.tests), headline=words, series=series,
+        queries=verdicts.queries + verdicts.gradients, seconds=seconds, scale="log",
+    )  # fmt: skip
+    if not proven:
+        return curve
+    bounds = {
+        "possible": tuple(max(1 - h.value, s.value) for h, s in zip(held, shares)),
+        "possible_high": tuple(max(1 - h.low, s.value) for h, s in zip(held, shares)),
+    }
+    return curve.model_copy(update={"harm": curve.harm.model_copy(update=bounds)})
