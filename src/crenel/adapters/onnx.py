@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from crenel.adapters.labels import as_labels, index_of, softmax, spread, two_columns
 from crenel.adapters.rows import batches, is_frame, narrow, to_numbers
-from crenel.errors import MissingExtra, SubjectError
+from crenel.errors import MissingExtra, NotApplicable, SubjectError
 from crenel.model import Model, Task
+
+#: Rows on which a converted module must answer as ONNX Runtime does.
+PROBES = 64
 
 _NUMBERS = {
     "tensor(float)": np.float32,
@@ -65,7 +68,55 @@ def wrap_onnx(
         return np.asarray(p.argmax(axis=1), dtype=np.int64)
 
     shown = score if form.scores is not None else None
-    return _model(native, "classification", names, fit, columns, decide, shown)
+    model = _model(native, "classification", names, fit, columns, decide, shown)
+    return _with_gradients(model, native, form, where, source, sample)
+
+
+def _with_gradients(
+    model: Model, native: Any, form: Form, where: NDArray[Any], source: Inputs, sample: Any
+) -> Model:
+    """The same with a torch module, or with the reason why there is none in its description."""
+    try:
+        if model.score is None or form.scores is None or sample is None or not len(sample):
+            raise NotApplicable("the ONNX model gives no gradients: no scores were seen on rows")
+        try:
+            from crenel.adapters.onnx_torch import checked_module
+        except ImportError as error:
+            raise NotApplicable("the ONNX model gives no gradients without torch") from error
+        if len(source.inputs) != 1:
+            raise NotApplicable("the ONNX model gives no gradients: it takes several inputs")
+        rows = narrow(sample[:PROBES], source.columns)
+        module = checked_module(
+            file_of(native, source.session),
+            form.scores,
+            None if form.scale == "logits" else "probabilities",
+            np.argsort(where) if len(where) == model.k else where,
+            to_numbers(rows, np.float32),
+            model.probabilities(sample[:PROBES]),
+        )
+    except (NotApplicable, MissingExtra) as reason:
+        return replace(model, description=f"{model.description} ({reason})")
+    weights = sum(b.numel() for b in module.buffers() if b.is_floating_point())
+    return replace(model, module=module, parameters=weights)
+
+
+def file_of(native: Any, session: Any) -> bytes | str:
+    """The bytes or the path that a session was made of.
+
+    Raises
+    ------
+    NotApplicable
+        Where the session does not tell.
+    """
+    if isinstance(native, (bytes, bytearray)):
+        return bytes(native)
+    if isinstance(native, (str, Path)):
+        return str(native)
+    # ONNX Runtime keeps what it was given, but has no public name for it
+    held = getattr(session, "_model_bytes", None) or getattr(session, "_model_path", None)
+    if not held:
+        raise NotApplicable("the ONNX model gives no gradients: its session hides the file")
+    return bytes(held) if isinstance(held, (bytes, bytearray)) else str(held)
 
 
 def _model(
