@@ -154,3 +154,32 @@ def test_silence_of_the_checks_that_could_run_is_no_pass_for_those_that_could_no
     assert judge(default_policy(), [scanned, *absent], [], [])[1] is Verdict.INCOMPLETE
     only_findings = [Limit(severity=Severity.CRITICAL, findings=0)]
     assert verdict(only_findings, [scanned]) is Verdict.PASS
+
+
+def proven(possible, high, **changes):
+    e = exposure(**changes)
+    bounds = {"possible": possible, "possible_high": high}
+    return e.model_copy(update={"harm": e.harm.model_copy(update=bounds)})
+
+
+def test_a_proof_that_keeps_the_limit_passes_without_a_healthy_attack():
+    kept = proven((0.0, 0.15, 0.32), (0.05, 0.2, 0.38), ok=False)
+    assert verdict([HARM], [outcome()], [kept]) is Verdict.PASS
+    left_open = proven((0.0, 0.15, 0.5), (0.05, 0.2, 0.55), ok=False)
+    assert verdict([HARM], [outcome()], [left_open]) is Verdict.INCOMPLETE
+
+
+def test_a_limit_on_proofs_does_not_pass_by_attacks_alone():
+    strict = HARM.model_copy(update={"proven": True})
+    assert verdict([strict], [outcome()], [exposure()]) is Verdict.INCOMPLETE
+    left_open = proven((0.0, 0.15, 0.5), (0.05, 0.2, 0.55))
+    assert verdict([strict], [outcome()], [left_open]) is Verdict.INCOMPLETE
+    assert verdict([HARM], [outcome()], [left_open]) is Verdict.PASS
+    kept = proven((0.0, 0.15, 0.32), (0.05, 0.2, 0.38))
+    assert verdict([strict], [outcome()], [kept]) is Verdict.PASS
+
+
+def test_a_limit_on_proofs_fails_where_the_attack_breaks_it():
+    strict = HARM.model_copy(update={"proven": True})
+    broken = proven((0, 0.2, 0.5), (0.1, 0.3, 0.6), values=(0, 0.2, 0.5))
+    assert verdict([strict], [outcome()], [broken]) is Verdict.FAIL

@@ -48,6 +48,8 @@ class Limit(Frozen):
         At most so many.
     new_only : bool
         Findings of the baseline, unless they have become worse, and accepted ones do not count.
+    proven : bool
+        Proofs must keep the limit, not attacks alone: what is not certified counts as harm.
     required : bool
         Whether the limit must be decided for a pass where its check is not applicable or was
         not selected. Limits that a user writes are; those of the default policy are not.
@@ -61,6 +63,7 @@ class Limit(Frozen):
     severity: Severity | None = None
     findings: int | None = Field(default=None, ge=0)
     new_only: bool = False
+    proven: bool = False
     required: bool = True
 
     @model_validator(mode="after")
@@ -82,7 +85,8 @@ class Limit(Frozen):
             where = f" of {self.check}" if self.check else ""
             return f"at most {self.findings} {new}{what}findings{where}"
         name = f"{self.check} {self.series}".strip()
-        return f"{name}: harm at {self.budget:g} at most {self.harm:g}"
+        proven = ", proven" if self.proven else ""
+        return f"{name}: harm at {self.budget:g} at most {self.harm:g}{proven}"
 
 
 class Judgement(Frozen):
@@ -283,8 +287,15 @@ def _judge_exposure(limit: Limit, exposure: Exposure) -> Judgement:
             limit=limit, status="incomplete", target=exposure.target, sentence=str(error)
         )
     figure = f"harm {value:.3g} [{low:.3g}, {high:.3g}] at {limit.budget:g}, limit {limit.harm:g}"
+    most = exposure.possible_at(limit.budget)
     if value > limit.harm:
         status, sentence = "fail", figure
+    elif most is not None and most <= limit.harm:
+        # A proof needs no healthy attack.
+        status, sentence = "pass", f"{figure}; proven to be at most {most:.3g}"
+    elif limit.proven:
+        left = "nothing is proven" if most is None else f"proofs leave up to {most:.3g} open"
+        status, sentence = "incomplete", f"{figure}, and {left}"
     elif high > limit.harm:
         status, sentence = "incomplete", f"{figure}: the interval straddles the limit, measure more"
     elif not exposure.health.ok:

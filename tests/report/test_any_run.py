@@ -34,6 +34,7 @@ def exposures(draw):
     budgets = sorted(draw(st.lists(numbers, min_size=1, max_size=6, unique=True)))
     harms = draw(st.lists(st.tuples(numbers, numbers, numbers), min_size=6, max_size=6))
     low, values, high = zip(*(sorted(h) for h in harms[: len(budgets)]))
+    open_to = high if draw(st.booleans()) else ()
     tests = draw(st.lists(st.builds(HealthTest, name=words, ok=st.booleans()), max_size=2))
     return Exposure(
         check=draw(checks), risk=draw(risks), target=draw(targets), series=draw(words),
@@ -45,7 +46,7 @@ def exposures(draw):
         ),
         harm=Harm(
             name=draw(words), unit=draw(words | st.just("share")),
-            values=values, low=low, high=high,
+            values=values, low=low, high=high, possible=open_to, possible_high=open_to,
         ),
     )  # fmt: skip
 

@@ -147,3 +147,20 @@ def test_long_labels_lose_the_words_that_they_share():
     _, svg = drawn(fixture.run(exposures=crowd, before=()), "EVA-102")
     labels = {t.text for t in svg.iter("text") if "label" in t.get("class").split()}
     assert labels == {"by the copy", "directly", "base"}
+
+
+def test_proofs_are_drawn_above_the_attack_and_what_lies_between_is_undecided():
+    run = fixture.run()
+    first = next(e for e in run.exposures if e.check == "EVA-101")
+    most = tuple(min(1.0, v + 0.2) for v in first.harm.values)
+    bounds = {"possible": most, "possible_high": most}
+    proven = first.model_copy(update={"harm": first.harm.model_copy(update=bounds)})
+    others = tuple(e for e in run.exposures if e is not first)
+    panel, svg = drawn(run.model_copy(update={"exposures": (proven, *others)}), "EVA-101")
+    (proof,), (attack, *_) = paths(svg, "proof"), paths(svg, "line")
+    for (x, y), (u, v) in zip(points(proof), points(attack), strict=True):
+        assert x == pytest.approx(u)
+        assert y <= v + 0.1
+    assert "neither broken nor proven" in Xml.tostring(paths(svg, "open")[0], encoding="unicode")
+    assert "42\xa0% proven to hold" in panel.curves[0].told
+    assert not paths(drawn(run, "EVA-101")[1], "proof")

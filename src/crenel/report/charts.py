@@ -148,6 +148,8 @@ def _curve(frame: _Frame, c: Curve, rank: int) -> list[str]:
         upper = [(frame.x(p.budget), frame.y(p.high)) for p in points]
         lower = [(frame.x(p.budget), frame.y(p.low)) for p in reversed(points)]
         parts.append(f'<path class="band {c.role}" d="{_path([*upper, *lower])}Z"/>')
+    if c.role == "attack" and len(c.possible) > 1:
+        parts += _proofs(frame, c, line)
     parts.append(f'<path class="{style}" d="{_path(line)}"/>')
     if c.role == "attack" and len(points) <= 16:
         parts += [_dot(at, rank, p) for at, p in zip(line, points, strict=True)]
@@ -156,6 +158,18 @@ def _curve(frame: _Frame, c: Curve, rank: int) -> list[str]:
             bar = f"M{line[0][0]:.1f} {frame.y(p.low):.1f}V{frame.y(p.high):.1f}"
             parts.append(f'<path class="{style}" d="{bar}"/>')
     return parts
+
+
+def _proofs(frame: _Frame, c: Curve, line: list[tuple[float, float]]) -> list[str]:
+    """The least harm that is ruled out, and between it and the attack what is undecided."""
+    most = [(frame.x(b), frame.y(share)) for b, share in c.possible]
+    name = escape(c.label)
+    return [
+        f'<path class="open" d="{_path([*most, *reversed(line)])}Z">'
+        f"<title>{name}: undecided, neither broken nor proven</title></path>",
+        f'<path class="proof" d="{_path(most)}">'
+        f"<title>{name}: everything above is proven to hold</title></path>",
+    ]
 
 
 def _dot(at: tuple[float, float], rank: int, p: Point) -> str:

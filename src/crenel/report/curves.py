@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from crenel.exposure import Exposure, HealthTest
 from crenel.report import limits
-from crenel.report.words import interval, is_share, quantity
+from crenel.report.words import interval, is_share, percent, quantity
 from crenel.run import Run
 
 #: Order in which the curves of a panel are listed and, reversed, drawn.
@@ -65,6 +65,12 @@ class Curve:
     tests: tuple[HealthTest, ...]
     status: str = ""
     marks: tuple[Mark, ...] = ()
+
+    @property
+    def possible(self) -> tuple[tuple[float, float], ...]:
+        """Harm that proofs leave open, as (budget, share); empty without proofs."""
+        e = self.exposure
+        return tuple(zip(e.budget.values, e.harm.possible))
 
 
 @dataclass(frozen=True)
@@ -208,7 +214,16 @@ def _told(exposure: Exposure, budget: float | None) -> str:
         found, at = exposure.at(budget), budget
     least = "" if exposure.health.ok or exposure.role == "control" else "at least "
     figure = interval(*found, exposure.harm.unit)
-    return f"{least}{figure} at {quantity(at, exposure.budget.unit)}"
+    return f"{least}{figure} at {quantity(at, exposure.budget.unit)}{_proven(exposure, at)}"
+
+
+def _proven(exposure: Exposure, budget: float) -> str:
+    """What proofs say of the harm there, in words."""
+    later = [i for i, v in enumerate(exposure.budget.values) if v >= budget]
+    if not exposure.harm.possible or not later:
+        return ""
+    most = exposure.harm.possible[later[0]]
+    return f"; {percent(1 - most)} proven to hold"
 
 
 def _key(e: Exposure) -> tuple[str, str, str, str]:
@@ -232,6 +247,7 @@ def _x_domain(curves: list[Curve]) -> tuple[float, float]:
 def _y_domain(curves: list[Curve]) -> tuple[float, float]:
     tops = [p.high for c in curves for p in c.points if c.role != "control"]
     tops += [p.value for c in curves for p in c.points]
+    tops += [most for c in curves for _, most in c.possible]
     tops += [m.harm * 1.1 for c in curves for m in c.marks]
     bottom = min(0.0, *(p.value for c in curves for p in c.points), 0.0)
     top = max(tops)
