@@ -44,7 +44,7 @@ class Lattice:
         return not self.groups and not np.any(self.step) and np.dtype(self.dtype).kind == "f"
 
     def project(
-        self, x0: Numbers, x: Numbers, *, norm: float = math.inf, epsilon: float | None = None
+        self, x0: Numbers, x: Numbers, *, norm: float = math.inf, epsilon: Any = None
     ) -> NDArray[Any]:
         """The nearest legal rows, in the user's dtype; within the ball where it has any.
 
