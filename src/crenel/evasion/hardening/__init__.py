@@ -1,0 +1,1 @@
+"""What lowers the curves of risk 1: training, smoothing, restoration and detection."""
