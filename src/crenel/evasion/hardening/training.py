@@ -9,11 +9,12 @@ from typing import Any
 
 from crenel.errors import UsageError
 from crenel.evasion.descent import losses
-from crenel.evasion.hardening.losses import Plan, plan_loss, projected_steps
+from crenel.evasion.hardening.losses import Plan, one_step, plan_loss, projected_steps
 from crenel.evasion.network import Logits, generator, logits_of, still, torch
 
-#: Fall of the robust accuracy on held-out rows that is taken for catastrophic overfitting.
-COLLAPSE = 0.15
+#: Fall of the robust accuracy on held-out rows that is taken for catastrophic overfitting, and
+#: the distance between its answers to one step and to several.
+COLLAPSE, GAP = 0.15, 0.3
 #: Steps of the attack that watches, and the greatest rate of the cycle.
 WATCH, RATE = 8, 2e-3
 BATCH = 64
@@ -27,12 +28,14 @@ class Epoch:
     ----------
     method : str
         The inner attack of that epoch.
-    clean, robust : float
-        Accuracy as they are, and under `WATCH` projected steps within the plan's epsilon.
+    clean, single, robust : float
+        Accuracy as they are, under the single step of "fgsm" without noise, and under `WATCH`
+        projected steps, all within the plan's epsilon.
     """
 
     method: str
     clean: float
+    single: float
     robust: float
 
 
@@ -85,8 +88,9 @@ def adversarially_trained(
 
     The rate rises and falls once over the epochs (Smith, 2017; Wong, Rice and Kolter, 2020).
     After every epoch held-out rows are attacked by PGD. Where a one-step plan's robust accuracy
-    falls by more than `COLLAPSE` below its best, it has learned to fool the single step alone
-    (catastrophic overfitting): the best weights come back and several steps take over.
+    falls by more than `COLLAPSE` below its best, or by more than `GAP` below that under a single
+    step, it has learned to fool the single step alone (catastrophic overfitting): the best
+    weights come back and several steps take over.
 
     Parameters
     ----------
@@ -176,10 +180,10 @@ class _Run:
 
     def watch(self) -> None:
         """Look at the held-out rows, and keep the weights where they are the best so far."""
-        clean, robust = watched(
+        shares = watched(
             self.logits, self.rows.held_x, self.rows.held_y, self.plan.epsilon, self.seed
         )
-        self.history.append(Epoch(self.now.method, clean, robust))
+        self.history.append(Epoch(self.now.method, *shares))
         last = len(self.history) - 1
         if not last or self._rank(self.history[last]) > self._rank(self.history[self.best]):
             self.best = last
@@ -190,8 +194,9 @@ class _Run:
 
     def fell(self, epoch: int) -> bool:
         """Whether one-step training collapsed just now; then the best weights are back."""
-        highest = max(e.robust for e in self.history)
-        if self.now.method != "fgsm" or self.history[-1].robust >= highest - COLLAPSE:
+        highest, last = max(e.robust for e in self.history), self.history[-1]
+        sound = last.robust >= highest - COLLAPSE and last.single - last.robust <= GAP
+        if self.now.method != "fgsm" or sound:
             return False
         self.network.load_state_dict(self.weights)
         self.now, self.collapsed = replace(self.now, method="pgd"), epoch
@@ -204,15 +209,18 @@ class _Run:
         )
 
 
-def watched(logits: Logits, x: Any, y: Any, epsilon: float, seed: int) -> tuple[float, float]:
-    """Accuracy of rows as they are, and under projected steps within epsilon."""
+def watched(
+    logits: Logits, x: Any, y: Any, epsilon: float, seed: int
+) -> tuple[float, float, float]:
+    """Accuracy of rows as they are, after a single step, and under projected steps."""
     draw = generator(seed)
-    right, stands = [], []
+    found = []
     with torch.enable_grad():
         for part, own in zip(x.split(256), y.split(256)):
-            changed = projected_steps(logits, part, own, epsilon, WATCH, draw)
+            once = one_step(logits, part, own, epsilon, 0.0, draw)
+            often = projected_steps(logits, part, own, epsilon, WATCH, draw)
             with torch.no_grad():
-                ok = losses(logits(part), own, "margin") < 0
-                right.append(ok)
-                stands.append(ok & (losses(logits(changed), own, "margin") < 0))
-    return float(torch.cat(right).float().mean()), float(torch.cat(stands).float().mean())
+                ok = [losses(logits(z), own, "margin") < 0 for z in (part, once, often)]
+            found.append(torch.stack([ok[0], ok[0] & ok[1], ok[0] & ok[2]]))
+    clean, single, robust = torch.cat(found, dim=1).float().mean(dim=1).tolist()
+    return clean, single, robust
