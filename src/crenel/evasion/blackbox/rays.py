@@ -1,0 +1,122 @@
+"""Rays: the smallest L-inf radius along a vector of signs, by decisions or by scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from crenel.evasion.blackbox.budget import Flags, Floats, Ledger, Rows
+
+#: A ray is bisected until its radius is known to this share.
+PRECISION = 0.01
+#: Where scores are seen, flips are tried at this share of the best radius.
+AIM = 0.9
+
+
+def rays(ledger: Ledger, rows: Rows, rng: np.random.Generator) -> None:
+    """L-inf: flip the signs of ever smaller blocks and keep what is turned nearer.
+
+    With decisions alone after Chen and Gu, "RayS", 2020: a flip is asked once, just below the
+    best radius so far, and bisected where it is turned. With scores a flip stays where the margin
+    falls at nine tenths of the best radius, so that every answer tells (after Al-Dujaili and
+    O'Reilly, "Sign bits are all you need for black-box attacks", 2020). When blocks of all sizes
+    are tried, the order of the numbers is drawn anew.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Rows may hold a point that is turned already.
+    rows : ndarray of int64
+    rng : Generator
+    """
+    state = _State.towards_best(ledger, rows)
+    _aim(ledger, state, np.arange(len(rows)))
+    order = np.arange(ledger.origin.shape[1])
+    while True:
+        for block in _blocks(order):
+            live = np.flatnonzero(ledger.left(rows) > 0)
+            if not live.size:
+                return
+            _flip(ledger, state, live, block)
+        order = rng.permutation(order)
+
+
+@dataclass
+class _State:
+    """Signs of each row, the radius at which they are turned, and where flips are tried."""
+
+    rows: Rows
+    ray: Floats
+    radius: Floats
+    work: Floats
+    margin: Floats
+
+    @classmethod
+    def towards_best(cls, ledger: Ledger, rows: Rows) -> _State:
+        """Rays towards the points that rows hold."""
+        way = ledger.point[rows] - ledger.origin[rows]
+        ray, m = np.where(way < 0, -1.0, 1.0), len(rows)
+        reach = np.full(m, float((ledger.high - ledger.low).max()))
+        start = np.where(np.isfinite(ledger.best[rows]), ledger.best[rows], reach)
+        radius = _shoot(ledger, rows, ray, start)
+        return cls(rows, ray, np.where(np.isfinite(radius), radius, start), start, np.full(m, 1.0))
+
+
+def _blocks(order: Rows) -> Iterator[Rows]:
+    """All numbers, then halves, quarters … down to single ones."""
+    d = len(order)
+    for level in range(math.ceil(math.log2(max(d, 2))) + 1):
+        yield from np.array_split(order, min(2**level, d))
+
+
+def _aim(ledger: Ledger, s: _State, at: Rows) -> None:
+    """Set where flips are tried, and the margin to beat there."""
+    if ledger.scores is None:
+        s.work[at], s.margin[at] = s.radius[at] * (1 - PRECISION), 0.0
+        return
+    s.work[at] = s.radius[at] * AIM
+    turned, s.margin[at] = ledger.ask(s.rows[at], _at(ledger, s.rows[at], s.ray[at], s.work[at]))
+    s.radius[at[turned]] = s.work[at[turned]]
+
+
+def _flip(ledger: Ledger, s: _State, live: Rows, block: Rows) -> None:
+    """Try the rays with one block of signs turned round."""
+    trial = s.ray[live].copy()
+    trial[:, block] *= -1
+    rows = s.rows[live]
+    turned, margin = ledger.ask(rows, _at(ledger, rows, trial, s.work[live]))
+    better = turned | (margin < s.margin[live])
+    s.ray[live[better]], s.margin[live[better]] = trial[better], margin[better]
+    hit = live[turned]
+    if hit.size:
+        s.radius[hit] = _bisect(ledger, s.rows[hit], s.ray[hit], s.work[hit])
+        _aim(ledger, s, hit)
+
+
+def _at(ledger: Ledger, rows: Rows, ray: Floats, radius: Floats) -> Floats:
+    point = ledger.origin[rows] + radius[:, None] * ray
+    return np.clip(point, ledger.low[rows], ledger.high[rows])
+
+
+def _shoot(ledger: Ledger, rows: Rows, ray: Floats, start: Floats) -> Floats:
+    """The smallest radius up to ``start`` at which each ray is turned; infinite where none is."""
+    turned, _ = ledger.ask(rows, _at(ledger, rows, ray, start))
+    found = np.full(len(rows), math.inf)
+    found[turned] = _bisect(ledger, rows[turned], ray[turned], start[turned])
+    return found
+
+
+def _bisect(ledger: Ledger, rows: Rows, ray: Floats, turned: Floats) -> Floats:
+    """The smallest radius found at which each ray is turned, from one at which it is."""
+    low, high = np.zeros(len(rows)), turned.copy()
+    while True:
+        live = np.flatnonzero((high - low > PRECISION * high) & (ledger.left(rows) > 0))
+        if not live.size:
+            return high
+        middle = (low[live] + high[live]) / 2
+        hit: Flags = ledger.ask(rows[live], _at(ledger, rows[live], ray[live], middle))[0]
+        high[live] = np.where(hit, middle, high[live])
+        low[live] = np.where(hit, low[live], middle)
