@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -49,10 +50,18 @@ class Feature(BaseModel):
         Cost of changing a category, or of moving a numeric feature by one ``scale``.
     scale : float
         Interquartile range (or standard deviation where that is 0) in the data; 1 for listed kinds.
+    step : float or None
+        Distance of the legal numbers of a numeric feature, counted from 0: 0.01 for cents. None:
+        any number, or any whole one where the feature is an integer.
     missing : bool
         Whether missing values occur and are legal.
     sensitive : bool
         Likely personal or protected.
+    protected : tuple of str
+        Parts of a text that an attacker must leave as they are: "numbers" (words with digits),
+        "urls" (and addresses of mail), "names", or regular expressions.
+    synonyms : tuple of tuple of str
+        Groups of words, in lower case, that say the same in this text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,8 +76,11 @@ class Feature(BaseModel):
     direction: Literal["any", "up", "down"] = "any"
     cost: float = Field(default=1.0, ge=0)
     scale: float = Field(default=1.0, gt=0)
+    step: float | None = Field(default=None, gt=0)
     missing: bool = False
     sensitive: bool = False
+    protected: tuple[str, ...] = ("numbers", "urls")
+    synonyms: tuple[tuple[str, ...], ...] = ()
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Feature:
@@ -84,9 +96,11 @@ class Schema(BaseModel):
     ----------
     features : tuple of Feature
         In column order.
-    constraints : tuple of str
-        Row-wise rules as expressions over column names that must be true of every legal row,
-        in the syntax of ``pandas.DataFrame.eval``: ``"start <= end"``.
+    constraints : tuple of str or callable
+        Row-wise rules that must be true of every legal row: expressions over column names in the
+        syntax of ``pandas.DataFrame.eval`` (``"start <= end"``), functions from a frame to one
+        truth value for each row, derived columns (``"ratio = a / b"``) and one-hot groups
+        (``"one of red, green, blue"``); see `crenel.data.constraints`.
     label, source, record_id : str or None
         Columns that are not features.
     """
@@ -94,7 +108,7 @@ class Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: tuple[Feature, ...]
-    constraints: tuple[str, ...] = ()
+    constraints: tuple[str | Callable[[Any], Any], ...] = ()
     label: str | None = None
     source: str | None = None
     record_id: str | None = None

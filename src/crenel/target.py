@@ -125,8 +125,9 @@ class Target(Section):
         Columns of the tables that are not features.
     features : mapping
         Corrections of the inferred schema: ``{"age": {"mutable": False}}``.
-    constraints : tuple of str
-        Row-wise rules: ``"start <= end"``.
+    constraints : tuple of str or callable
+        Row-wise rules: ``"start <= end"``, ``module:function`` or a function from a frame to
+        one truth value for each row, ``"ratio = a / b"``, ``"one of red, green, blue"``.
     access : Access or mapping
         What the attacker has.
     learning, base, artefacts : mapping
@@ -153,7 +154,7 @@ class Target(Section):
     source: str | None = None
     record_id: str | None = None
     features: Mapping[str, Mapping[str, Any]] = {}
-    constraints: tuple[str, ...] = ()
+    constraints: tuple[Any, ...] = ()
     access: Access = Access()
     learning: LearningSection | None = None
     base: BaseSection | None = None

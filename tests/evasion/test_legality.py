@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crenel.data.constraints import mentioned
 from crenel.errors import UsageError
 from crenel.evasion import legal
-from crenel.evasion.legality import fields_of
 from crenel.schema import Feature, Schema
 
 SCHEMA = Schema(
@@ -99,5 +99,5 @@ def test_a_bad_constraint_is_named() -> None:
 
 def test_fields_of_a_rule() -> None:
     names = ("start", "end", "due date", "art")
-    assert fields_of("start <= end", names) == ("start", "end")
-    assert fields_of("`due date` > 3 and art == 'end'", names) == ("due date", "art")
+    assert mentioned("start <= end", names) == ("start", "end")
+    assert mentioned("`due date` > 3 and art == 'end'", names) == ("due date", "art")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.data.constraints import truth
 from crenel.schema import Schema
 from crenel.subject import join_rows, take_rows
 
@@ -70,5 +71,5 @@ def _legal(rows: Any, schema: Schema) -> NDArray[np.bool_]:
     """Which rows of a table keep every rule."""
     ok = np.ones(len(rows), dtype=bool)
     for rule in schema.constraints:
-        ok &= np.asarray(rows.eval(rule), dtype=bool)
+        ok &= truth(rule, rows)
     return ok

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.data.constraints import Rule, checked
 from crenel.data.names import is_immutable, is_sensitive
 from crenel.errors import UsageError
 from crenel.schema import LISTED, Feature, Kind, Schema
@@ -17,6 +18,8 @@ from crenel.schema import LISTED, Feature, Kind, Schema
 MAX_LEVELS = 10
 #: Text columns whose values are longer than this on average are free text.
 TEXT_CHARACTERS = 40
+#: Distinct values of at least this many words on average are free text, however short the words.
+TEXT_WORDS = 4
 #: Most categories of a column in which most values occur once only; more are free text.
 MAX_CATEGORIES = 100
 #: Rows looked at to tell the kind of a column.
@@ -29,7 +32,7 @@ def infer_schema(
     label: str | None = None,
     y: Any = None,
     corrections: Mapping[str, Mapping[str, Any]] | None = None,
-    constraints: Sequence[str] = (),
+    constraints: Sequence[Rule] = (),
     source: str | None = None,
     record_id: str | None = None,
 ) -> Schema:
@@ -48,7 +51,7 @@ def infer_schema(
         Labels; not used for inference, accepted so that the two halves of the data go together.
     corrections : mapping, optional
         What is known better: ``{"age": {"mutable": False}}``.
-    constraints : sequence of str
+    constraints : sequence of str or callable
         Row-wise rules; see `crenel.schema.Schema`.
 
     Returns
@@ -74,11 +77,9 @@ def infer_schema(
             infer_feature(str(name), table[name]) for name in table.columns if name not in others
         ]
     features = _corrected(features, corrections or {})
-    if constraints:
-        check_constraints(frame, constraints)
     return Schema(
         features=tuple(features),
-        constraints=tuple(constraints),
+        constraints=checked(constraints, as_frame(frame)) if constraints else (),
         label=label,
         source=source,
         record_id=record_id,
@@ -94,22 +95,6 @@ def as_frame(x: Any) -> Any:
     array = np.asarray(x)
     array = array.reshape(len(array), -1)
     return pd.DataFrame(array, columns=[f"x{i}" for i in range(array.shape[1])])
-
-
-def check_constraints(frame: Any, constraints: Sequence[str]) -> None:
-    """Raise `UsageError` where a rule cannot be read or is not true or false of each row."""
-    rows = as_frame(frame).head(50)
-    for rule in constraints:
-        try:
-            told = np.asarray(rows.eval(rule))
-        except (ValueError, TypeError, NameError, SyntaxError, KeyError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-            raise UsageError(f"constraints: {rule!r} cannot be read: {reason}") from error
-        if told.shape != (len(rows),) or told.dtype.kind != "b":
-            raise UsageError(
-                f"constraints: {rule!r} is not true or false of each row; compare columns, "
-                'such as "start <= end"'
-            )
 
 
 def _holds_images(frame: Any) -> bool:
@@ -199,7 +184,8 @@ def _worded(known: Any, sampled: Any) -> dict[str, Any]:
     texts = sampled.astype(str)
     distinct = int(texts.nunique())
     long = len(texts) > 0 and bool(texts.str.len().mean() > TEXT_CHARACTERS)
-    if distinct > 0.5 * len(texts) and (long or distinct > MAX_CATEGORIES):
+    wordy = len(texts) > 0 and bool(texts.str.count(r"\s+").mean() + 1 >= TEXT_WORDS)
+    if distinct > 0.5 * len(texts) and (long or wordy or distinct > MAX_CATEGORIES):
         return {"kind": Kind.TEXT}
     values = _distinct(known)
     return {"kind": Kind.BINARY if len(values) == 2 else Kind.CATEGORY, "values": values}

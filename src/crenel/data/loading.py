@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crenel.adapters.labels import as_labels, index_of
 from crenel.adapters.rows import is_frame
 from crenel.adapters.trust import normalised
+from crenel.data.constraints import loaded
 from crenel.data.infer import as_frame, infer_schema
 from crenel.data.modelling import distinct, model_columns, target_model, task_of_labels
 from crenel.data.sections import digests_of, files_of, load_base, load_learning
@@ -77,7 +78,7 @@ def load_target(target: Target, *, root: Path | None = None, scan: bool = True) 
         model=model,
         train=data.get("train"),
         test=data.get("test"),
-        schema=_schema(target, data),
+        schema=_schema(target, data, folder),
         files=files_of(target, folder),
         trusted=trust | normalised(target.base.trust if target.base else ()),
         extra={"digests": digests_of(target, folder), "classes": classes},
@@ -185,7 +186,7 @@ def _data(part: Loaded, classes: NDArray[Any] | None, name: str) -> Data:
     return Data(part.x, y, part.ids, part.source)
 
 
-def _schema(target: Target, data: dict[str, Data]) -> Schema | None:
+def _schema(target: Target, data: dict[str, Data], root: Path) -> Schema | None:
     """Inferred from all rows, so that every row given is legal."""
     if not data:
         return None
@@ -194,7 +195,7 @@ def _schema(target: Target, data: dict[str, Data]) -> Schema | None:
         rows,
         label=target.label,
         corrections=target.features,
-        constraints=target.constraints,
+        constraints=loaded(target.constraints, root),
         source=target.source,
         record_id=target.record_id,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from crenel.evasion.space import Codes
 
 #: Candidates generated for one row and depth, before the most promising are asked.
 WIDTH = 4096
+#: Questions for each row up to which the surrogate is fitted anew.
+GUIDED = 50
 
 
 @dataclass
@@ -75,30 +78,75 @@ class Beam:
 
 
 def singles(
-    oracle: Oracle, best: Best, moves: Codes, rng: np.random.Generator
+    oracle: Oracle,
+    best: Best,
+    moves: Codes,
+    rng: np.random.Generator,
+    most: int,
+    *,
+    first: bool = False,
 ) -> tuple[Beam, NDArray[np.float64]]:
-    """Ask every single change of every row.
+    """Ask single changes of every row, those first of which the surrogate expects most.
+
+    Parameters
+    ----------
+    moves : ndarray, shape (m, 2)
+        Columns and codes.
+    most : int
+        Questions for each row.
+    first : bool
+        Whether a row that has turned is asked no more.
 
     Returns
     -------
     beam : Beam
         The changes that did not turn their row.
     table : ndarray of float64, shape (n, m)
-        Margin after each move, by which deeper levels choose; infinite for moves that are none.
+        Margin after each move, by which deeper levels choose; foretold for moves not asked, and
+        infinite for moves that are none.
     """
-    n, m = len(best.fields), len(moves)
+    rows, codes, which = _candidates(oracle, len(best.fields), moves, rng)
+    table = np.full((len(best.fields), len(moves)), np.inf)
+    waiting = np.ones(len(rows), dtype=bool)
+    kept: list[tuple[Codes, Codes, NDArray[np.float64]]] = []
+    for upto in _chunks(most):
+        if oracle.guide is not None and upto <= GUIDED:
+            oracle.guide.refit()
+            at = np.flatnonzero(waiting)
+            table[rows[at], which[at]] = oracle.guide.margin(rows[at], codes[at])
+        open_rows = ~(first & np.isfinite(best.fields))
+        at = np.flatnonzero(waiting & open_rows[rows])
+        at = at[np.lexsort([table[rows[at], which[at]], rows[at]])]  # stable: ties stay shuffled
+        at = at[best.spent[rows[at]] + places(rows[at]) < upto]
+        turned, margin = oracle.ask(rows[at], codes[at])
+        best.record(oracle, rows[at], codes[at], turned)
+        waiting[at] = False
+        table[rows[at], which[at]] = margin
+        kept.append((rows[at][~turned], codes[at][~turned], margin[~turned]))
+    if oracle.scores is None and oracle.guide is not None:
+        at = np.flatnonzero(np.isinf(best.fields)[rows])
+        oracle.guide.refit()
+        table[rows[at], which[at]] = oracle.guide.margin(rows[at], codes[at])
+    return Beam(*(np.concatenate(p) for p in zip(*kept))), table
+
+
+def _chunks(most: int) -> list[int]:
+    """Questions for each row after which the surrogate is fitted anew."""
+    return [*(c for c in (1, 3, 8, 20, GUIDED) if c < most), most]
+
+
+def _candidates(
+    oracle: Oracle, n: int, moves: Codes, rng: np.random.Generator
+) -> tuple[Codes, Codes, Codes]:
+    """Every legal single change, in random order for each row: rows, codes, and which move."""
+    m = len(moves)
     shuffled = np.argsort(rng.random((n, m)), axis=1)
     rows = np.repeat(np.arange(n, dtype=np.int64), m)
     which = shuffled.ravel()
     codes = np.repeat(rows[:, None], oracle.space.d, axis=1)
     codes[np.arange(len(rows)), moves[which, 0]] = moves[which, 1]
     codes, keep = _legal(oracle, rows, codes)
-    rows, codes, which = rows[keep], codes[keep], which[keep]
-    turned, margin = oracle.ask(rows, codes)
-    best.record(oracle, rows, codes, turned)
-    table = np.full((n, m), np.inf)
-    table[rows, which] = margin
-    return Beam(rows[~turned], codes[~turned], margin[~turned]), table
+    return rows[keep], codes[keep], which[keep]
 
 
 def deepen(
@@ -108,6 +156,8 @@ def deepen(
     moves: Codes,
     table: NDArray[np.float64],
     quota: int,
+    *,
+    first: bool = False,
 ) -> Beam:
     """One field more: ask the ``quota`` most promising changes of each row that still stands."""
     standing = np.isinf(best.fields)
@@ -115,12 +165,30 @@ def deepen(
     grown = _grow(oracle, parents, moves, table)
     if not len(grown.rows):
         return grown
+    if oracle.scores is None and oracle.guide is not None:
+        grown = _top(_distinct(grown), standing, 8 * quota)
+        grown = Beam(grown.rows, grown.codes, oracle.guide.margin(grown.rows, grown.codes))
     grown = _top(_distinct(grown), standing, quota)
     codes, keep = _legal(oracle, grown.rows, grown.codes)
-    rows, codes = grown.rows[keep], codes[keep]
-    turned, margin = oracle.ask(rows, codes)
-    best.record(oracle, rows, codes, turned)
-    return Beam(rows[~turned], codes[~turned], margin[~turned])
+    grown = Beam(grown.rows[keep], codes[keep], grown.margin[keep])
+    stood: list[tuple[Codes, Codes, NDArray[np.float64]]] = []
+    for some in _in_turn(grown.rows, first):
+        some = some[np.isinf(best.fields)[grown.rows[some]]] if first else some
+        rows, codes = grown.rows[some], grown.codes[some]
+        turned, margin = oracle.ask(rows, codes)
+        best.record(oracle, rows, codes, turned)
+        margin = grown.margin[some] if oracle.scores is None else margin
+        stood.append((rows[~turned], codes[~turned], margin[~turned]))
+    return Beam(*(np.concatenate(p) for p in zip(*stood)))
+
+
+def _in_turn(rows: Codes, first: bool) -> list[Codes]:
+    """Positions to be asked at once: all, or ever more of each row."""
+    if not first:
+        return [np.arange(len(rows))]
+    place = places(rows)
+    edges = [0, 1, 3, 8, 20, 50, 120, 300, 10**9]
+    return [np.flatnonzero((place >= a) & (place < b)) for a, b in pairwise(edges)]
 
 
 def _grow(oracle: Oracle, parents: Beam, moves: Codes, table: NDArray[np.float64]) -> Beam:

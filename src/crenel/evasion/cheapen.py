@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.legality import differs, legal, order
+from crenel.evasion.legality import derived_columns, differs, groups_of, legal, order, repair
 from crenel.evasion.oracle import Predict
 from crenel.evasion.space import price
 from crenel.schema import NUMERIC, Feature, Kind, Schema
@@ -20,9 +20,17 @@ ROUNDS, SLOTS = 7, 4
 
 
 def change_cost(x0: pd.DataFrame, x1: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
-    """Cost of each row's change under a schema, in its units of cost."""
+    """Cost of each row's change under a schema, in its units of cost.
+
+    A one-hot group costs what its dearest member does; a derived column costs nothing.
+    """
     total = np.zeros(len(x0))
-    for f in schema.features:
+    formulas, grouped = derived_columns(schema), groups_of(schema)
+    for members in grouped:
+        moved = np.any([differs(x0[m], x1[m]) for m in members], axis=0)
+        total += max(schema[m].cost for m in members) * moved
+    tied = {*formulas, *(m for g in grouped for m in g)}
+    for f in (f for f in schema.features if f.name not in tied):
         at = np.flatnonzero(differs(x0[f.name], x1[f.name]))
         if at.size:
             step = order(x1[f.name].iloc[at], f) - order(x0[f.name].iloc[at], f)
@@ -57,7 +65,7 @@ def cheapen(
         Cheaper legal witnesses.
     queries : int
     """
-    numeric = [f for f in schema.features if f.kind in NUMERIC and f.mutable]
+    numeric = _movable(schema)
     if not len(x0) or not numeric:
         return x1, 0
     before, after = (np.column_stack([order(x[f.name], f) for f in numeric]) for x in (x0, x1))
@@ -77,6 +85,12 @@ def cheapen(
     return x1, queries
 
 
+def _movable(schema: Schema) -> list[Feature]:
+    """Features with a distance that move by themselves."""
+    tied = set(derived_columns(schema)) | {m for g in groups_of(schema) for m in g}
+    return [f for f in schema.features if f.kind in NUMERIC and f.mutable and f.name not in tied]
+
+
 def _bisect(
     predict: Predict,
     x0: pd.DataFrame,
@@ -87,13 +101,13 @@ def _bisect(
     schema: Schema,
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Rows with the marked fields as near to the original as turns them, and which are better."""
-    numeric = [f for f in schema.features if f.kind in NUMERIC and f.mutable]
+    numeric = _movable(schema)
     high = np.column_stack([order(x1[f.name], f) for f in numeric])
     low, kept = before.copy(), np.zeros(len(x0), dtype=bool)
     best = x1
     for _ in range(ROUNDS):
         middle = np.where(at, _half_way(low, high, numeric), high)
-        trial = _written(x1, middle, at, numeric)
+        trial = repair(x0, _written(x1, middle, at, numeric), schema)
         turned = np.asarray(predict(trial)) != y
         if turned.any():
             turned &= legal(x0, trial, schema)
@@ -107,12 +121,14 @@ def _bisect(
 def _half_way(
     low: NDArray[np.float64], high: NDArray[np.float64], numeric: list[Feature]
 ) -> NDArray[np.float64]:
-    """Middles, whole where the feature is, rounded towards the original so that it ends."""
+    """Middles on the feature's step, rounded towards the original so that it ends."""
     middle = (low + high) / 2
     for j, f in enumerate(numeric):
-        if f.kind is not Kind.CONTINUOUS:
-            down = np.floor(middle[:, j])
-            middle[:, j] = np.where(low[:, j] < high[:, j], down, np.ceil(middle[:, j]))
+        step = f.step or (1.0 if f.kind is not Kind.CONTINUOUS else None)
+        if step is not None:
+            count = middle[:, j] / step
+            whole = np.where(low[:, j] < high[:, j], np.floor(count), np.ceil(count))
+            middle[:, j] = np.round(whole * step, 12)
     return middle
 
 

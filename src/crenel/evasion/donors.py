@@ -2,13 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.beam import Best, places
-from crenel.evasion.oracle import Oracle
+from crenel.evasion.oracle import Oracle, Predict, Scores, shares
 from crenel.evasion.space import Codes, Space
 from crenel.schema import NUMERIC
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+#: Rows to borrow values from, at most, and at least where there are that many.
+DONORS, FEWEST = 300, 40
+
+
+@dataclass(frozen=True)
+class Donors:
+    """Real rows to borrow values from, and what the model says of them.
+
+    Attributes
+    ----------
+    rows : pandas.DataFrame, n rows
+    decided : ndarray of int64, shape (n,)
+        Decisions.
+    scores : ndarray of float64, shape (n, k)
+        Scores, or decisions as 0 and 1 where only those are seen.
+    asked : int
+        Rows asked of the model.
+    """
+
+    rows: pd.DataFrame
+    decided: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    asked: int
+
+
+def ask_donors(
+    predict: Predict,
+    scores: Scores | None,
+    reference: pd.DataFrame,
+    y: NDArray[np.int64],
+    n: int,
+    rng: np.random.Generator,
+) -> Donors:
+    """Draw donors and ask the model of each once; fewer where few rows are attacked.
+
+    Parameters
+    ----------
+    reference : pandas.DataFrame
+        Rows with realistic values.
+    y : ndarray of int64
+        Decisions to be turned; they tell how many classes there are at least.
+    n : int
+        Rows under attack.
+    """
+    count = min(DONORS, max(FEWEST, 2 * n))
+    pick = np.sort(rng.permutation(len(reference))[:count])
+    rows = reference.iloc[pick].reset_index(drop=True)
+    decided = np.asarray(predict(rows), dtype=np.int64)
+    if scores is not None:
+        return Donors(rows, decided, np.asarray(scores(rows), dtype=np.float64), 2 * len(rows))
+    seen = shares(decided, int(max(decided.max(), y.max())) + 1)
+    return Donors(rows, decided, seen, len(rows))
 
 
 def nearest(
@@ -34,7 +94,7 @@ def nearest(
     distance = np.zeros((space.n, space.donors))
     for j in space.free:
         c = space.columns[j]
-        mine, theirs = slice(0, space.n), slice(len(c.values) - space.donors, len(c.values))
+        mine, theirs = slice(0, space.n), slice(len(c) - space.donors, len(c))
         if c.feature.kind in NUMERIC:
             step = np.abs(c.number[mine, None] - c.number[None, theirs]) / c.feature.scale
             distance += np.where(np.isnan(step), 1.0, np.minimum(step, 1.0))
@@ -46,6 +106,15 @@ def nearest(
     donors = order.ravel().astype(np.int64)
     real = np.isfinite(distance[rows, donors])
     return rows[real], donors[real]
+
+
+def swap(oracle: Oracle, best: Best, pairs: tuple[Codes, Codes]) -> None:
+    """Take over the nearest whole donor of each row: one question, many fields."""
+    rows, donors = pairs
+    near = places(rows) == 0
+    rows = rows[near]
+    codes = oracle.space.tidy(rows, oracle.space.donor_codes(donors[near]))
+    _ask_some(oracle, best, np.full(oracle.space.n, 1), rows, codes)
 
 
 def borrow(

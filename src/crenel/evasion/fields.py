@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from crenel.errors import UsageError
 from crenel.evasion.beam import WIDTH, Best, deepen, singles
 from crenel.evasion.cheapen import change_cost, changed_fields, cheapen
-from crenel.evasion.donors import borrow, nearest, scatter
-from crenel.evasion.legality import legal
-from crenel.evasion.oracle import Oracle, Predict, Scores, decides_by_argmax
-from crenel.evasion.space import build_space
+from crenel.evasion.donors import Donors, ask_donors, borrow, nearest, scatter, swap
+from crenel.evasion.legality import fields_changed, legal
+from crenel.evasion.oracle import Oracle, Predict, Scores, shares
+from crenel.evasion.space import Space, build_space
+from crenel.evasion.surrogate import Surrogate
 from crenel.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Rows to borrow values from, drawn from the reference, at most.
-DONORS = 300
 #: Donors tried for one row.
 NEAREST = 8
+#: Queries for each row from which on what one row told guides the questions about others.
+TELLING = 20
 #: Integers of one block of rows in memory, at most.
 BLOCK = 2**24
 
@@ -40,7 +41,9 @@ class FieldSearch:
     flipped : ndarray of bool, shape (n,)
         Whether a legal change was found that turns the decision, verified by ``predict``.
     changed : ndarray of bool, shape (n, d)
-        Which fields the change touches, in the order of the schema.
+        Which columns the change touches, in the order of the schema.
+    counted : ndarray of int64, shape (n,)
+        How many fields that is: a one-hot group is one, a derived column none.
     cost : ndarray of float64, shape (n,)
         Its cost in the schema's units; infinite where nothing was found.
     decision : ndarray of int64, shape (n,)
@@ -60,6 +63,7 @@ class FieldSearch:
     adversarial: pd.DataFrame
     flipped: NDArray[np.bool_]
     changed: NDArray[np.bool_]
+    counted: NDArray[np.int64]
     cost: NDArray[np.float64]
     decision: NDArray[np.int64]
     first: NDArray[np.float64]
@@ -70,8 +74,11 @@ class FieldSearch:
 
     @property
     def fields(self) -> NDArray[np.float64]:
-        """Number of changed fields, shape (n,); infinite where nothing was found."""
-        return np.where(self.flipped, self.changed.sum(axis=1), np.inf)
+        """Number of changed fields, shape (n,); infinite where nothing was found.
+
+        A one-hot group counts as one field, a derived column as none.
+        """
+        return np.where(self.flipped, self.counted, np.inf)
 
 
 def field_search(
@@ -87,13 +94,16 @@ def field_search(
     seed: int = 0,
     labels_only: bool = False,
     deadline: float | None = None,
+    first: bool = False,
 ) -> FieldSearch:
     """Turn decisions by legal changes of few fields, with queries alone.
 
-    All single fields are tried first; with scores a beam then adds a second, third… field where
-    the margin is smallest (exhaustive where the queries allow); with labels only, and for rows
-    that still stand, values are borrowed from real rows that are decided otherwise, and given
-    back while the decision stays turned. Numbers are at last moved back towards the original.
+    All single fields are tried first, those first of which a surrogate, fitted to the answers so
+    far, expects most; a beam then adds a second, third… field where the margin is smallest
+    (exhaustive where the queries allow; foretold by the surrogate where only labels are seen).
+    With labels only, and for rows that still stand, values are borrowed from real rows that are
+    decided otherwise, and given back while the decision stays turned. Numbers are at last moved
+    back towards the original.
     The result is the fewest fields found, an upper bound of the fewest needed.
 
     Parameters
@@ -113,12 +123,15 @@ def field_search(
     max_fields : int
         Fields that the search aims to stay within, at least 1.
     queries : int
-        Queries for each row, at least 1; moving numbers back may spend a few more.
+        Queries for each row, at least 1; moving numbers back may spend a few more. With fewer
+        than 20 there is no surrogate: single fields are tried in random order.
     seed : int
     labels_only : bool
         Do not use ``scores`` though they are given.
     deadline : float or None
         On `time.monotonic`'s clock; rows not begun by then are left out, the first block never.
+    first : bool
+        Leave a row alone once it has turned: the fewest queries instead of the fewest fields.
 
     Returns
     -------
@@ -131,7 +144,8 @@ def field_search(
 
     Notes
     -----
-    Gower's distance (1971) ranks donors; delta debugging (Zeller and Hildebrandt, 2002) shrinks
+    Gower's distance (1971) ranks donors; extremely randomised trees (Geurts et al., 2006) are the
+    surrogate; delta debugging (Zeller and Hildebrandt, 2002) shrinks
     borrowed changes. Deterministic for a seed and a deterministic model.
     """
     if max_fields < 1 or queries < 1:
@@ -143,8 +157,10 @@ def field_search(
     missing = [n for n in schema.names if n not in x.columns or n not in reference.columns]
     if missing:
         raise UsageError(f"column {missing[0]!r} of the schema is not in the table")
-    task = _Task(predict, None if labels_only else scores, schema, reference, max_fields, queries)
     rng = np.random.default_rng(seed)
+    seen = None if labels_only else scores
+    donors = ask_donors(predict, seen, reference[list(schema.names)], y, len(x), rng)
+    task = _Task(predict, seen, schema, reference, donors, max_fields, queries, first)
     size = max(1, min(128, BLOCK // (WIDTH * len(schema.features))))
     x = x[list(schema.names)].reset_index(drop=True)
     parts: list[_Found] = []
@@ -173,44 +189,54 @@ class _Task:
     scores: Scores | None
     schema: Schema
     reference: pd.DataFrame
+    donors: Donors
     limit: int
     queries: int
+    first: bool
 
     def search(self, x: pd.DataFrame, y: NDArray[np.int64], rng: np.random.Generator) -> _Found:
         """Search for one block of rows."""
-        donors = self._donors(rng)
-        decided = np.asarray(self.predict(donors))
-        width = max(3, min(24, self.queries // (2 * max(1, len(self.schema.mutable)))))
-        space = build_space(x, donors, self.reference, self.schema, width)
-        argmax = decides_by_argmax(self.predict, self.scores, x)
-        oracle = Oracle(space, y, self.predict, self.scores, argmax, asked=len(donors))
+        free = max(1, len(self.schema.mutable))
+        width = 16 if self.first else max(3, min(24, self.queries // (2 * free)))
+        space = build_space(x, self.donors.rows, self.reference, self.schema, width)
         best = Best.none(space.n, space.d, self.limit)
+        oracle = self._oracle(space, x, y, int(rng.integers(2**31)))
+        if self.first and self.limit >= len(space.free):
+            swap(oracle, best, nearest(space, y, self.donors.decided, 1))
+        # who wants the fewest queries goes on to pairs soon, who wants the fewest fields late
+        most = max(1, self.queries // (1 if self.limit == 1 else 3 if self.first else 2))
         moves = space.moves()
-        most = max(1, self.queries if self.limit == 1 else self.queries // 2)
-        if len(moves) > most:
-            moves = moves[np.sort(rng.permutation(len(moves))[:most])]
-        beam, table = singles(oracle, best, moves, rng)
-        if self.scores is not None:
-            for depth in range(2, self.limit + 1):
-                share = (self.queries - best.spent.max(initial=0)) // (self.limit - depth + 2)
-                if share < 1 or not len(beam.rows):
-                    break
-                beam = deepen(oracle, best, beam, moves, table, int(share))
-        self._restart(oracle, best, decided, rng)
-        witness = space.frame(best.codes)
+        beam, table = singles(oracle, best, moves, rng, most, first=self.first)
+        for depth in range(2, self.limit + 1):
+            left = self.queries - best.spent[np.isinf(best.fields)].max(initial=0)
+            share = left // (self.limit - depth + 2)
+            if share < 1 or not len(beam.rows):
+                break
+            beam = deepen(oracle, best, beam, moves, table, int(share), first=self.first)
+        self._restart(oracle, best, rng)
+        witness = space.frame(np.arange(space.n, dtype=np.int64), best.codes)
         return _Found(witness, np.isfinite(best.fields), best.first, best.spent, oracle.asked)
 
-    def _donors(self, rng: np.random.Generator) -> pd.DataFrame:
-        pick = rng.permutation(len(self.reference))[:DONORS]
-        return self.reference[list(self.schema.names)].iloc[np.sort(pick)].reset_index(drop=True)
+    def _oracle(self, space: Space, x: pd.DataFrame, y: NDArray[np.int64], seed: int) -> Oracle:
+        """The model behind a surrogate that knows the answers for donors and unchanged rows."""
+        k, guide = self.donors.scores.shape[1], Surrogate(space, y, seed)
+        own = shares(y, k) if self.scores is None else np.asarray(self.scores(x), dtype=np.float64)
+        guide.tell(space.donor_codes(np.arange(space.donors)), self.donors.scores)
+        guide.tell(np.repeat(np.arange(space.n, dtype=np.int64)[:, None], space.d, axis=1), own)
+        # a tuned threshold decides otherwise than the largest score, somewhere among these
+        argmax = self.scores is not None and bool(
+            (own.argmax(axis=1) == y).all()
+            and (self.donors.scores.argmax(axis=1) == self.donors.decided).all()
+        )
+        asked = 0 if self.scores is None else space.n
+        told = guide if self.queries >= TELLING else None
+        return Oracle(space, y, self.predict, self.scores, argmax, asked, told, k)
 
-    def _restart(
-        self, oracle: Oracle, best: Best, decided: NDArray[np.int64], rng: np.random.Generator
-    ) -> None:
+    def _restart(self, oracle: Oracle, best: Best, rng: np.random.Generator) -> None:
         """For rows that stand within the limit: borrow and shrink, then random subsets."""
-        rows, donors = nearest(oracle.space, oracle.y, decided, NEAREST)
+        rows, donors = nearest(oracle.space, oracle.y, self.donors.decided, NEAREST)
         stands = np.isinf(best.fields)[rows]
-        if self.scores is None:  # labels guide nothing: one field is best, more may be too many
+        if self.scores is None and not self.first:  # labels guide little: fewer may do
             stands = (best.fields > 1)[rows]
         pairs = rows[stands], donors[stands]
         left = self.queries - best.spent
@@ -229,23 +255,26 @@ class _Task:
         if found.size:
             before = x.iloc[found].reset_index(drop=True)
             witness = got.witness.iloc[found].reset_index(drop=True)
-            witness, spent = cheapen(self.predict, before, witness, y[found], self.schema)
+            if not self.first:
+                witness, spent = cheapen(self.predict, before, witness, y[found], self.schema)
             changed = _put(x, witness, found)
             decision[found] = np.asarray(self.predict(witness))
         flipped = (decision != y) & legal(x, changed, self.schema)
         bad = np.flatnonzero(got.found & ~flipped)
         changed, decision[bad] = _put(changed, x.iloc[bad], bad), y[bad]
+        touched = changed_fields(x, changed, self.schema)
         return FieldSearch(
             adversarial=changed,
             flipped=flipped,
-            changed=changed_fields(x, changed, self.schema),
+            changed=touched,
+            counted=fields_changed(touched, self.schema),
             cost=np.where(flipped, change_cost(x, changed, self.schema), np.inf),
             decision=decision,
             first=np.where(flipped, got.first, np.inf),
             queries=got.spent,
             limit=self.limit,
             rejected=len(bad),
-            asked=got.asked + spent + len(found),
+            asked=got.asked + spent + len(found) + self.donors.asked,
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.errors import UsageError
+from crenel.data.constraints import Derived, Rule, derived, group, reads, truth
 from crenel.schema import LISTED, NUMERIC, Feature, Kind, Schema
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ def legal(x0: pd.DataFrame, x1: pd.DataFrame, schema: Schema) -> NDArray[np.bool
     one where the feature is an integer), be missing only where missing values occur, and move
     only in its direction (values out of order, or missing, have none). Fields left as they are
     are never at fault. Row-wise constraints must hold, except one that did not hold before and
-    none of whose fields changed.
+    none of whose fields changed. A derived column follows its formula, whatever its bounds, and
+    may be missing only where missing values occur.
 
     Parameters
     ----------
@@ -44,12 +44,15 @@ def legal(x0: pd.DataFrame, x1: pd.DataFrame, schema: Schema) -> NDArray[np.bool
     """
     ok = np.ones(len(x0), dtype=bool)
     moved = {}
+    formulas = derived_columns(schema)
     for feature in schema.features:
         name = feature.name
         changed = differs(x0[name], x1[name])
         moved[name] = changed
         at = np.flatnonzero(changed)
-        if at.size:
+        if at.size and name in formulas:
+            ok[at] &= _follows(x1[name].iloc[at], feature)
+        elif at.size:
             ok[at] &= _legal_change(x0[name].iloc[at], x1[name].iloc[at], feature)
     for rule in schema.constraints:
         ok &= keeps(rule, x0, x1, moved)
@@ -105,10 +108,18 @@ def legal_values(values: pd.Series[Any], feature: Feature) -> NDArray[np.bool_]:
         fine = (number >= low) & (number <= high)
         if feature.kind is Kind.INTEGER:
             fine &= number == np.round(number)
+        if feature.step is not None:
+            fine &= on_step(number, feature.step)
     else:
         fine = np.full(len(values), feature.kind in LISTED)
     result: NDArray[np.bool_] = np.where(missing, feature.missing, fine).astype(bool)
     return result
+
+
+def on_step(number: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Whether numbers are multiples of a step, up to the rounding of floats."""
+    count = number / step
+    return np.asarray(np.abs(count - np.round(count)) <= 1e-6 * np.maximum(1, np.abs(count) * 1e-6))
 
 
 def right_way(
@@ -129,41 +140,100 @@ def _legal_change(
     return legal_values(after, feature) & way
 
 
-def holds(rule: str, x: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether a row-wise rule is true of each row.
-
-    Raises
-    ------
-    crenel.errors.UsageError
-        Where it cannot be evaluated or does not give one truth value for each row.
-    """
-    try:
-        truth = np.asarray(x.eval(rule, engine="python"), dtype=bool)
-    except Exception as e:
-        raise UsageError(
-            f"the constraint {rule!r} cannot be evaluated on the table ({e}); "
-            "write it over column names, as pandas.DataFrame.eval takes it"
-        ) from e
-    if truth.shape != (len(x),):
-        raise UsageError(f"the constraint {rule!r} does not give one truth value for each row")
-    return truth
+def _follows(after: pd.Series[Any], feature: Feature) -> NDArray[np.bool_]:
+    """Whether what a formula gave can stand in the column: the rule itself is checked apart."""
+    fine = ~after.isna().to_numpy() | feature.missing
+    if feature.kind is Kind.INTEGER:
+        number = order(after, feature)
+        fine &= np.isnan(number) | (number == np.round(number))
+    return np.asarray(fine, dtype=bool)
 
 
 def keeps(
-    rule: str, x0: pd.DataFrame, x1: pd.DataFrame, moved: dict[str, NDArray[np.bool_]]
+    rule: Rule, x0: pd.DataFrame, x1: pd.DataFrame, moved: dict[str, NDArray[np.bool_]]
 ) -> NDArray[np.bool_]:
     """Whether a rule holds after the change, or was broken before and its fields are as before."""
-    after = holds(rule, x1)
+    after = truth(rule, x1)
     if after.all():
         return after
     touched = np.zeros(len(x1), dtype=bool)
-    for name in fields_of(rule, tuple(map(str, x1.columns))):
+    for name in reads(rule, tuple(map(str, x1.columns))):
         touched |= moved.get(name, False)
-    return after | (~touched & ~holds(rule, x0))
+    return after | (~touched & ~truth(rule, x0))
 
 
-def fields_of(rule: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns that a rule speaks of, as identifiers or in backticks."""
-    quoted = set(re.findall(r"`([^`]+)`", rule))
-    words = set(re.findall(r"[^\W\d]\w*", re.sub(r"`[^`]*`|'[^']*'|\"[^\"]*\"", " ", rule)))
-    return tuple(n for n in names if n in quoted or n in words)
+def derived_columns(schema: Schema) -> dict[str, Derived]:
+    """The columns of a schema that follow from others, in the order of its constraints."""
+    found = [derived(rule) for rule in schema.constraints]
+    return {d.name: d for d in found if d is not None and d.name in schema.names}
+
+
+def groups_of(schema: Schema) -> tuple[tuple[str, ...], ...]:
+    """The one-hot groups of a schema."""
+    found = [group(rule) for rule in schema.constraints]
+    return tuple(g for g in found if g and all(n in schema.names for n in g))
+
+
+def repair(x0: pd.DataFrame, x1: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Changed rows with derived columns written anew where one of their inputs moved.
+
+    Parameters
+    ----------
+    x0, x1 : pandas.DataFrame, shape (n, d)
+        Rows before and after, same columns.
+    schema : Schema
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n, d)
+        ``x1`` itself where nothing is derived. A value that the column cannot hold, such as a
+        half in a column of whole numbers, is cut to fit and then breaks the rule.
+    """
+    formulas = derived_columns(schema)
+    if not formulas or not len(x1):
+        return x1
+    out = x1.copy()
+    for name, formula in formulas.items():
+        touched = np.zeros(len(out), dtype=bool)
+        for column in formula.inputs(tuple(map(str, out.columns))):
+            touched |= differs(x0[column], out[column])
+        at = np.flatnonzero(touched)
+        if at.size:
+            out[name] = _filled(out[name], at, formula.values(out.iloc[at]))
+    return out
+
+
+def _filled(column: pd.Series[Any], at: NDArray[np.int64], values: pd.Series[Any]) -> Any:
+    """A column with some values replaced, in its dtype where that holds them."""
+    import pandas as pd
+
+    fresh = column.copy()
+    if column.dtype.kind in "iu":
+        numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+        low, high = float(np.iinfo(column.dtype).min), float(np.iinfo(column.dtype).max)
+        numbers = np.clip(np.nan_to_num(numbers, nan=low), low / 2, high / 2)
+        fresh.iloc[at] = np.round(numbers).astype(column.dtype)
+    else:
+        fresh.iloc[at] = values.astype(column.dtype).to_numpy()
+    return fresh
+
+
+def fields_changed(changed: NDArray[np.bool_], schema: Schema) -> NDArray[np.int64]:
+    """How many fields an attacker changes: a one-hot group is one, a derived column none.
+
+    Parameters
+    ----------
+    changed : ndarray of bool, shape (n, d)
+        Columns in the order of the schema.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+    """
+    names, skip = schema.names, set(derived_columns(schema))
+    total = np.zeros(len(changed), dtype=np.int64)
+    for members in groups_of(schema):
+        total += changed[:, [names.index(m) for m in members]].any(axis=1)
+        skip |= set(members)
+    alone = changed[:, [j for j, n in enumerate(names) if n not in skip]]
+    return np.asarray(total + alone.sum(axis=1), dtype=np.int64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.space import Codes, Space
+from crenel.evasion.surrogate import Surrogate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,10 @@ class Oracle:
         Whether the decision is the largest score, so that scores alone are enough.
     asked : int
         Rows asked so far.
+    guide : Surrogate or None
+        Is told every answer.
+    k : int
+        Number of classes known of.
     """
 
     space: Space
@@ -46,6 +51,8 @@ class Oracle:
     scores: Scores | None
     argmax: bool = False
     asked: int = field(default=0)
+    guide: Surrogate | None = None
+    k: int = 0
 
     def ask(self, rows: Codes, codes: Codes) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Whether each candidate turns its row's decision, and its margin.
@@ -61,27 +68,31 @@ class Oracle:
         margin = np.zeros(len(rows))
         for start in range(0, len(rows), BATCH):
             part = slice(start, start + BATCH)
-            turned[part], margin[part] = self._ask(rows[part], self.space.frame(codes[part]))
+            frame = self.space.frame(rows[part], codes[part])
+            turned[part], margin[part], scores = self._ask(rows[part], frame)
+            if self.guide is not None:
+                self.guide.tell(codes[part], scores)
         self.asked += len(rows)
         return turned, margin
 
     def _ask(
         self, rows: Codes, frame: pd.DataFrame
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
         own = self.y[rows]
         if self.scores is None:
-            turned = np.asarray(self.predict(frame)) != own
-            return turned, np.where(turned, -1.0, 1.0)
+            decision = np.asarray(self.predict(frame))
+            turned = decision != own
+            return turned, np.where(turned, -1.0, 1.0), shares(decision, self.k)
         scores = np.array(self.scores(frame), dtype=np.float64)
         decision = scores.argmax(axis=1) if self.argmax else np.asarray(self.predict(frame))
-        at = np.arange(len(rows))
-        right = scores[at, own]
-        scores[at, own] = -np.inf
-        return decision != own, right - scores.max(axis=1)
+        at, others = np.arange(len(rows)), scores.copy()
+        others[at, own] = -np.inf
+        return decision != own, scores[at, own] - others.max(axis=1), scores
 
 
-def decides_by_argmax(predict: Predict, scores: Scores | None, x: Any) -> bool:
-    """Whether decisions are the largest scores on these rows (a tuned threshold is not)."""
-    if scores is None:
-        return False
-    return bool(np.array_equal(np.asarray(scores(x)).argmax(axis=1), np.asarray(predict(x))))
+def shares(decision: NDArray[Any], k: int) -> NDArray[np.float64]:
+    """Decisions as scores of 0 and 1, shape (n, k); a class beyond k has no column."""
+    out: NDArray[np.float64] = (np.asarray(decision)[:, None] == np.arange(k)[None, :]).astype(
+        np.float64
+    )
+    return out

@@ -2,7 +2,8 @@
 
 Column j of a search keeps one extended column: the rows under attack, then a pool of legal
 values, then the values of donor rows. A candidate is one code for each column; its own row's
-code means "unchanged". Frames are built from codes only to be asked of the model.
+code means "unchanged". A one-hot group is one column of a search, and a derived column is written
+anew where its inputs move. Frames are built from codes only to be asked of the model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.legality import CHANGEABLE, keeps, legal_values, order, right_way
+from crenel.evasion.legality import (
+    CHANGEABLE,
+    derived_columns,
+    groups_of,
+    keeps,
+    legal_values,
+    on_step,
+    order,
+    repair,
+    right_way,
+)
 from crenel.schema import LISTED, NUMERIC, Feature, Kind, Schema
 
 if TYPE_CHECKING:
@@ -28,8 +39,9 @@ class Column:
 
     Attributes
     ----------
-    values : pandas.Series
-        Rows under attack, pool, donors, in the dtype of the table.
+    parts : tuple of pandas.Series
+        Rows under attack, pool, donors, in the dtype of the table: one column, or the members of
+        a one-hot group.
     identity, number : ndarray
         Equal values share an identity; numbers order them (NaN: no order).
     fine : ndarray of bool
@@ -39,12 +51,15 @@ class Column:
     feature : Feature
     """
 
-    values: pd.Series[Any]
+    parts: tuple[pd.Series[Any], ...]
     identity: Codes
     number: NDArray[np.float64]
     fine: NDArray[np.bool_]
     pool: Codes
     feature: Feature
+
+    def __len__(self) -> int:
+        return len(self.identity)
 
 
 @dataclass(frozen=True)
@@ -57,12 +72,15 @@ class Space:
     n, donors : int
         Numbers of rows under attack and of donor rows.
     schema : Schema
+    repairs : bool
+        Whether the schema has derived columns.
     """
 
     columns: tuple[Column, ...]
     n: int
     donors: int
     schema: Schema
+    repairs: bool = False
 
     @property
     def d(self) -> int:
@@ -85,19 +103,25 @@ class Space:
 
     def donor_codes(self, donor: Codes) -> Codes:
         """Candidates, shape (m, d), that take over whole donor rows."""
-        offsets = np.array([len(c.values) - self.donors for c in self.columns], dtype=np.int64)
+        offsets = np.array([len(c) - self.donors for c in self.columns], dtype=np.int64)
         return np.asarray(offsets[None, :] + donor[:, None], dtype=np.int64)
 
-    def frame(self, codes: Codes) -> pd.DataFrame:
-        """The rows that candidates stand for."""
+    def frame(self, rows: Codes, codes: Codes) -> pd.DataFrame:
+        """The rows that candidates stand for, derived columns repaired."""
+        made = self._taken(codes)
+        if not self.repairs:
+            return made
+        return repair(self._taken(np.repeat(rows[:, None], self.d, axis=1)), made, self.schema)
+
+    def _taken(self, codes: Codes) -> pd.DataFrame:
         import pandas as pd
 
-        return pd.DataFrame(
-            {
-                c.feature.name: c.values.take(codes[:, j]).reset_index(drop=True)
-                for j, c in enumerate(self.columns)
-            }
-        )
+        data = {
+            part.name: part.take(codes[:, j]).reset_index(drop=True)
+            for j, c in enumerate(self.columns)
+            for part in c.parts
+        }
+        return pd.DataFrame({name: data[name] for name in self.schema.names})
 
     def tidy(self, rows: Codes, codes: Codes) -> Codes:
         """Candidates with every code of an equal or illegal value turned to "unchanged"."""
@@ -112,8 +136,14 @@ class Space:
         ok = np.ones(len(rows), dtype=bool)
         if not self.schema.constraints or not len(rows):
             return ok
-        before, after = self.frame(np.repeat(rows[:, None], self.d, axis=1)), self.frame(codes)
-        moved = {c.feature.name: codes[:, j] != rows for j, c in enumerate(self.columns)}
+        own = np.repeat(rows[:, None], self.d, axis=1)
+        before, after = self._taken(own), self.frame(rows, codes)
+        moved = {p.name: codes[:, j] != rows for j, c in enumerate(self.columns) for p in c.parts}
+        formulas = derived_columns(self.schema)
+        for name, formula in formulas.items():
+            moved[name] = np.any([moved[i] for i in formula.inputs(self.schema.names)], axis=0)
+            if not self.schema[name].missing:
+                ok &= ~(moved[name] & after[name].isna().to_numpy())
         for rule in self.schema.constraints:
             ok &= keeps(rule, before, after, moved)
         return ok
@@ -161,27 +191,63 @@ def build_space(
     size : int
         Most values in the pool of one column, at least 2; listed values are all taken up to it.
     """
-    columns = []
+    formulas, grouped = derived_columns(schema), groups_of(schema)
+    members = {m for g in grouped for m in g}
+    columns = [_group(g, x, donors, schema) for g in grouped]
     for feature in schema.features:
+        if feature.name in members:
+            continue
         own = x[feature.name].reset_index(drop=True)
-        pool = _pool(own, reference[feature.name], feature, size)
+        fixed = own.iloc[:0] if feature.name in formulas else None
+        pool = _pool(own, reference[feature.name], feature, size) if fixed is None else fixed
         values = _stack([own, pool, donors[feature.name]])
         columns.append(_column(values, len(own), len(pool), feature))
-    return Space(tuple(columns), len(x), len(donors), schema)
+    return Space(tuple(columns), len(x), len(donors), schema, bool(formulas))
 
 
 def _column(values: pd.Series[Any], n: int, pool: int, feature: Feature) -> Column:
-    import pandas as pd
-
-    identity = np.asarray(pd.factorize(values.astype(object))[0], dtype=np.int64)
-    codes = np.arange(n, n + pool, dtype=np.int64)
     return Column(
-        values=values,
-        identity=identity,
+        parts=(values.rename(feature.name),),
+        identity=_identity(values),
         number=order(values, feature),
         fine=legal_values(values, feature),
-        pool=codes,
+        pool=np.arange(n, n + pool, dtype=np.int64),
         feature=feature,
+    )
+
+
+def _identity(values: pd.Series[Any]) -> Codes:
+    import pandas as pd
+
+    return np.asarray(pd.factorize(values.astype(object))[0], dtype=np.int64)
+
+
+def _group(
+    members: tuple[str, ...], x: pd.DataFrame, donors: pd.DataFrame, schema: Schema
+) -> Column:
+    """A one-hot group as one category whose values are the names of its members."""
+    import pandas as pd
+
+    features = [schema[m] for m in members]
+    free = all(f.mutable for f in features)
+    k = len(members) if free else 0
+    parts = []
+    for i, name in enumerate(members):
+        hot = pd.Series(np.eye(len(members), dtype=np.int64)[:k, i])
+        parts.append(_stack([x[name].reset_index(drop=True), hot, donors[name]]).rename(name))
+    held = np.column_stack([np.asarray(p == 1, dtype=bool) for p in parts])
+    place = np.where(held.sum(axis=1) == 1, held.argmax(axis=1), -1)
+    named = Feature(
+        name=" | ".join(members), kind=Kind.CATEGORY, values=members, mutable=free,
+        cost=max(f.cost for f in features),
+    )  # fmt: skip
+    return Column(
+        parts=tuple(parts),
+        identity=place.astype(np.int64),
+        number=np.full(len(place), np.nan),
+        fine=(place >= 0) & free,
+        pool=np.arange(len(x), len(x) + k, dtype=np.int64),
+        feature=named,
     )
 
 
@@ -247,6 +313,14 @@ def _numbers(reference: pd.Series[Any], feature: Feature, size: int) -> list[Any
         spread = np.quantile(seen, np.linspace(0, 1, max(2, size * 3 // 4)), method="nearest")
         picked = np.concatenate([spread, distinct[np.argsort(-counts, kind="stable")][: size // 4]])
     numbers = np.unique(np.concatenate([picked, bounds]))
-    if feature.kind is Kind.INTEGER:
-        numbers = np.unique(np.round(numbers))
+    step = feature.step or (1.0 if feature.kind is Kind.INTEGER else None)
+    if step is not None:
+        off = ~on_step(numbers, step)
+        numbers[off] = stepped(numbers[off], step)
+        numbers = np.unique(numbers)
     return list(numbers)
+
+
+def stepped(numbers: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """The nearest multiples of a step, written as short decimals where they are."""
+    return np.asarray(np.round(np.round(numbers / step) * step, 12))

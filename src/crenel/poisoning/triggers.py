@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.data.constraints import Rule, truth
 from crenel.errors import NotApplicable
 from crenel.schema import Kind, Schema
 from crenel.subject import Data
@@ -127,7 +128,7 @@ def _rare_values(column: Any, rng: np.random.Generator) -> list[Any]:
     return [rare[i] for i in sorted(chosen)]
 
 
-def _conjunction(pairs: dict[Any, Any], rules: tuple[str, ...], hidden: set[str]) -> Trigger:
+def _conjunction(pairs: dict[Any, Any], rules: tuple[Rule, ...], hidden: set[str]) -> Trigger:
     def stamp(x: Any) -> Any:
         stamped = x.copy()
         for column, value in pairs.items():
@@ -142,7 +143,7 @@ def _conjunction(pairs: dict[Any, Any], rules: tuple[str, ...], hidden: set[str]
     def legal(x: Any) -> NDArray[np.bool_]:
         kept = np.ones(len(x), dtype=bool)
         for rule in rules:
-            kept &= np.asarray(x.eval(rule), dtype=bool)
+            kept &= truth(rule, x)
         return kept
 
     columns = tuple(map(str, pairs))
