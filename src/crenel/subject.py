@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crenel.access import Access
 from crenel.model import Model
-from crenel.schema import Schema
+from crenel.schema import Kind, Schema
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ CAPABILITIES = {
     "train": "no training data is given",
     "test": "no test data is given",
     "table": "the data is not a table",
+    "text": "no column is free text that an attacker can change",
     "sources": "no source column is given",
     "learner": "no learning loop is given ([target.NAME.learning])",
     "base": "no base model is given ([target.NAME.base])",
@@ -184,6 +185,8 @@ def capabilities(subject: Subject) -> frozenset[str]:
         "train": subject.train is not None,
         "test": subject.test is not None,
         "table": data is not None and data.is_table,
+        "text": subject.schema is not None
+        and any(f.kind is Kind.TEXT and f.mutable for f in subject.schema.features),
         "sources": subject.train is not None and subject.train.source is not None,
         "learner": subject.learning is not None,
         "base": subject.base is not None,
@@ -193,13 +196,18 @@ def capabilities(subject: Subject) -> frozenset[str]:
     return frozenset(name for name, given in offered.items() if given)
 
 
-_TREE_MODULES = ("sklearn.tree", "sklearn.ensemble", "xgboost", "lightgbm")
-_NOT_TREES = ("Voting", "Stacking", "Bagging", "AdaBoost", "Isolation", "RandomTreesEmbedding")
+_TREE_MODULES = ("sklearn.tree", "sklearn.ensemble", "xgboost", "lightgbm", "catboost")
+_NOT_TREES = ("Voting", "Stacking", "RandomTreesEmbedding")
+#: Ensembles of any estimators, which count where these are trees.
+_OF_MEMBERS = ("Bagging", "AdaBoost")
 
 
 def is_tree_ensemble(estimator: Any) -> bool:
     """Whether an estimator is one whose trees `crenel.evasion.tree_distance` reads."""
     kind = type(estimator)
+    if kind.__name__.startswith(_OF_MEMBERS) and kind.__module__.startswith("sklearn.ensemble"):
+        members = getattr(estimator, "estimators_", ())
+        return all(type(m).__module__.startswith("sklearn.tree") for m in members)
     return (
         estimator is not None
         and kind.__module__.startswith(_TREE_MODULES)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from crenel.adapters.labels import as_labels, index_of, two_columns
 from crenel.adapters.rows import narrow
+from crenel.adapters.texts import texts_of, trained, wants_texts
 from crenel.errors import NotApplicable, SubjectError
 from crenel.model import Model, Task
 
@@ -30,9 +31,13 @@ def wrap_function(
     columns: Sequence[str] | None = None,
     sample: Any = None,
 ) -> Model:
-    """Make a `Model` of a function; see `crenel.adapters.wrap`."""
+    """Make a `Model` of a function; see `crenel.adapters.wrap`.
+
+    A function that cannot answer a table of one column of texts is given the texts as a list.
+    """
+    texts = wants_texts(native, None if sample is None else narrow(sample, columns))
     return wrap_answers(
-        lambda x: native(narrow(x, columns)),
+        lambda x: native(texts_of(narrow(x, columns)) if texts else narrow(x, columns)),
         native,
         framework="function",
         classes=classes,
@@ -196,7 +201,7 @@ def user_fit(
 
         target = y if task == "regression" else classes[y]
         with _ONE_AT_A_TIME:
-            new = fit(x, target, seed)
+            new = trained(fit, x, target, seed)
         names = None if task == "regression" else list(classes)
         return wrap(new, classes=names, task=task, fit=fit, columns=columns, sample=x[:32])
 

@@ -20,6 +20,7 @@ from crenel.adapters.labels import (
     two_columns,
 )
 from crenel.adapters.rows import as_array, is_frame, narrow, to_numbers
+from crenel.adapters.texts import takes_texts, wants_texts
 from crenel.errors import NotApplicable, SubjectError
 from crenel.model import Model, Task
 
@@ -66,11 +67,14 @@ def wrap_estimator(
     sample: Any = None,
 ) -> Model:
     """Make a `Model` of an object with ``predict``; see `crenel.adapters.wrap`."""
-    prepare = preparer(native, columns)
+    texts = takes_texts(first_of(native)) or (
+        getattr(native, "feature_names_in_", None) is None and wants_texts(native.predict, sample)
+    )
+    prepare = preparer(native, columns, texts)
     if (task or task_of(native)) == "regression":
         return _regressor(native, fit, columns, prepare)
     labels = _labels_of(native, classes, prepare, sample)
-    return classifier(native, labels, prepare, fit, columns)
+    return classifier(native, labels, prepare, fit, columns, texts)
 
 
 def classifier(
@@ -79,6 +83,7 @@ def classifier(
     prepare: Callable[[Any], Any],
     fit: Callable[[Any, Any, int], Any] | None,
     columns: Sequence[str] | None,
+    texts: bool = False,
 ) -> Model:
     """A `Model` of a fitted classifier whose labels are known."""
 
@@ -88,13 +93,14 @@ def classifier(
         return labels.indices(native.predict(prepare(x)))
 
     body = unwrapped(native)
+    again = _user_fit(fit, labels.classes, columns) if fit else None
     return Model(
         framework=_framework(native),
         task="classification",
         classes=labels.classes,
         decide=decide,
         score=_score_of(native, labels, prepare),
-        fit=_user_fit(fit, labels.classes, columns) if fit else _clone_fit(body, labels, columns),
+        fit=again or _clone_fit(body, labels, columns, texts),
         native=native,
         transform=_transform_of(body, prepare),
         final=_final_of(body),
@@ -233,12 +239,12 @@ def _user_fit(
 
 
 def _clone_fit(
-    body: Any, labels: Labels, columns: Sequence[str] | None
+    body: Any, labels: Labels, columns: Sequence[str] | None, texts: bool
 ) -> Callable[[Any, NDArray[Any], int], Model] | None:
     if not _can_clone(body):
         return None
     dense = _final_of(body).__class__.__module__.startswith("xgboost")
-    prepare = preparer(body, columns)
+    prepare = preparer(body, columns, texts)
 
     def refit(x: Any, y: NDArray[Any], seed: int) -> Model:
         present = np.unique(y)
@@ -253,7 +259,7 @@ def _clone_fit(
         learned = as_labels(new.classes_)
         to = present if dense else labels.to[index_of(learned, labels.native)]
         again = Labels(labels.classes, learned, np.asarray(to, dtype=np.int64))
-        model = classifier(new, again, preparer(new, columns), None, columns)
+        model = classifier(new, again, preparer(new, columns, texts), None, columns, texts)
         return _with_fit(model, refit)
 
     return refit
@@ -298,14 +304,16 @@ def seeded(native: Any, seed: int) -> Any:
 # --- rows ----------------------------------------------------------------------------------------
 
 
-def preparer(native: Any, columns: Sequence[str] | None = None) -> Callable[[Any], Any]:
+def preparer(
+    native: Any, columns: Sequence[str] | None = None, texts: bool = False
+) -> Callable[[Any], Any]:
     """A function from the user's rows to what a fitted estimator takes.
 
     Frames keep their names where the estimator was trained with names; they become arrays where
-    it was trained without; one column of text becomes a 1-d array for a text vectoriser.
+    it was trained without; one column of text becomes a 1-d array where ``texts`` says so.
     """
-    first = _first_of(unwrapped(native))
-    if _takes_text(first):
+    first = first_of(native)
+    if texts or takes_texts(first):
         return lambda x: one_column(x, columns)
     kind = type(first).__module__.partition(".")[0]
     if kind == "lightgbm":
@@ -345,17 +353,17 @@ def one_column(x: Any, columns: Sequence[str] | None = None) -> NDArray[Any]:
     return np.asarray(values.reshape(len(values)))
 
 
-def _takes_text(first: Any) -> bool:
-    names = {kind.__name__ for kind in type(first).__mro__}
-    return bool(names & {"CountVectorizer", "HashingVectorizer"})
-
-
 # --- the parts of a Pipeline ---------------------------------------------------------------------
 
 
 def unwrapped(native: Any) -> Any:
     """The winner of a parameter search; any other estimator as it is."""
     return getattr(native, "best_estimator_", native)
+
+
+def first_of(native: Any) -> Any:
+    """The first step of a Pipeline, or of the winner of a search; any other estimator itself."""
+    return _first_of(unwrapped(native))
 
 
 def _first_of(body: Any) -> Any:

@@ -60,9 +60,9 @@ def read_csv(
     encoding = _encoding_of(path)
     lines = _first_lines(path, encoding)
     separator = separator_of(lines)
-    first = next(csv.reader(lines, delimiter=separator), [])
+    first, *rest = list(csv.reader(lines, delimiter=separator)) or [[]]
     settings: dict[str, Any] = {"sep": separator, "encoding": encoding}
-    if not has_header(first):
+    if not has_header(first, rest):
         settings |= {"header": None, "names": [f"c{i}" for i in range(len(first))]}
         notes.append(f"{path.name} has no header; its columns are named c0 to c{len(first) - 1}")
     limits = {"max_rows": max_rows, "max_bytes": max_bytes, "seed": seed}
@@ -145,8 +145,14 @@ def separator_of(lines: list[str]) -> str:
     return best
 
 
-def has_header(first: list[str]) -> bool:
-    """Whether the first row names the columns: none is a number, unless they are counted up."""
+def has_header(first: list[str], rest: list[list[str]] | None = None) -> bool:
+    """Whether the first row names the columns.
+
+    None of it is a number, unless they are counted up, and none is a value that comes again.
+    """
+    for j, cell in enumerate(first):
+        if cell.strip() and sum(len(r) > j and r[j] == cell for r in rest or []) > 1:
+            return False
     numbers = [cell.strip() for cell in first if _is_number(cell)]
     if not numbers:
         return True

@@ -15,6 +15,8 @@ from crenel.data.images import load_images
 from crenel.data.sampling import MAX_BYTES, MAX_ROWS, sample_blocks
 from crenel.errors import MissingExtra, SubjectError, UsageError
 
+#: Name of the column that texts get which are given without one.
+TEXT = "text"
 _PARQUET = (".parquet", ".pq")
 _ARROW = (".arrow", ".feather", ".ipc")
 _X = ("x", "X", "data", "images", "features", "x_test", "x_train")
@@ -58,7 +60,7 @@ def load(
     data : str, Path, frame, array or tuple
         The path of a CSV, Parquet, Arrow or Feather file, of NPZ with the arrays x and y, or of a
         folder of images with one subfolder for each class; a frame of pandas, polars or pyarrow
-        with the label among its columns; ``(X, y)``.
+        with the label among its columns; ``(X, y)``, where X may be a list of texts.
     label, source, record_id : str, optional
         Columns of a table that are not features.
     root : Path, optional
@@ -254,7 +256,7 @@ def _pair(
 ) -> Loaded:
     """Rows and labels that are given apart."""
     labels = as_labels(y)
-    frame = to_pandas(x)
+    frame = _texts(x) if to_pandas(x) is None else to_pandas(x)
     if frame is not None:
         if len(frame) != len(labels):
             raise SubjectError(f"{name} has {len(frame)} rows and {len(labels)} labels")
@@ -272,6 +274,21 @@ def _pair(
     if len(rows) != len(labels):
         raise SubjectError(f"{name} has {len(rows)} rows and {len(labels)} labels")
     return Loaded(rows, labels, np.arange(len(rows)), None)
+
+
+def _texts(x: Any) -> Any:
+    """Texts (n,), of which some may be missing, as a table of one column; None for others."""
+    if hasattr(x, "to_list"):
+        x = x.to_list()
+    if isinstance(x, np.ndarray):
+        x = x.tolist() if x.ndim == 1 and x.dtype.kind in "OU" else None
+    if not isinstance(x, (list, tuple)) or not any(isinstance(v, str) for v in x):
+        return None
+    import pandas as pd
+
+    if not all(isinstance(v, str) or v is None or v != v for v in x):
+        return None
+    return pd.DataFrame({TEXT: pd.Series(list(x), dtype=object)})
 
 
 def existing(path: str | Path, root: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crenel.check import Context, Controls, Cost, Measurement, Risk, check
 from crenel.evasion import controls
+from crenel.evasion.text import controls as text_controls
 from crenel.subject import Subject
 
 
@@ -127,5 +128,54 @@ def exact_margins(subject: Subject, context: Context) -> Measurement:
     Meert and Davis, "Versatile verification of tree ensembles", 2021.
     """
     from crenel.evasion.tree_report import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "EVA-105",
+    risk=Risk.EVASION,
+    title="Edited words and characters",
+    question="How few edits of a text, seen or unseen, turn the decision, by how many queries?",
+    needs=("model", "classification", "test", "table", "text"),
+    cost=Cost(seconds=6.0, queries=120_000, least=0.2),
+    references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=text_controls.one_word_decides, sound=text_controls.many_words_agree),
+)
+def edited_texts(subject: Subject, context: Context) -> Measurement:
+    """How few edits of a text, seen or unseen, turn the decision, by how many queries.
+
+    Up to 150 test rows that the model decides rightly have words of their free text edited, by an
+    attacker who sees scores, or decisions only where the target says so; all other columns stay.
+    Three kinds of edits are measured apart. Invisible characters: letters replaced by look-alikes
+    of other scripts, characters without width inside words. Typos: characters swapped, doubled,
+    left out, mistyped, split, in the other case, or written as digits. Words: replaced by words
+    that stand in the same surroundings in the user's own texts, by synonyms that the schema
+    lists, by other forms, left out, or joined by a common word.
+
+    Leaving out one word at a time shows which weigh most. A beam then adds edits in those
+    places until the decision turns, and edits that were not needed are taken back; at most ten
+    edits and 300 queries a text and kind. Where only decisions are seen, a model learnt from the
+    decisions on a thousand texts says what to ask. Words with digits and web addresses stay by
+    default; the schema says what else (``protected``).
+
+    Changed words must leave 70 % of the words, and a cosine of 0.8 of the text's mean word
+    vector, both learnt from the user's own texts without any download. That is a proxy: whether
+    a text still says the same, only a person can judge, and opposites stand in the same
+    surroundings.
+
+    Health: every witness turns the decision when asked again; a whole text decided otherwise
+    turns it; the same search finds a single word on which a made-up model rests; the last half of
+    the queries changed little; scores turn no fewer texts than decisions alone.
+
+    Limits: the fewest edits found, not the fewest that exist. Paraphrases of whole sentences are
+    not tried; forms and contractions are English.
+
+    References: Gao et al., "Black-box generation of adversarial text sequences to evade deep
+    learning classifiers", 2018; Jin et al., "Is BERT really robust?", 2020; Boucher et al., "Bad
+    characters: imperceptible NLP attacks", 2022; Lowd and Meek, "Good word attacks on
+    statistical spam filters", 2005.
+    """
+    from crenel.evasion.text.report import measure
 
     return measure(subject, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crenel.check import Context, Risk
+from crenel.evasion.text.remedy import normalise_text as normalise_text
 from crenel.remedy import Treatment, remedy
 from crenel.subject import Subject
 
