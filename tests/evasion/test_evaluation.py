@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from crenel.errors import UsageError
-from crenel.evasion import evaluate
+from crenel.evasion import evaluate, verdicts_of
 
 
 def blobs(n: int = 200, d: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -95,3 +95,86 @@ def test_a_function_may_give_a_label_that_the_first_rows_do_not_show() -> None:
     got = evaluate(lambda rows: model.predict(rows), x[order], y[order] + 1, epsilons=[8.0])
     assert got.n == (model.predict(x) == y + 1).sum()
     assert got.harm.values[-1] > 0.9
+
+
+def test_labels_alone_when_the_attacker_sees_no_more() -> None:
+    x, y = blobs()
+    model = LogisticRegression().fit(x, y)
+    got = evaluate(model, x, y, epsilons=[0.5, 3.0], access="labels")
+    assert got.access.attacker == "labels"
+    assert got.harm.possible == ()
+
+
+def test_what_the_model_does_not_give_is_refused() -> None:
+    x, y = blobs(40)
+    model = LogisticRegression().fit(x, y)
+    with pytest.raises(UsageError, match="neither a torch module nor a tree"):
+        evaluate(model, x, y, access="gradients")
+    with pytest.raises(UsageError, match="access must be one of"):
+        evaluate(model, x, y, access="root")
+    with pytest.raises(UsageError, match="quick, standard or deep"):
+        evaluate(model, x, y, level="hard")
+
+
+def test_trees_are_broken_or_certified_row_by_row() -> None:
+    x, y = blobs(80)
+    model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(x, y)
+    got = verdicts_of(model, x, y, epsilons=[0.3, 1.0])
+    right = got.correct
+    assert set(got.status(0.3)[right]) == {"broken", "certified"}
+    found = np.isfinite(got.upper) & right
+    assert (model.predict(got.witness[found]) != y[found]).all()
+    assert np.abs(got.witness - x).max(axis=1)[found] == pytest.approx(got.upper[found])
+    assert (got.lower[found] == np.nextafter(got.upper[found], 0)).all()
+    curve = evaluate(model, x, y, epsilons=[0.3, 1.0])
+    assert curve.harm.possible == pytest.approx(curve.harm.values)
+
+
+def test_whole_numbers_are_attacked_as_whole_numbers() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 50, (120, 3))
+    model = LogisticRegression(max_iter=1000).fit(x, x.sum(axis=1) > 75)
+    got = verdicts_of(model, x, x.sum(axis=1) > 75, epsilons=[1, 3, 10])
+    found = np.isfinite(got.upper) & got.correct
+    assert got.witness.dtype == x.dtype
+    assert found.sum() > 20
+    assert (got.upper[found] == np.round(got.upper[found])).all()
+
+
+class TestNetworks:
+    """A network whose margin is known in closed form."""
+
+    def linear(self, w, b=0.0):
+        torch = pytest.importorskip("torch")
+        layer = torch.nn.Linear(len(w), 1)
+        with torch.no_grad():
+            layer.weight[:] = torch.from_numpy(w)
+            layer.bias[:] = b
+        return layer
+
+    @pytest.mark.parametrize(("norm", "dual"), [(math.inf, 1), (2, 2), (1, math.inf)])
+    def test_attack_and_certificate_meet_at_the_closed_form(self, norm, dual) -> None:
+        w = np.array([1.0, -2.0, 0.5, 1.5], dtype=np.float32)
+        x = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+        exact = np.abs(x @ w) / np.linalg.norm(w, ord=dual)
+        y = (x @ w > 0).astype(int)
+        radii = np.quantile(exact, [0.2, 0.5, 0.8])
+        got = verdicts_of(self.linear(w), x, y, norm, radii, bounds=(-100.0, 100.0))
+        for e in radii * 1.02:
+            assert (exact[got.upper <= e] <= e * 1.001).all()
+        for e in radii:
+            sure = np.abs(exact - e) > 0.02 * e
+            held = got.status(e)
+            assert (held[sure & (exact < e)] == "broken").all()
+            assert (held[sure & (exact > e)] == "certified").all()
+
+    def test_pixels_are_stored_as_bytes(self) -> None:
+        w = np.array([4.0, -3.0], dtype=np.float32)
+        x = np.random.default_rng(1).integers(0, 256, (40, 2)).astype(np.uint8)
+        y = (x.astype(np.float32) @ w > 100).astype(int)
+        got = verdicts_of(self.linear(w, -100.0), x, y, epsilons=[2, 8, 40], bounds=(0, 255))
+        assert got.witness.dtype == np.uint8
+        found = np.isfinite(got.upper) & got.correct
+        again = (got.witness.astype(np.float32) @ w > 100).astype(int)
+        assert found.sum() > 5
+        assert (again[found] != y[found]).all()

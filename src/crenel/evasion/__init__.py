@@ -14,6 +14,8 @@ _PUBLIC = {
     "legal": "crenel.evasion.legality",
     "TreeDistances": "crenel.evasion.trees",
     "tree_distance": "crenel.evasion.trees",
+    "Verdicts": "crenel.evasion.verdicts",
+    "verdicts_of": "crenel.evasion.evaluation",
 }
 
 __all__ = list(_PUBLIC)

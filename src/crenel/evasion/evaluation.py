@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crenel.access import Access, Attacker
 from crenel.adapters.labels import as_labels, index_of, shown
+from crenel.check import Level
 from crenel.errors import SubjectError, UsageError
-from crenel.evasion.curves import flip_curve, percent, telling
-from crenel.exposure import Exposure, Health, HealthTest
+from crenel.evasion.curves import sandwich
+from crenel.evasion.examining import Examination, examine
+from crenel.evasion.lattice import Lattice, lattice_of
+from crenel.evasion.levels import gradients
+from crenel.evasion.verdicts import Verdicts
+from crenel.exposure import Exposure
 from crenel.model import Model
-from crenel.statistics import Interval, proportion
-from crenel.subject import is_tree_ensemble
 
 #: Default radii as shares of the range of the data.
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
+#: Default radii in L0: shares of the number of values of a row.
+SHARES_L0 = (0.005, 0.01, 0.02, 0.05, 0.1)
 
 
 def evaluate(
@@ -28,17 +33,22 @@ def evaluate(
     y: ArrayLike,
     norm: float = math.inf,
     epsilons: Any = None,
+    access: Access | Attacker | str | None = None,
     *,
     bounds: tuple[Any, Any] | None = None,
+    lattice: Lattice | None = None,
+    level: Level = "standard",
     queries: int = 500,
     seed: int = 0,
     time_limit: float | None = None,
 ) -> Exposure:
-    """The share of correct decisions that a change of at most epsilon flips.
+    """The share of correct decisions that a change of at most epsilon flips, from both sides.
 
-    The strongest attack that the model allows is used: gradients of a torch module, the exact
-    distance of a tree ensemble (L-inf; an upper and a lower bound in L2), queries of any other
-    model.
+    The strongest attack that the model and the attacker's access allow is used: gradients of a
+    torch module, the exact distance of a tree ensemble, queries of any other model. The curve is
+    a sandwich: ``harm.values`` is the share broken, each with a witness that the model itself
+    decides otherwise; ``harm.possible`` is the share that is not certified. `verdicts_of` gives both
+    bounds row by row.
 
     Parameters
     ----------
@@ -46,18 +56,27 @@ def evaluate(
         A torch module, a fitted scikit-learn, XGBoost or LightGBM classifier, a function from
         rows to classes or probabilities, or a `crenel.model.Model`.
     x : ndarray, tensor or frame of numbers, shape (n, …)
+        In the dtype in which rows are stored: a change counts only where it survives that.
     y : array_like, shape (n,)
         True classes: the model's own labels, or indices 0 to k - 1 where it has none, as a torch
         module or a function that gives probabilities. Rows that are decided wrongly as they are
         do not count.
     norm : float
-        ``inf`` or 2.
+        0 (number of changed values), 1, 2 or ``inf``.
     epsilons : sequence of float, optional
-        Radii in units of ``x``, positive; by default 1 to 20 % of the range of the data.
+        Radii in units of ``x``, positive; by default 1 to 20 % of the range of the data (L0: 0.5
+        to 10 % of the values).
+    access : Access or {"weights", "gradients", "scores", "labels"}, optional
+        What the attacker has; by default the strongest that the model allows. An `Access` also
+        limits the queries of a row to ``queries_per_day``.
     bounds : (low, high), optional
         Legal range of the values; by default that of ``x``.
+    lattice : Lattice, optional
+        Legal values; by default what ``x`` shows: whole numbers, 8-bit pixels, one-hot groups.
+    level : {"quick", "standard", "deep"}
+        At most 80, 300 or 1,500 gradients for each row.
     queries : int
-        For each row and epsilon, where the model only answers queries.
+        For each row, where the model only answers queries.
     seed : int
     time_limit : float, optional
         Seconds; an attack that is cut short gives less harm and says so in its health.
@@ -69,31 +88,124 @@ def evaluate(
     Raises
     ------
     crenel.errors.UsageError
-        Where an argument is out of range, a label is not among the model's, or no row is decided
-        correctly.
+        Where an argument is out of range, a label is not among the model's, no row is decided
+        correctly, or the model does not give what the attacker has.
     """
+    asked, wrapped = _asked(
+        model, x, y, norm, epsilons, access, bounds=bounds, lattice=lattice, level=level,
+        queries=queries, seed=seed, time_limit=time_limit,
+    )  # fmt: skip
+    found = examine(wrapped, asked)
+    name = "L-inf" if norm == math.inf else f"L{norm:g}"
+    unit = "values" if norm == 0 else "units of the rows"
+    return sandwich(
+        found, asked.radii, check="evaluate", name=f"{name} distance", unit=unit,
+        access=_access(access).model_copy(update={"attacker": found.attacker}), seed=seed,
+        series=name, seconds=time.monotonic() - asked.begun,
+    )  # fmt: skip
+
+
+class Options(TypedDict, total=False):
+    """The further arguments of `evaluate`."""
+
+    bounds: tuple[Any, Any] | None
+    lattice: Lattice | None
+    level: Level
+    queries: int
+    seed: int
+    time_limit: float | None
+
+
+def verdicts_of(
+    model: Any,
+    x: Any,
+    y: ArrayLike,
+    norm: float = math.inf,
+    epsilons: Any = None,
+    access: Access | Attacker | str | None = None,
+    **options: Unpack[Options],
+) -> Verdicts:
+    """How each row ends: broken with a witness, certified, or undecided.
+
+    Parameters
+    ----------
+    model, x, y, norm, epsilons, access, **options
+        See `evaluate`.
+
+    Returns
+    -------
+    Verdicts
+        With a lower and an upper bound on the smallest change for each row, and the witnesses.
+
+    Raises
+    ------
+    crenel.errors.UsageError
+        See `evaluate`.
+    """
+    asked, wrapped = _asked(model, x, y, norm, epsilons, access, **options)
+    return examine(wrapped, asked)
+
+
+def _access(access: Access | Attacker | str | None) -> Access:
+    if isinstance(access, Access):
+        return access
+    try:
+        return Access() if access is None else Access(attacker=Attacker(access))
+    except ValueError:
+        known = ", ".join(a.value for a in Attacker)
+        raise UsageError(f"access must be one of {known}, not {access!r}") from None
+
+
+def _asked(
+    model: Any, x: Any, y: ArrayLike, norm: float, epsilons: Any,
+    access: Access | Attacker | str | None, *, bounds: tuple[Any, Any] | None = None,
+    lattice: Lattice | None = None, level: Level = "standard", queries: int = 500, seed: int = 0,
+    time_limit: float | None = None,
+) -> tuple[Examination, Model]:  # fmt: skip
+    """The checked question, and the model as crenel sees it."""
     rows = _numbers(x)
     labels = as_labels(y.detach().cpu().numpy() if hasattr(y, "detach") else y)
     if len(rows) != len(labels) or not len(rows):
         raise UsageError(f"{len(rows)} rows but {len(labels)} classes; give one class for each row")
-    low, high = bounds if bounds is not None else (float(rows.min()), float(rows.max()))
-    width = float(np.max(np.asarray(high) - np.asarray(low)))
-    radii = np.unique(np.asarray(SHARES if epsilons is None else epsilons, dtype=np.float64))
-    radii = radii * width if epsilons is None else radii
-    if norm not in (2, math.inf) or not (radii.size and np.isfinite(radii).all() and radii[0] > 0):
-        raise UsageError("norm must be math.inf or 2, and epsilons positive and finite")
+    low, high = bounds if bounds is not None else (rows.min(), rows.max())
+    radii = _radii(rows, norm, epsilons, low, high)
+    gradients(level)
     wrapped = _model(model, rows, labels)
-    right = _indices(labels, wrapped)
-    job = _Job(rows, right, norm, radii, (low, high), queries, seed, time_limit)
-    return _exposure(job, *job.run(wrapped))
+    seen = _access(access)
+    asked = Examination(
+        x=rows, y=_indices(labels, wrapped), norm=norm, radii=radii,
+        lattice=lattice or lattice_of(rows, low, high),
+        attacker=None if access is None else seen.attacker, level=level,
+        queries=min(queries, seen.queries_per_day or queries), seed=seed, limit=time_limit,
+    )  # fmt: skip
+    return asked, wrapped
+
+
+def _radii(
+    rows: NDArray[Any], norm: float, epsilons: Any, low: Any, high: Any
+) -> NDArray[np.float64]:
+    """Increasing radii in units of the rows."""
+    if epsilons is not None:
+        radii = np.unique(np.asarray(epsilons, dtype=np.float64))
+    elif norm == 0:
+        radii = np.unique(np.maximum(1, np.round(np.asarray(SHARES_L0) * rows[0].size)))
+    else:
+        radii = np.asarray(SHARES) * float(np.max(np.asarray(high, float) - np.asarray(low, float)))
+    if norm not in (0, 1, 2, math.inf) or not (
+        radii.size and np.isfinite(radii).all() and radii[0] > 0
+    ):
+        raise UsageError("norm must be 0, 1, 2 or math.inf, and epsilons positive and finite")
+    return radii
 
 
 def _numbers(x: Any) -> NDArray[Any]:
-    """Rows as an array of floats."""
+    """Rows as an array of numbers, integers and floats as they are stored."""
     if hasattr(x, "detach"):
         x = x.detach().cpu().numpy()
     x = x.to_numpy() if hasattr(x, "to_numpy") else np.asarray(x)
-    return x if x.dtype in (np.float32, np.float64) else np.asarray(x, dtype=np.float64)
+    if x.dtype in (np.float32, np.float64) or x.dtype.kind in "iu":
+        return np.asarray(x)
+    return np.asarray(x, dtype=np.float64)
 
 
 def _model(model: Any, rows: NDArray[Any], labels: NDArray[Any]) -> Model:
@@ -120,117 +232,3 @@ def _indices(labels: NDArray[Any], model: Model) -> NDArray[np.int64]:
             f"y holds {shown(as_labels(distinct(labels)))}, and the model's classes are "
             f"{shown(model.classes)}; give each row's class as the model names it"
         ) from error
-
-
-class _Job:
-    """One evaluation: which attack, and what it gives."""
-
-    def __init__(
-        self, x: NDArray[Any], y: NDArray[np.int64], norm: float, radii: NDArray[np.float64],
-        bounds: tuple[Any, Any], queries: int, seed: int, limit: float | None,
-    ) -> None:  # fmt: skip
-        self.x, self.y, self.norm, self.radii, self.bounds = x, y, norm, radii, bounds
-        self.queries, self.seed, self.limit = queries, seed, limit
-        self.begun = time.monotonic()
-
-    @property
-    def deadline(self) -> float | None:
-        """On the monotonic clock."""
-        return None if self.limit is None else self.begun + self.limit
-
-    def run(self, model: Model) -> tuple[Any, Any, Health, Attacker]:
-        """Distances (lower, upper) of the correct rows, health, and the attacker."""
-        if model.module is not None:
-            return self._by_gradients(model)
-        correct = np.flatnonzero(np.asarray(model.predict(self.x)) == self.y)
-        if not correct.size:
-            raise UsageError("no row is decided correctly; is y in the order of x?")
-        if is_tree_ensemble(model.final) and model.transform is None:
-            return self._by_trees(model, correct)
-        return self._by_queries(model, correct)
-
-    def _by_gradients(self, model: Model) -> tuple[Any, Any, Health, Attacker]:
-        from crenel.evasion.robustness import robustness
-
-        got = robustness(
-            model, self.x, self.y, norm=self.norm, epsilons=self.radii, bounds=self.bounds,
-            seed=self.seed, deadline=self.deadline,
-        )  # fmt: skip
-        if not got.attack.correct.any():
-            raise UsageError("no row is decided correctly; is y in the order of x?")
-        needed = got.attack.smallest[got.attack.correct]
-        return needed, needed, Health.of(*got.tests), Attacker.GRADIENTS
-
-    def _by_trees(self, model: Model, rows: NDArray[np.int64]) -> tuple[Any, Any, Health, Attacker]:
-        from crenel.evasion.trees import tree_distance
-
-        low, high = (np.broadcast_to(b, self.x.shape[1:]) for b in self.bounds)
-        got = tree_distance(
-            model.final, self.x[rows], self.y[rows], norm=self.norm, box=(low, high),
-            deadline=self.limit, indices=True,
-        )  # fmt: skip
-        hit = np.isfinite(got.upper)
-        wrong = model.predict(got.adversarial[hit]) != self.y[rows[hit]]
-        decided = int(got.exact.sum())
-        health = Health.of(
-            HealthTest(
-                name="the model decides every witness otherwise", ok=bool(wrong.all()),
-                detail=f"{int(wrong.sum())} of {len(wrong)}",
-            ),
-            HealthTest(
-                name="distances are exact", ok=decided >= 0.9 * len(rows),
-                detail=f"{decided} of {len(rows)} rows",
-            ),
-        )  # fmt: skip
-        return got.lower, got.upper, health, Attacker.WEIGHTS
-
-    def _by_queries(
-        self, model: Model, rows: NDArray[np.int64]
-    ) -> tuple[Any, Any, Health, Attacker]:
-        from crenel.evasion.searching import margins_of, smallest_radius
-
-        margins = margins_of(model.predict, model.score)
-        x, y = self.x[rows], self.y[rows]
-
-        def search(part: slice, radii: NDArray[np.float64], times: int, seed: int) -> Any:
-            return smallest_radius(
-                margins, x[part], y[part], radii, norm=self.norm, low=self.bounds[0],
-                high=self.bounds[1], queries=self.queries * times, seed=seed,
-            )  # fmt: skip
-
-        needed = search(slice(None), self.radii, 1, self.seed)
-        widths = np.asarray(self.bounds[1]) - np.asarray(self.bounds[0])
-        wide = np.broadcast_to(widths, x.shape[1:]).ravel().astype(np.float64)
-        widest = float(wide.max() if self.norm == math.inf else np.linalg.norm(wide))
-        few = slice(0, 64)
-        all_fall = np.isfinite(search(few, np.array([widest]), 1, self.seed + 1)).mean()
-        longer = (search(few, self.radii, 3, self.seed) <= self.radii[-1]).mean()
-        before = (needed[few] <= self.radii[-1]).mean()
-        health = Health.of(
-            HealthTest(
-                name="unlimited epsilon reaches full harm", ok=bool(all_fall >= 0.98),
-                detail=f"{all_fall:.0%} of {len(needed[few])} rows",
-            ),
-            HealthTest(
-                name="three times the queries change little", ok=bool(longer - before <= 0.05),
-                detail=f"{before:.0%} of rows, then {longer:.0%}",
-            ),
-        )  # fmt: skip
-        seen = Attacker.LABELS if model.score is None else Attacker.SCORES
-        return needed, needed, health, seen
-
-
-def _exposure(job: _Job, lower: Any, upper: Any, health: Health, seen: Attacker) -> Exposure:
-    n = len(upper)
-    found = [proportion(int((upper <= e).sum()), n) for e in job.radii]
-    possible = [proportion(int((lower <= e).sum()), n) for e in job.radii]
-    shares = [Interval(f.value, f.low, max(f.high, p.high)) for f, p in zip(found, possible)]
-    i = telling(shares)
-    name = "L-inf" if job.norm == math.inf else "L2"
-    return flip_curve(
-        check="evaluate", name=f"{name} distance", unit="units of the rows", series=name,
-        budgets=job.radii, shares=shares, n=n, access=Access(attacker=seen), seed=job.seed,
-        health=health, seconds=time.monotonic() - job.begun, scale="log",
-        headline=f"a change of {name} size {job.radii[i]:.3g} flips {percent(shares[i])} "
-        "of correct decisions",
-    )  # fmt: skip

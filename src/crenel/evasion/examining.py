@@ -1,0 +1,224 @@
+"""Each row attacked and, where that can be done, proven: the strongest way a model allows."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.access import Attacker
+from crenel.check import Level
+from crenel.errors import NotApplicable, UsageError
+from crenel.evasion.lattice import Lattice
+from crenel.evasion.verdicts import Verdicts, just_below
+from crenel.evasion.verification import verified
+from crenel.exposure import HealthTest
+from crenel.model import Model
+from crenel.subject import is_tree_ensemble
+
+#: How far proofs of networks go at each level.
+EFFORT = {"quick": "linear", "standard": "slopes", "deep": "branch"}
+#: Share of the time that proofs may take after the attack.
+PROOFS = 0.4
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is asked about a model; see `crenel.evasion.evaluate` for the fields.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, …)
+        In the user's dtype.
+    y : ndarray of int64, shape (n,)
+        Indices of the right classes.
+    radii : ndarray of float64, increasing
+    lattice : Lattice
+        Its bounds are those of the change.
+    attacker : Attacker or None
+        None: the strongest that the model allows.
+    """
+
+    x: NDArray[Any]
+    y: NDArray[np.int64]
+    norm: float
+    radii: NDArray[np.float64]
+    lattice: Lattice
+    attacker: Attacker | None = None
+    level: Level = "standard"
+    queries: int = 500
+    seed: int = 0
+    limit: float | None = None
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def bounds(self) -> tuple[Any, Any]:
+        """Legal range."""
+        return self.lattice.low, self.lattice.high
+
+    @property
+    def deadline(self) -> float | None:
+        """On the monotonic clock."""
+        return None if self.limit is None else self.begun + self.limit
+
+    def before(self, share: float) -> float | None:
+        """A deadline that leaves a share of the time."""
+        return None if self.limit is None else self.begun + self.limit * (1 - share)
+
+
+def examine(model: Model, asked: Examination) -> Verdicts:
+    """Attack and prove every row that the model decides rightly.
+
+    Parameters
+    ----------
+    model : Model
+        A classifier.
+    asked : Examination
+
+    Returns
+    -------
+    Verdicts
+
+    Raises
+    ------
+    crenel.errors.UsageError
+        Where the model does not give what the attacker has, or no row is decided rightly.
+    """
+    correct = np.asarray(model.predict(asked.x)) == asked.y
+    if not correct.any():
+        raise UsageError("no row is decided correctly; is y in the order of x?")
+    inside = asked.attacker in (None, Attacker.GRADIENTS, Attacker.WEIGHTS)
+    if inside and model.module is not None:
+        return _by_gradients(model, asked, correct)
+    if inside and asked.norm != 0 and model.transform is None and is_tree_ensemble(model.final):
+        return _by_trees(model, asked, correct)
+    if asked.attacker in (Attacker.GRADIENTS, Attacker.WEIGHTS):
+        raise UsageError(
+            f"the model gives no {asked.attacker.value}: it is neither a torch module nor a tree "
+            "ensemble over these columns; leave access out for the strongest attack that it allows"
+        )
+    return _by_queries(model, asked, correct)
+
+
+def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
+    from crenel.evasion.robustness import robustness
+
+    got = robustness(
+        model, asked.x, asked.y, norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds,
+        seed=asked.seed, deadline=asked.before(PROOFS), level=asked.level,
+    )  # fmt: skip
+    attack = got.attack
+    correct = correct & attack.correct
+    within = np.where(correct, attack.smallest, math.inf)
+    witness, upper = verified(
+        model.predict, asked.x, asked.y, attack.adversarial, asked.lattice, norm=asked.norm,
+        within=within,
+    )  # fmt: skip
+    lower, notes = _proven(model, asked, correct, upper)
+    tests = [*got.tests, _holds(np.isfinite(within), np.isfinite(upper))]
+    if lower.any():
+        lower, agree = _agreed(lower, upper)
+        tests.append(agree)
+    return Verdicts(
+        correct=correct, lower=lower, upper=upper, witness=witness, tests=tuple(tests),
+        attacker=Attacker.GRADIENTS, queries=attack.passes, notes=notes,
+    )  # fmt: skip
+
+
+def _proven(
+    model: Model, asked: Examination, correct: NDArray[np.bool_], upper: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Radii proven by bounds of the network, and why there are none."""
+    from crenel.evasion.certify import certified_radius
+
+    lower = np.zeros(len(correct))
+    rows = np.flatnonzero(correct & (upper > asked.radii[0]))
+    if asked.norm == 0 or not rows.size:
+        return lower, ()
+    try:
+        lower[rows] = certified_radius(
+            model.module, asked.x[rows], asked.y[rows], norm=asked.norm, epsilons=asked.radii,
+            bounds=asked.bounds, seed=asked.seed, deadline=asked.deadline, upper=upper[rows],
+            effort=EFFORT[asked.level],
+        )  # fmt: skip
+    except NotApplicable as reason:
+        return lower, (f"Nothing is proven: {reason}.",)
+    return lower, ()
+
+
+def _agreed(
+    lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], HealthTest]:
+    """Proofs without those that a witness contradicts, of which there must be none."""
+    clash = lower >= upper
+    test = HealthTest(
+        name="no witness contradicts a proof",
+        ok=not clash.any(),
+        detail=f"{int(clash.sum())} of {int((lower > 0).sum())} proofs",
+    )
+    return np.where(clash, 0.0, lower), test
+
+
+def _by_trees(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
+    from crenel.evasion.trees import tree_distance
+
+    rows = np.flatnonzero(correct)
+    low, high = (np.broadcast_to(b, asked.x.shape[1:]) for b in asked.bounds)
+    whole = np.broadcast_to(np.asarray(asked.lattice.step) == 1, asked.x.shape[1:])
+    got = tree_distance(
+        model.final, asked.x[rows], asked.y[rows], norm=asked.norm, box=(low, high),
+        integer=whole, deadline=asked.limit, indices=True,
+    )  # fmt: skip
+    n = len(asked.x)
+    lower, upper, witness = np.zeros(n), np.full(n, math.inf), asked.x.copy()
+    found = np.isfinite(got.upper)
+    turned = np.zeros(len(rows), dtype=bool)
+    adversarial = np.asarray(got.adversarial)[found].astype(asked.x.dtype)
+    if found.any():
+        turned[found] = model.predict(adversarial) != asked.y[rows[found]]
+    at = rows[turned]
+    upper[at] = got.upper[turned]
+    witness[at] = np.asarray(got.adversarial)[turned].astype(asked.x.dtype)
+    lower[rows] = np.minimum(just_below(got.lower), just_below(upper[rows]))
+    exact = int(got.exact.sum())
+    tests = (
+        _holds(found, turned),
+        HealthTest(
+            name="distances are exact", ok=exact >= 0.9 * len(rows),
+            detail=f"{exact} of {len(rows)} rows",
+        ),
+    )  # fmt: skip
+    return Verdicts(correct, lower, upper, witness, tests, Attacker.WEIGHTS)
+
+
+def _by_queries(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
+    from crenel.evasion.blackbox import query_attack
+
+    labels = model.score is None or asked.attacker in (Attacker.LABELS, Attacker.NONE)
+    rows = np.flatnonzero(correct)
+    got = query_attack(
+        model.predict, asked.x[rows], asked.y[rows], scores=None if labels else model.score,
+        norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds, lattice=asked.lattice,
+        queries=asked.queries, seed=asked.seed, deadline=asked.deadline,
+    )  # fmt: skip
+    n = len(asked.x)
+    upper, witness = np.full(n, math.inf), asked.x.copy()
+    upper[rows], witness[rows] = got.distance, got.witness
+    return Verdicts(
+        correct=correct, lower=np.zeros(n), upper=upper, witness=witness, tests=got.tests,
+        attacker=Attacker.LABELS if labels else Attacker.SCORES, queries=got.asked,
+    )  # fmt: skip
+
+
+def _holds(found: NDArray[np.bool_], turned: NDArray[np.bool_]) -> HealthTest:
+    """Whether what the attack found holds for the model as users ask it."""
+    n, held = int(found.sum()), int((found & turned).sum())
+    return HealthTest(
+        name="witnesses hold on the legal lattice",
+        ok=held >= 0.98 * n,
+        detail=f"{held} of {n}; the others are not counted",
+    )
