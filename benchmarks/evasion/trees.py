@@ -1,109 +1,246 @@
-"""Claim: exact L-inf distances of tree ensembles, faster than Veritas, every witness valid.
+"""Claim: smallest changes that turn tree ensembles, exact, faster than the peers, all valid.
 
-Run:  python benchmarks/evasion/trees.py [--rows 60] [--veritas-python PATH]
+Run:  python benchmarks/evasion/trees.py [--quick] [--rows N] [--json FILE] [--only NAME ...]
+          [--veritas-python PATH] [--art-python PATH]
 
-Model: XGBoost, 100 trees of depth 5, on breast cancer scaled to [0, 1].  Veritas (dtai-veritas,
-Devos et al., 2021) runs where it can be imported, in this environment or in that of the given
-Python; without it only our own figures are printed.  Both start from the same fitted model and
-rows, one after the other; CPU time is counted, after the kernels are compiled.
+1. Published truths: adversarial accuracy of the 140 GROOT trees; mean distances of the XGBoost
+   forest of breast cancer by enumeration.
+2. Against Veritas (dtai-veritas, Devos et al., 2021): XGBoost and random forests, same models
+   and rows, one thread, CPU time after compilation; distances compared row by row.
+3. Against ART's HopSkipJump and ZOO, likewise.
+Peers run in the environment of the given Python (this one by default; PYTHONPATH is passed on)
+and stop after --peer-seconds each; without them only our own figures are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
+import pickle
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PEER = """
-import json, sys, time
-import numpy as np, veritas, xgboost
-model = xgboost.XGBClassifier()
-model.load_model(sys.argv[1] + "/model.json")
-data = np.load(sys.argv[1] + "/rows.npz")
-trees = veritas.get_addtree(model, silent=True)
-out, distance = [], []
-begin = time.process_time()
-for row, label in zip(data["x"], data["y"]):
-    pair = (None, trees) if label == 0 else (trees, None)
-    search = veritas.VeritasRobustnessSearch(row, 0.5, *pair, silent=True)
-    delta, low, up = search.search()
-    found = search.generated_examples
-    best = min(found, key=lambda other: np.abs(other - row).max()) if found else row
-    out.append(best)
-    distance.append(low)
-seconds = time.process_time() - begin
-np.savez(sys.argv[1] + "/peer.npz", x=np.array(out), lower=np.array(distance), seconds=seconds)
-"""
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+PEERS = Path(__file__).with_name("trees_peers.py")
 
 
-def subject(rows: int) -> tuple[Any, Any, Any]:
-    import xgboost
-    from sklearn.datasets import load_breast_cancer
+def scaled(x: Any) -> Any:
+    return ((x - x.min(0)) / np.maximum(np.ptp(x, axis=0), 1e-12)).astype(np.float32)
+
+
+def split(x: Any, y: Any) -> Any:
     from sklearn.model_selection import train_test_split
-    from sklearn.preprocessing import MinMaxScaler
 
-    x, y = load_breast_cancer(return_X_y=True)
-    x = MinMaxScaler().fit_transform(x).astype(np.float32)
-    train, test, label, truth = train_test_split(x, y, test_size=0.3, random_state=0)
-    model = xgboost.XGBClassifier(n_estimators=100, max_depth=5, n_jobs=1).fit(train, label)
-    right = model.predict(test) == truth
-    return model, test[right][:rows], truth[right][:rows]
+    return train_test_split(scaled(x), y, test_size=0.3, random_state=0)
 
 
-def peer(python: str, model: Any, x: Any, y: Any) -> dict[str, Any] | str:
+def breast_cancer() -> Any:
+    from sklearn.datasets import load_breast_cancer
+
+    return split(*load_breast_cancer(return_X_y=True))
+
+
+def pima() -> Any:
+    file = SHARED / "13_groot_trees" / "data" / "pima-indians-diabetes.csv"
+    table = np.loadtxt(file, delimiter=",")
+    return split(table[:, :-1], table[:, -1].astype(int))
+
+
+def digits() -> Any:
+    from sklearn.datasets import load_digits
+
+    return split(*load_digits(return_X_y=True))
+
+
+def sneaker_boot() -> Any:
+    """Fashion-MNIST's classes 7 and 9: 784 columns in [0, 1]."""
+
+    def read(name: str, offset: int) -> Any:
+        with gzip.open(SHARED / "01_fashion_mnist" / name) as file:
+            return np.frombuffer(file.read(), dtype=np.uint8, offset=offset)
+
+    parts = []
+    for kind in ("train", "t10k"):
+        x = read(f"{kind}-images-idx3-ubyte.gz", 16).reshape(-1, 784)
+        y = read(f"{kind}-labels-idx1-ubyte.gz", 8)
+        kept = (y == 7) | (y == 9)
+        parts.append(((x[kept] / 255).astype(np.float32), (y[kept] == 9).astype(int)))
+    return parts[0][0], parts[1][0], parts[0][1], parts[1][1]
+
+
+def boosted(trees: int, depth: int) -> Callable[[], Any]:
+    def make() -> Any:
+        import xgboost
+
+        return xgboost.XGBClassifier(n_estimators=trees, max_depth=depth, n_jobs=1)
+
+    return make
+
+
+def forest(trees: int, depth: int | None, kind: str = "RandomForestClassifier") -> Any:
+    def make() -> Any:
+        import sklearn.ensemble
+
+        return getattr(sklearn.ensemble, kind)(trees, max_depth=depth, random_state=0)
+
+    return make
+
+
+#: Name: data, model, rows, rows with --quick.
+SUBJECTS: dict[str, tuple[Any, Any, int, int]] = {
+    "breast-cancer xgboost 100x5": (breast_cancer, boosted(100, 5), 150, 30),
+    "pima xgboost 200x5": (pima, boosted(200, 5), 100, 10),
+    "digits xgboost 100x5, 10 classes": (digits, boosted(100, 5), 50, 5),
+    "fashion xgboost 200x8": (sneaker_boot, boosted(200, 8), 50, 3),
+    "breast-cancer forest 25x6": (breast_cancer, forest(25, 6), 100, 10),
+    "breast-cancer forest 100x6": (breast_cancer, forest(100, 6), 100, 4),
+    "breast-cancer forest 100x8": (breast_cancer, forest(100, 8), 100, 4),
+    "breast-cancer forest 100 unlimited": (breast_cancer, forest(100, None), 100, 4),
+    "breast-cancer extra trees 100x6": (
+        breast_cancer,
+        forest(100, 6, "ExtraTreesClassifier"),
+        100,
+        4,
+    ),
+}
+BLACK_BOX = "breast-cancer xgboost 100x5"
+
+
+def peer(name: str, python: str, model: Any, x: Any, y: Any, seconds: float) -> Any:
+    """The peer's rows, bounds and seconds; a sentence where it could not run."""
     with tempfile.TemporaryDirectory() as folder:
-        model.save_model(f"{folder}/model.json")
+        Path(folder, "model.pkl").write_bytes(pickle.dumps(model))
         np.savez(f"{folder}/rows.npz", x=x, y=y)
-        script = Path(folder) / "peer.py"
-        script.write_text(PEER)
-        run = subprocess.run(
-            [python, str(script), folder], capture_output=True, text=True, check=False
-        )
+        command = [python, str(PEERS), name, folder, str(seconds)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode:
-            return run.stderr.strip().splitlines()[-1]
+            return "not measured: " + (run.stderr.strip().splitlines() or ["no message"])[-1]
         return dict(np.load(f"{folder}/peer.npz"))
 
 
-def summary(model: Any, x: Any, y: Any, witness: Any, seconds: float) -> dict[str, float]:
-    distance = np.abs(witness.astype(float) - x).max(axis=1)
-    return {
-        "mean distance": float(distance.mean()),
-        "valid witnesses": float((model.predict(witness) != y).mean()),
+def ours(model: Any, x: Any, y: Any, node_limit: int) -> tuple[Any, dict[str, float]]:
+    from crenel.evasion.trees import tree_distance
+
+    begin = time.process_time()
+    found = tree_distance(model, x, y, node_limit=node_limit)
+    seconds = time.process_time() - begin
+    hit = np.isfinite(found.upper)
+    gap = np.where(found.exact, 0.0, 1 - found.lower / found.upper)
+    return found, {
+        "rows": len(x),
         "CPU ms per row": 1000 * seconds / len(x),
+        "decided": float(found.exact.mean()),
+        "gap at most 5 %": float((gap <= 0.05).mean()),
+        "mean lower": float(found.lower[hit].mean()),
+        "mean upper": float(found.upper[hit].mean()),
+        "invalid witnesses": int((model.predict(found.adversarial[hit]) == y[hit]).sum()),
+        "refused on the way": int(found.rejected),
     }
 
 
-def main() -> None:
+def against(model: Any, x: Any, y: Any, found: Any, mine: Any, answer: Any) -> Any:
+    """A peer's figures beside ours."""
+    if isinstance(answer, str):
+        return answer
+    n = len(answer["x"])
+    theirs = answer["x"].astype(x.dtype)
+    distance = np.abs(theirs.astype(float) - x[:n]).max(axis=1)
+    valid = model.predict(theirs) != y[:n]
+    lower, upper = found.lower[:n], found.upper[:n]
+    milliseconds = 1000 * float(answer["seconds"]) / n
+    return {
+        "rows": n,
+        "CPU ms per row": milliseconds,
+        "ratio of CPU time": milliseconds / mine["CPU ms per row"],
+        "valid rows": float(valid.mean()),
+        "mean distance of valid rows": float(distance[valid].mean()) if valid.any() else None,
+        "ours on these": float(upper[valid].mean()) if valid.any() else None,
+        "valid rows nearer than our lower bound": int((distance < lower - 1e-6)[valid].sum()),
+        "valid rows nearer than ours": int((distance < upper - 1e-6)[valid].sum()),
+        "its lower bound above our witness": int((answer["lower"] > upper + 1e-3).sum()),
+    }
+
+
+def published(quick: bool) -> dict[str, Any]:
+    """Figures of others, reproduced."""
+    import xgboost
+    from sklearn.datasets import load_svmlight_file
+
     from crenel.evasion.trees import tree_distance
 
+    sys.path.insert(0, str(ROOT))
+    from tests.evasion.trees import groot
+
+    agreed = total = 0
+    names = ("diabetes", "sonar") if quick else tuple({k[1] for k in groot.published()})
+    for method, shown in groot.METHODS.items():
+        for name in sorted(names):
+            for fold in range(5):
+                x, y = groot.fold(name, fold)
+                trees = groot.ensemble(method, name, fold)
+                found = tree_distance(trees, x, y, box=(x - 0.1, x + 0.1))
+                truth = groot.published()[shown, name, fold, "adversarial accuracy"]
+                agreed += abs(float(np.isinf(found.upper).mean()) - truth) < 1e-9
+                total += 1
+    folder = SHARED / "14_xgb_random_forests"
+    booster = xgboost.Booster(model_file=str(folder / "breast_cancer_rf.ubj"))
+    x, y = load_svmlight_file(
+        str(folder / "breast_cancer_scale0.test"), n_features=11, zero_based=True
+    )
+    x, y = x.toarray()[:100], y[:100].astype(int)
+    means = {
+        str(norm): round(float(tree_distance(booster, x, y, norm=norm).upper.mean()), 6)
+        for norm in (np.inf, 1, 2)
+    }
+    return {"GROOT trees that agree": f"{agreed} of {total}", "mean distances": means}
+
+
+def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One subject, and its peers."""
+    data, make, rows, few = SUBJECTS[name]
+    train, test, label, truth = data()
+    model = make().fit(train, label)
+    right = model.predict(test) == truth
+    count = options.rows or (few if options.quick else rows)
+    x, y = test[right][:count], truth[right][:count]
+    ours(model, x[:2], y[:2], 100)  # compiled
+    found, mine = ours(model, x, y, 20_000 if options.quick else options.node_limit)
+    result: dict[str, Any] = {"crenel": mine}
+    names = {"veritas": options.veritas_python}
+    if name == BLACK_BOX:
+        names |= {"hopskipjump": options.art_python, "zoo": options.art_python}
+    for rival, python in names.items():
+        answer = peer(rival, python, model, x, y, options.peer_seconds)
+        result[rival] = against(model, x, y, found, mine, answer)
+    return result
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", nargs="*", default=["published", *SUBJECTS])
+    parser.add_argument("--node-limit", type=int, default=200_000)
+    parser.add_argument("--peer-seconds", type=float, default=120)
     parser.add_argument("--veritas-python", default=sys.executable)
+    parser.add_argument("--art-python", default=sys.executable)
     options = parser.parse_args()
-    model, x, y = subject(options.rows)
-    begin = time.process_time()
-    tree_distance(model, x[:2], y[:2])
-    compile_seconds = time.process_time() - begin
-    begin = time.process_time()
-    found = tree_distance(model, x, y)
-    ours = summary(model, x, y, found.adversarial, time.process_time() - begin)
-    ours |= {"exact": float(found.exact.mean()), "first call CPU s": compile_seconds}
-    result: dict[str, Any] = {"crenel": ours}
-    answer = peer(options.veritas_python, model, x, y)
-    if isinstance(answer, str):
-        result["veritas"] = f"not measured: {answer}"
-    else:
-        result["veritas"] = summary(model, x, y, answer["x"], float(answer["seconds"]))
-        result["veritas"]["mean lower bound"] = float(answer["lower"].mean())
-        result["ratio of time"] = result["veritas"]["CPU ms per row"] / ours["CPU ms per row"]
-    print(json.dumps(result, indent=2))
+    results: dict[str, Any] = {}
+    for name in options.only:
+        results[name] = published(options.quick) if name == "published" else measured(name, options)
+        print(json.dumps({name: results[name]}, indent=2), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,10 @@ def ensemble(method, name, number):
         value = np.array([[0.5, node.get("leaf", 0)] for node in nodes])
         growing.add(
             feature=np.array([node.get("split", -1) for node in nodes]),
-            threshold=at_most(np.array([node.get("split_condition", 0.0) for node in nodes])),
+            # The study read its trees with thresholds rounded to six digits.
+            threshold=at_most(
+                np.array([round(float(node.get("split_condition", 0.0)), 6) for node in nodes])
+            ),
             left=np.array([links.get(i, (-1, -1))[0] for i in range(len(nodes))]),
             right=np.array([links.get(i, (-1, -1))[1] for i in range(len(nodes))]),
             missing_left=np.zeros(len(nodes), dtype=bool),

@@ -46,7 +46,7 @@ def candidates(values, own, dtype, low, high):
     return out[(out >= low) & (out <= high) & np.isfinite(out)]
 
 
-def nearest(model, row, label, norm=np.inf, low=None, high=None, scale=None):
+def nearest(model, row, label, norm=np.inf, low=None, high=None, scale=None, splits=None):
     """Least distance at which the model's own predict changes, by trying every combination."""
     width = len(row)
     low = np.full(width, -np.inf) if low is None else low
@@ -54,7 +54,7 @@ def nearest(model, row, label, norm=np.inf, low=None, high=None, scale=None):
     scale = np.ones(width) if scale is None else scale
     columns = [
         np.unique(candidates(t, row[f], row.dtype.type, low[f], high[f]))
-        for f, t in enumerate(thresholds(model, width))
+        for f, t in enumerate(thresholds(model, width) if splits is None else splits)
     ]
     grid = np.array(list(product(*columns)), dtype=row.dtype)
     flipped = grid[model.predict(grid) != model.classes_[label]]

@@ -5,21 +5,42 @@ import numpy as np
 import pytest
 import xgboost
 from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
     ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    IsolationForest,
     RandomForestClassifier,
 )
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
+from crenel.errors import NotApplicable
 from crenel.evasion.trees import tree_distance
 
-from .oracles import nearest
+from .oracles import nearest, thresholds
 
 MODELS = {
     "xgboost": lambda: xgboost.XGBClassifier(n_estimators=5, max_depth=3, n_jobs=1),
     "xgboost-dart": lambda: xgboost.XGBClassifier(
         n_estimators=5, max_depth=3, booster="dart", rate_drop=0.5, n_jobs=1
+    ),
+    "xgboost-forest": lambda: xgboost.XGBRFClassifier(n_estimators=6, max_depth=3, n_jobs=1),
+    "lightgbm-forest": lambda: lightgbm.LGBMClassifier(
+        boosting_type="rf",
+        bagging_freq=1,
+        bagging_fraction=0.7,
+        n_estimators=5,
+        num_leaves=6,
+        min_child_samples=5,
+        verbose=-1,
+        n_jobs=1,
+    ),
+    "bagging": lambda: BaggingClassifier(
+        DecisionTreeClassifier(max_depth=3), 6, max_samples=0.7, random_state=0
+    ),
+    "adaboost": lambda: AdaBoostClassifier(
+        DecisionTreeClassifier(max_depth=2), n_estimators=5, random_state=0
     ),
     "lightgbm": lambda: lightgbm.LGBMClassifier(
         n_estimators=5, num_leaves=6, min_child_samples=5, verbose=-1, n_jobs=1
@@ -138,3 +159,98 @@ def test_rows_that_are_wrong_have_distance_zero():
     found = tree_distance(model, x[:20], 1 - model.predict(x[:20]))
     np.testing.assert_array_equal(found.upper, 0)
     np.testing.assert_array_equal(found.adversarial, x[:20])
+
+
+@pytest.mark.parametrize("members", [0.5, 1.0])
+def test_bagging_of_some_columns_equals_brute_force(members):
+    x, y = table(3, 2)
+    tree = DecisionTreeClassifier(max_depth=3)
+    model = BaggingClassifier(tree, 5, max_features=members, random_state=0).fit(x, y)
+    rows, label = x[:10], model.predict(x[:10])
+    found = tree_distance(model, rows, label)
+    # Each tree's own columns, in the places that they have in the whole table.
+    own = [
+        sorted({t for m, f in zip(model.estimators_, model.estimators_features_)
+                for c, t in zip(m.tree_.feature, m.tree_.threshold) if c >= 0 and f[c] == column})
+        for column in range(2)
+    ]  # fmt: skip
+    expected = [nearest(model, row, c, splits=own) for row, c in zip(rows, label)]
+    np.testing.assert_allclose(found.upper, expected, rtol=0, atol=1e-9)
+    assert found.exact.all()
+
+
+@pytest.mark.parametrize("normal", [True, False])
+def test_isolation_forest_both_ways_equals_brute_force(normal):
+    x, _ = table(2, 2)
+    model = IsolationForest(n_estimators=6, contamination=0.2, random_state=0).fit(x)
+    label = model.predict(x)
+    rows = x[(label > 0) == normal][:10]
+    mine = model.predict(rows)
+    found = tree_distance(model, rows, mine)
+    model.classes_ = np.array([-1, 1])
+    expected = [nearest(model, row, int(c > 0)) for row, c in zip(rows, mine)]
+    np.testing.assert_allclose(found.upper, expected, rtol=0, atol=1e-9)
+    assert (model.predict(found.adversarial) != mine).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_zero_as_missing_equals_brute_force(classes):
+    x, y = table(classes, 2)
+    rng = np.random.default_rng(1)
+    x[rng.random(x.shape) < 0.3] = 0
+    model = lightgbm.LGBMClassifier(
+        n_estimators=8, num_leaves=6, min_child_samples=5, verbose=-1, n_jobs=1,
+        zero_as_missing=True,
+    ).fit(x, y)  # fmt: skip
+    rows, label = x[:20], model.predict(x[:20])
+    found = tree_distance(model, rows, label)
+    edges = [-1e-35, np.nextafter(np.float32(1e-35), np.float32(1)), 0.0]
+    own = [[*split, *edges] for split in thresholds(model, 2)]
+    expected = [nearest(model, row, c, splits=own) for row, c in zip(rows, label)]
+    np.testing.assert_allclose(found.upper, expected, rtol=0, atol=1e-9)
+    assert found.exact.all()
+    assert any("Zero" in str(t) for t in model.booster_.dump_model()["tree_info"])
+
+
+def test_lightgbm_linear_trees_are_refused():
+    x, y = table(2, 2)
+    model = lightgbm.LGBMClassifier(
+        n_estimators=3, num_leaves=4, linear_tree=True, min_child_samples=5, verbose=-1, n_jobs=1
+    ).fit(x, y)
+    with pytest.raises(NotApplicable, match="linear_tree"):
+        tree_distance(model, x[:2], y[:2])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_catboost_equals_brute_force(classes):
+    catboost = pytest.importorskip("catboost")
+    x, y = table(classes, 2, missing=0.1)
+    model = catboost.CatBoostClassifier(
+        iterations=5, depth=2, verbose=0, thread_count=1, allow_writing_files=False
+    ).fit(x, y)
+    rows, label = x[:12], np.ravel(model.predict(x[:12]))
+    found = tree_distance(model, rows, label)
+    own = [model.get_borders()[f] for f in range(2)]
+    asked = Raveled(model)
+    expected = [nearest(asked, row, int(c), splits=own) for row, c in zip(rows, label)]
+    np.testing.assert_allclose(found.upper, expected, rtol=0, atol=1e-9)
+    assert found.exact.all()
+
+
+class Raveled:
+    """A CatBoost model whose decisions have one axis."""
+
+    def __init__(self, model):
+        self.model, self.classes_ = model, model.classes_
+
+    def predict(self, x):
+        return np.ravel(self.model.predict(x))
+
+
+def test_threads_give_the_same_distances():
+    model, x, _ = fitted("forest", 3)
+    label = model.predict(x)
+    one, two = (tree_distance(model, x, label, workers=w) for w in (1, 2))
+    np.testing.assert_array_equal(one.upper, two.upper)
+    np.testing.assert_array_equal(one.lower, two.lower)
+    np.testing.assert_array_equal(one.adversarial, two.adversarial)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact
+from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact, advance
 from crenel.evasion.trees.compiled import compiled
 from crenel.evasion.trees.ensemble import Floats, Ints
 from crenel.evasion.trees.kernels import Pair, Place, Trees, flips
@@ -40,40 +40,36 @@ class Stack(NamedTuple):
     pending: Ints
 
 
-def new_stack(box: Ints, c: Compact) -> Stack:
-    """A stack whose first level is the whole box (2, d)."""
-    stack = Stack(
-        box=np.empty((DEPTH, *box.shape), dtype=np.int32),
-        trees=np.empty((DEPTH, 3, len(c.roots)), dtype=np.int32),
-        split=np.empty((DEPTH, 4), dtype=np.int32),
-        reach=np.empty(DEPTH),
-        pending=np.empty(len(c.nodes) + 2, dtype=np.int32),
+@compiled
+def new_stack(width: int, trees: int, pending: int) -> Stack:
+    """Room for a search in ``width`` columns; memory that is not touched costs nothing."""
+    return Stack(
+        np.empty((DEPTH, 2, width), dtype=np.int32),
+        np.empty((DEPTH, 3, trees), dtype=np.int32),
+        np.empty((DEPTH, 4), dtype=np.int32),
+        np.empty(DEPTH),
+        np.empty(pending, dtype=np.int32),
     )
-    stack.box[0] = box
-    stack.trees[0, NODE] = c.roots
-    stack.split[0, STATE] = OPEN
-    stack.reach[0] = 0.0
-    return stack
+
+
+@compiled
+def begin_at(box: Ints, p: Place, c: Compact, s: Stack, norm: int) -> None:
+    """Make the whole box (2, d) the first level of the stack."""
+    s.reach[0] = 0.0
+    for f in range(box.shape[1]):
+        s.box[0, 0, f], s.box[0, 1, f] = box[0, f], box[1, f]
+        if norm > 0:
+            s.reach[0] += p.distance[p.start[f] + corner(f, p.cell, box)] ** norm
+    for t in range(len(c.roots)):
+        s.trees[0, NODE, t] = c.roots[t]
+    s.split[0, STATE] = OPEN
+    follow(0, ~np.uint64(0), True, p.cell, c, s)
 
 
 @compiled
 def corner(f: int, cell: Ints, box: Ints) -> int:
     """The cell of column f in the box nearest to the row's own."""
     return int(min(max(cell[f], box[0, f]), box[1, f]))
-
-
-@compiled
-def advance(node: int, nodes: Ints, box: Ints) -> int:
-    """First node at or under ``node`` where the box still splits (or the leaf it is in)."""
-    while nodes[node, COLUMN] >= 0:
-        f = nodes[node, COLUMN]
-        if box[1, f] < nodes[node, CUT]:
-            node = node + 1
-        elif box[0, f] >= nodes[node, CUT]:
-            node = nodes[node, OTHER]
-        else:
-            break
-    return node
 
 
 @compiled
@@ -177,11 +173,12 @@ def search(
     pair: Pair,
     c: Compact,
     s: Stack,
+    box: Ints,
     norm: int,
     best: float,
     node_limit: int,
 ) -> tuple[int, int, float, Ints]:
-    """Look for an adversarial row in the box of cells that begins the stack.
+    """Look for an adversarial row in a box (2, d) of cells.
 
     With ``norm`` 0 the first one found is returned.  With 1 or 2 the nearest is, whose norm (to
     the power of ``norm``) is below ``best``.
@@ -200,7 +197,7 @@ def search(
     """
     found, cells = p.cell.copy(), p.cell.copy()
     status, nodes, level = INFEASIBLE, 0, 0
-    follow(0, ~np.uint64(0), True, p.cell, c, s)
+    begin_at(box, p, c, s, norm)
     while level >= 0:
         if s.split[level, STATE] == OPEN:
             nodes += 1
@@ -211,7 +208,7 @@ def search(
                 margin += c.value[s.trees[level, HERE, t]]
             if bound > pair.prune and not (norm > 0 and s.reach[level] >= best):
                 wins = False
-                if margin >= -pair.tolerance:
+                if margin >= -trees.tolerance:
                     for f in range(len(cells)):
                         cells[f] = corner(f, p.cell, s.box[level])
                     wins = flips(margin, cells, p.cut, trees, pair)

@@ -14,37 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.trees.ensemble import Floats, Ints, TreeEnsemble
-from crenel.evasion.trees.kernels import Place
-
-ALWAYS_LEFT = np.iinfo(np.int32).max
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row under attack: `Place` for the kernels, and what only Python needs.
-
-    ``value`` and ``place.distance`` hold, for each cell of each column, its number nearest to
-    the row's own and how far that is (inf where it is not allowed).  ``up`` and ``down`` mark
-    the allowed cells above and below the row's own.
-    """
-
-    place: Place
-    value: Floats
-    up: NDArray[np.bool_]
-    down: NDArray[np.bool_]
-
-    def within(self, radius: float) -> Ints:
-        """Lowest and highest cell (2, d) of each column within ``radius`` of the row."""
-        near = self.place.distance <= radius
-        begin = self.place.start[:-1]
-        down = np.add.reduceat(near & self.down, begin, dtype=np.int32)
-        up = np.add.reduceat(near & self.up, begin, dtype=np.int32)
-        return np.stack([self.place.cell - down, self.place.cell + up])
-
-    def norm(self, cells: Ints, norm: int) -> float:
-        """Scaled distance of a row of cells (d,); ``norm`` is 0 for L-inf, else 1 or 2."""
-        step = self.place.distance[self.place.start[:-1] + cells]
-        return float(np.linalg.norm(step, ord=norm or np.inf))
+from crenel.evasion.trees.kernels import ALWAYS_LEFT
 
 
 @dataclass(frozen=True)
@@ -154,53 +124,3 @@ def on_lattice(threshold: Floats, single: bool, integer: bool) -> tuple[Floats, 
     up = np.where(up < threshold, np.nextafter(up, np.float32(np.inf)), up)
     lower = np.nextafter(up, np.float32(-np.inf))
     return up.astype(np.float64), lower.astype(np.float64)
-
-
-def fixed_cut(grid: Grid, ensemble: TreeEnsemble, x: Floats) -> Ints:
-    """Node cuts for one row, with its missing values and categories routed for good."""
-    missing = np.flatnonzero(np.isnan(x))
-    if not len(missing) and not ensemble.categories:
-        return grid.cut
-    cut = grid.cut.copy()
-    nodes = np.flatnonzero(np.isin(ensemble.feature, missing))
-    cut[nodes] = np.where(ensemble.missing_left[nodes], ALWAYS_LEFT, 0)
-    for node in ensemble.categories:
-        left = ensemble.goes_left(node, x[ensemble.feature[node]][None])[0]
-        cut[node] = ALWAYS_LEFT if left else 0
-    return cut
-
-
-def place(
-    grid: Grid,
-    ensemble: TreeEnsemble,
-    x: Floats,
-    cell: Ints,
-    low: Floats,
-    high: Floats,
-    scale: Floats,
-) -> Row:
-    """One row (d,) with the nearest value and scaled distance of every cell it may move to.
-
-    Parameters
-    ----------
-    grid, ensemble
-        The model.
-    x : (d,) float64
-        The row; NaN stays missing.
-    cell : (d,) int32
-        Its cells.
-    low, high : (d,) float64
-        Allowed values; equal for a column that must not change.
-    scale : (d,) float64
-        Positive; distance is ``|change| / scale``.
-    """
-    column, own = grid.column, cell[grid.column]
-    up, down = grid.rank > own, grid.rank < own
-    value = np.where(up, grid.from_below, np.where(down, grid.from_above, x[column]))
-    free = (low < high) & ~np.isnan(x)
-    allowed = (value >= low[column]) & (value <= high[column]) & free[column]
-    distance = np.abs(value - x[column]) / scale[column]
-    distance = np.where(grid.rank == own, 0.0, np.where(allowed, distance, np.inf))
-    cut = fixed_cut(grid, ensemble, x)
-    start = Place(cut=cut, cell=cell, start=grid.start, distance=distance)
-    return Row(place=start, value=value, up=up & allowed, down=down & allowed)

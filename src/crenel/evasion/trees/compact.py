@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crenel.evasion.trees.compiled import compiled
 from crenel.evasion.trees.ensemble import Floats, Ints
-from crenel.evasion.trees.kernels import FEATURE, LEFT, RIGHT, Pair, Trees
+from crenel.evasion.trees.kernels import FEATURE, LEFT, RIGHT, Pair, Place, Trees
 
 COLUMN, CUT, OTHER = 0, 1, 2
 
@@ -34,17 +34,19 @@ class Compact(NamedTuple):
     constant: float
 
 
-class Growth(NamedTuple):
-    """Work space of `graft`.
+class Room(NamedTuple):
+    """Work space for a `Compact` and for growing it.
 
-    ``nodes`` and ``value`` are being filled.  ``box`` (2, d) is the box on the way down,
-    ``trail`` (depth, 3) the column and bounds of each change of it.  ``pending`` (depth, 6)
+    ``nodes``, ``value``, ``mask`` and ``roots`` are filled.  ``box`` (2, d) is the box on the way
+    down, ``trail`` (depth, 3) the column and bounds of each change of it.  ``pending`` (depth, 6)
     holds nodes to come: node, parent, place in the group, length of the trail, and the column
     and cut that it is right of; ``carried`` the sum of the group's leaves above it.
     """
 
     nodes: Ints
     value: Floats
+    mask: NDArray[np.uint64]
+    roots: Ints
     box: Ints
     trail: Ints
     pending: Ints
@@ -52,8 +54,23 @@ class Growth(NamedTuple):
 
 
 @compiled
+def room_for(size: int, trees: int, width: int, depth: int) -> Room:
+    """Work space for ``size`` nodes; memory that is not touched costs nothing."""
+    return Room(
+        np.empty((size, 3), dtype=np.int32),
+        np.empty(size),
+        np.empty(size, dtype=np.uint64),
+        np.empty(trees, dtype=np.int32),
+        np.empty((2, width), dtype=np.int32),
+        np.empty((depth, 3), dtype=np.int32),
+        np.empty((depth, 6), dtype=np.int32),
+        np.empty(depth),
+    )
+
+
+@compiled
 def step_down(node: int, cut: Ints, nodes: Ints, box: Ints) -> int:
-    """First node at or under ``node`` that splits the box, or the leaf that the box is in."""
+    """First of the ensemble's nodes at or under ``node`` that splits the box, or a leaf."""
     while nodes[node, FEATURE] >= 0:
         f = nodes[node, FEATURE]
         if box[1, f] < cut[node]:
@@ -66,7 +83,21 @@ def step_down(node: int, cut: Ints, nodes: Ints, box: Ints) -> int:
 
 
 @compiled
-def narrow(g: Growth, length: int, f: int, side: int, bound: int) -> int:
+def advance(node: int, nodes: Ints, box: Ints) -> int:
+    """First compact node at or under ``node`` where the box still splits, or a leaf."""
+    while nodes[node, COLUMN] >= 0:
+        f = nodes[node, COLUMN]
+        if box[1, f] < nodes[node, CUT]:
+            node = node + 1
+        elif box[0, f] >= nodes[node, CUT]:
+            node = nodes[node, OTHER]
+        else:
+            break
+    return node
+
+
+@compiled
+def narrow(g: Room, length: int, f: int, side: int, bound: int) -> int:
     """Set one bound of column f of the box and put the old ones on the trail; its length."""
     g.trail[length, 0], g.trail[length, 1], g.trail[length, 2] = f, g.box[0, f], g.box[1, f]
     g.box[side, f] = bound
@@ -74,7 +105,7 @@ def narrow(g: Growth, length: int, f: int, side: int, bound: int) -> int:
 
 
 @compiled
-def widen(g: Growth, length: int, to: int) -> int:
+def widen(g: Room, length: int, to: int) -> int:
     """Take back the changes of the box above position ``to`` of the trail; its length."""
     for i in range(length - 1, to - 1, -1):
         f = g.trail[i, 0]
@@ -83,7 +114,37 @@ def widen(g: Growth, length: int, to: int) -> int:
 
 
 @compiled
-def graft(group: Ints, size: int, cap: int, cut: Ints, trees: Trees, pair: Pair, g: Growth) -> int:
+def restrict(root: int, size: int, p: Place, trees: Trees, pair: Pair, g: Room) -> int:
+    """Write one tree of the ensemble inside the box from position ``size``; the new size."""
+    node, parent, top, length = root, -1, 0, 0
+    while True:
+        node = step_down(node, p.cut, trees.nodes, g.box)
+        f = trees.nodes[node, FEATURE]
+        if parent >= 0:
+            g.nodes[parent, OTHER] = size
+            parent = -1
+        g.nodes[size, COLUMN] = f
+        if f >= 0:
+            g.nodes[size, CUT] = p.cut[node]
+            entry = g.pending[top]
+            entry[0], entry[1], entry[3] = trees.nodes[node, RIGHT], size, length
+            top, size = top + 1, size + 1
+            length = narrow(g, length, f, 1, p.cut[node] - 1)
+            node = trees.nodes[node, LEFT]
+            continue
+        g.value[size] = trees.value[node, pair.target] - trees.value[node, pair.label]
+        size += 1
+        if top == 0:
+            widen(g, length, 0)
+            return size
+        top -= 1
+        node, parent = g.pending[top, 0], g.pending[top, 1]
+        length = widen(g, length, g.pending[top, 3])
+        length = narrow(g, length, g.nodes[parent, COLUMN], 0, g.nodes[parent, CUT])
+
+
+@compiled
+def graft(group: Ints, size: int, cap: int, c: Compact, g: Room) -> int:
     """Write the merged trees of ``group`` from position ``size``; the new size.
 
     Returns -1 when there are more than ``cap`` leaves.
@@ -91,10 +152,10 @@ def graft(group: Ints, size: int, cap: int, cut: Ints, trees: Trees, pair: Pair,
     leaves = top = length = at = 0
     node, parent, carried = group[0], -1, 0.0
     while True:
-        node = step_down(node, cut, trees.nodes, g.box)
-        f = trees.nodes[node, FEATURE]
+        node = advance(node, c.nodes, g.box)
+        f = c.nodes[node, COLUMN]
         if f < 0:
-            carried += pair.value[node]
+            carried += c.value[node]
             at += 1
             if at < len(group):
                 node = group[at]
@@ -105,14 +166,14 @@ def graft(group: Ints, size: int, cap: int, cut: Ints, trees: Trees, pair: Pair,
         g.nodes[size, COLUMN] = f
         size += 1
         if f >= 0:
-            g.nodes[size - 1, CUT] = cut[node]
+            g.nodes[size - 1, CUT] = c.nodes[node, CUT]
             entry = g.pending[top]
-            entry[0], entry[1], entry[2] = trees.nodes[node, RIGHT], size - 1, at
-            entry[3], entry[4], entry[5] = length, f, cut[node]
+            entry[0], entry[1], entry[2] = c.nodes[node, OTHER], size - 1, at
+            entry[3] = length
             g.carried[top] = carried
             top += 1
-            length = narrow(g, length, f, 1, cut[node] - 1)
-            node = trees.nodes[node, LEFT]
+            length = narrow(g, length, f, 1, c.nodes[node, CUT] - 1)
+            node = node + 1
             continue
         g.value[size - 1] = carried
         leaves += 1
@@ -123,76 +184,91 @@ def graft(group: Ints, size: int, cap: int, cut: Ints, trees: Trees, pair: Pair,
         entry = g.pending[top]
         node, parent, at, carried = entry[0], entry[1], entry[2], g.carried[top]
         length = widen(g, length, entry[3])
-        length = narrow(g, length, entry[4], 0, entry[5])
+        length = narrow(g, length, g.nodes[parent, COLUMN], 0, g.nodes[parent, CUT])
 
 
 @compiled
-def grouped(
-    order: Ints, cut: Ints, trees: Trees, pair: Pair, g: Growth, cap: int, roots: Ints
-) -> tuple[int, int, float]:
-    """Graft all trees in ``order`` in groups: size, number of roots, sum of settled trees."""
-    unlimited = max(cap, len(trees.nodes))
-    size = kept = i = 0
-    constant = pair.base
+def summarise(size: int, kept: int, constant: float, g: Room) -> Compact:
+    """Fill in the largest leaf and the columns under each node, from the last node up."""
+    for node in range(size - 1, -1, -1):
+        g.mask[node] = np.uint64(0)
+        if g.nodes[node, COLUMN] >= 0:
+            left, right = node + 1, g.nodes[node, OTHER]
+            g.value[node] = max(g.value[left], g.value[right])
+            bit = np.uint64(1) << np.uint64(g.nodes[node, COLUMN] & 63)
+            g.mask[node] = bit | g.mask[left] | g.mask[right]
+    return Compact(g.nodes[:size], g.value[:size], g.mask[:size], g.roots[:kept], constant)
+
+
+@compiled
+def set_box(box: Ints, g: Room) -> None:
+    """Copy the box (2, d) to where it is narrowed on the way down."""
+    for f in range(box.shape[1]):
+        g.box[0, f], g.box[1, f] = box[0, f], box[1, f]
+
+
+@compiled
+def extract(p: Place, trees: Trees, pair: Pair, box: Ints, g: Room) -> Compact:
+    """The margin of a pair over a box: its trees restricted, those that are constant summed."""
+    size, kept = int(np.int64(0)), 0  # not a literal, for which Numba would compile twice
+    constant = trees.base[pair.target] - trees.base[pair.label]
+    set_box(box, g)
+    for root in trees.roots:
+        begin = size
+        size = restrict(root, begin, p, trees, pair, g)
+        least = most = g.value[size - 1]
+        for n in range(begin, size - 1):
+            if g.nodes[n, COLUMN] < 0:
+                least, most = min(least, g.value[n]), max(most, g.value[n])
+        if least == most:
+            constant += most
+            size = begin
+        else:
+            g.roots[kept] = begin
+            kept += 1
+    return summarise(size, kept, constant, g)
+
+
+@compiled
+def alike(c: Compact, box: Ints) -> Ints:
+    """The trees in order of the column and cut on which they split the box first."""
+    order = c.roots.copy()
+    first = np.empty(len(order), dtype=np.int64)
+    for t in range(len(order)):
+        n = advance(c.roots[t], c.nodes, box)
+        key = (np.int64(c.nodes[n, COLUMN]) << 32) + c.nodes[n, CUT]
+        at = t
+        while at > 0 and first[at - 1] > key:
+            first[at], order[at] = first[at - 1], order[at - 1]
+            at -= 1
+        first[at], order[at] = key, c.roots[t]
+    return order
+
+
+@compiled
+def merge(c: Compact, box: Ints, cap: int, g: Room) -> Compact:
+    """Compact trees inside a smaller box, merged up to ``cap`` leaves (1: not merged).
+
+    Trees that split alike first are merged with each other, because their leaves exclude each
+    other the most.
+    """
+    size, kept, i = int(np.int64(0)), 0, 0  # not a literal, for which Numba would compile twice
+    constant, unlimited = c.constant, len(g.value)
+    set_box(box, g)
+    order = alike(c, box) if cap > 1 else c.roots
     while i < len(order):
         begin, end = size, i + 1
-        size = graft(order[i:end], begin, unlimited, cut, trees, pair, g)
+        size = graft(order[i:end], begin, unlimited, c, g)
         if size == begin + 1:
             constant += g.value[begin]
             size, i = begin, end
             continue
         while cap > 1 and end < len(order):
-            grown = graft(order[i : end + 1], begin, cap, cut, trees, pair, g)
+            grown = graft(order[i : end + 1], begin, cap, c, g)
             if grown < 0:
-                size = graft(order[i:end], begin, unlimited, cut, trees, pair, g)
+                size = graft(order[i:end], begin, unlimited, c, g)
                 break
             size, end = grown, end + 1
-        roots[kept] = begin
+        g.roots[kept] = begin
         kept, i = kept + 1, end
-    return size, kept, constant
-
-
-@compiled
-def summarise(nodes: Ints, value: Floats, mask: NDArray[np.uint64]) -> None:
-    """Fill in the largest leaf and the columns under each node, from the last node up."""
-    for node in range(len(nodes) - 1, -1, -1):
-        if nodes[node, COLUMN] >= 0:
-            left, right = node + 1, nodes[node, OTHER]
-            value[node] = max(value[left], value[right])
-            bit = np.uint64(1) << np.uint64(nodes[node, COLUMN] & 63)
-            mask[node] = bit | mask[left] | mask[right]
-
-
-@compiled
-def first_splits(cut: Ints, trees: Trees, pair: Pair, box: Ints) -> Ints:
-    """The column that each of the pair's trees splits the box on first."""
-    first = np.empty(len(pair.roots), dtype=np.int32)
-    for i in range(len(first)):
-        first[i] = trees.nodes[step_down(pair.roots[i], cut, trees.nodes, box), FEATURE]
-    return first
-
-
-def compact(cut: Ints, trees: Trees, pair: Pair, box: Ints, cap: int) -> Compact:
-    """The pair's trees inside a box (2, d) of cells, merged up to ``cap`` leaves.
-
-    With ``cap`` 1 they are not merged.  Trees that split on the same column first are merged
-    with each other, because their leaves exclude each other the most.
-    """
-    order = pair.roots
-    if cap > 1:
-        order = order[np.argsort(first_splits(cut, trees, pair, box), kind="stable")]
-    count, deep = len(order), len(trees.nodes) + 2
-    room = 2 * deep + 2 * cap * (count + 1)  # untouched memory costs nothing
-    g = Growth(
-        nodes=np.empty((room, 3), dtype=np.int32),
-        value=np.empty(room),
-        box=box.copy(),
-        trail=np.empty((deep, 3), dtype=np.int32),
-        pending=np.empty((deep, 6), dtype=np.int32),
-        carried=np.empty(deep),
-    )
-    roots = np.empty(count, dtype=np.int32)
-    size, kept, constant = grouped(order, cut, trees, pair, g, cap, roots)
-    nodes, value, mask = g.nodes[:size], g.value[:size], np.zeros(size, dtype=np.uint64)
-    summarise(nodes, value, mask)
-    return Compact(nodes, value, mask, roots[:kept], constant)
+    return summarise(size, kept, constant, g)

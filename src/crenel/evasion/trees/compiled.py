@@ -16,4 +16,4 @@ def compiled(kernel: F) -> F:
     Kernels copy arrays by element: an assignment between slices would bring in Numba's text
     formatting for an error message, several seconds of compilation.
     """
-    return cast(F, njit(cache=True, error_model="numpy")(kernel))
+    return cast(F, njit(cache=True, error_model="numpy", nogil=True)(kernel))

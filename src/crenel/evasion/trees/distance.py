@@ -65,14 +65,16 @@ def tree_distance(
     node_limit: int = 200_000,
     deadline: float | None = None,
     indices: bool = False,
+    workers: int = 1,
 ) -> TreeDistances:
     """Smallest change of each row that changes the class which a tree ensemble gives it.
 
     Parameters
     ----------
     model
-        A fitted classifier of XGBoost, LightGBM or scikit-learn (trees, forests, both kinds of
-        gradient boosting), or a `TreeEnsemble`.
+        A fitted classifier of XGBoost, LightGBM, CatBoost (numeric columns) or scikit-learn
+        (trees, forests, both kinds of gradient boosting, bagging and AdaBoost of trees,
+        isolation forests, whose classes are -1 and 1), or a `TreeEnsemble`.
     x : (n, d) float32 or float64
         Rows as the model takes them; NaN is a missing value and stays one.  Distances hold for
         this dtype: float64 rows may use the rounding of a library that casts to float32.
@@ -80,8 +82,7 @@ def tree_distance(
         Each row's true class as the model names it (``classes_``), or its index where the model
         has no names, as a Booster; a row that is wrong as it is has distance 0.
     norm : float
-        inf (exact), or 1 or 2: exact where the search ends within ``node_limit``, else the
-        lower bound is that of L-inf and the upper bound comes from a greedy descent.
+        inf, 1 or 2; exact where the search ends within ``node_limit``, else two bounds.
     box : (low, high), each (d,) or (n, d), optional
         Allowed values.  Equal bounds, and missing values, make a column immutable: it keeps the
         row's own value.  Bounds that exclude that value are widened to it.
@@ -96,6 +97,8 @@ def tree_distance(
         Seconds that the call may take; rows that were not reached have lower bound 0.
     indices : bool
         Whether ``y`` holds indices although the model names its classes.
+    workers : int
+        Threads that the rows are shared between.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def tree_distance(
     refuse_free_categories(flat, question)
     bitwise = check(flat, question.x)
     end = np.inf if deadline is None else begin + deadline
-    passes = Passes(flat, question, bitwise, node_limit, end)
+    passes = Passes(flat, question, bitwise, node_limit, end, workers)
     lower, upper, adversarial, rejected = passes.run()
     return TreeDistances(
         lower=lower,

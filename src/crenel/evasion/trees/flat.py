@@ -101,7 +101,7 @@ def check(model: FlatModel, x: NDArray[Any]) -> bool:
 
 
 def flatten(model: object, width: int) -> FlatModel:
-    """Read a fitted tree ensemble of XGBoost, LightGBM or scikit-learn for rows of ``width``.
+    """Read a fitted ensemble of XGBoost, LightGBM, CatBoost or scikit-learn, rows of ``width``.
 
     Raises
     ------
@@ -124,9 +124,13 @@ def flatten(model: object, width: int) -> FlatModel:
         from crenel.evasion.trees.from_sklearn import read as read_sklearn
 
         return read_sklearn(model, width)
+    if "catboost" in names:
+        from crenel.evasion.trees.from_catboost import read as read_catboost
+
+        return read_catboost(model, width)
     raise NotApplicable(
-        f"{type(model).__name__} of {library} is not a tree ensemble of XGBoost, LightGBM or "
-        "scikit-learn; exact distances need one of these."
+        f"{type(model).__name__} of {library} is not a tree ensemble of XGBoost, LightGBM, "
+        "CatBoost or scikit-learn; exact distances need one of these."
     )
 
 

@@ -22,9 +22,12 @@ from crenel.evasion.trees.flat import FlatModel, index_of, plain, quietly, two_c
 def read(model: Any, width: int) -> FlatModel:
     """Flatten a fitted scikit-learn classifier of trees."""
     from sklearn.ensemble import (
+        AdaBoostClassifier,
+        BaggingClassifier,
         ExtraTreesClassifier,
         GradientBoostingClassifier,
         HistGradientBoostingClassifier,
+        IsolationForest,
         RandomForestClassifier,
     )
     from sklearn.tree import DecisionTreeClassifier
@@ -36,6 +39,17 @@ def read(model: Any, width: int) -> FlatModel:
         return averaging(model, [model], width)
     if isinstance(model, RandomForestClassifier | ExtraTreesClassifier):
         return averaging(model, list(model.estimators_), width)
+    if isinstance(model, BaggingClassifier | AdaBoostClassifier):
+        if not all(isinstance(m, DecisionTreeClassifier) for m in model.estimators_):
+            raise NotApplicable(f"The members of this {name} are not trees.")
+        from crenel.evasion.trees.from_sklearn_meta import adaptive, bagging
+
+        reader = bagging if isinstance(model, BaggingClassifier) else adaptive
+        return reader(model, width)
+    if isinstance(model, IsolationForest):
+        from crenel.evasion.trees.from_sklearn_meta import isolation
+
+        return isolation(model, width)
     if isinstance(model, GradientBoostingClassifier):
         return boosting(model, width)
     if isinstance(model, HistGradientBoostingClassifier):
@@ -51,12 +65,19 @@ def asker(model: Any) -> Any:
     return quietly(lambda x: index_of(classes, model.predict(x)))
 
 
-def add_tree(growing: Growing, tree: Any, value: Floats) -> None:
-    """Append one of scikit-learn's ``tree_`` objects with the leaf values (nodes, k)."""
+def add_tree(
+    growing: Growing, tree: Any, value: Floats, columns: NDArray[np.integer] | None = None
+) -> None:
+    """Append one of scikit-learn's ``tree_`` objects with the leaf values (nodes, k).
+
+    ``columns`` are the columns that the tree was shown, where not all.
+    """
     inner = tree.children_left >= 0
+    feature = np.maximum(tree.feature, 0)
+    feature = feature if columns is None else np.asarray(columns)[feature]
     missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count))
     growing.add(
-        feature=np.where(inner, tree.feature, -1).astype(np.int32),
+        feature=np.where(inner, feature, -1).astype(np.int32),
         threshold=at_most_float32(tree.threshold),
         left=tree.children_left,
         right=tree.children_right,
@@ -69,14 +90,14 @@ def averaging(model: Any, members: list[Any], width: int) -> FlatModel:
     """Trees whose class probabilities are averaged."""
     growing = Growing()
     for member in members:
-        add_tree(growing, member.tree_, _shares(member.tree_.value[:, 0, :]))
+        add_tree(growing, member.tree_, leaf_shares(member.tree_.value[:, 0, :]))
     base = np.zeros(len(model.classes_))
     ensemble = growing.freeze(base, divisor=float(len(members)))
     scores = quietly(lambda x: model.predict_proba(x))
     return FlatModel(ensemble, asker(model), scores, plain, np.arange(width))
 
 
-def _shares(value: Floats) -> Floats:
+def leaf_shares(value: Floats) -> Floats:
     """Class shares of the leaves, to the last bit as scikit-learn returns them.
 
     Since 1.3 a tree stores shares and returns them as they are: to divide them again would change

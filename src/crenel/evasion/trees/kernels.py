@@ -1,7 +1,6 @@
-"""Compiled kernels: scores of rows of cells, and descent to an upper bound.
+"""What the compiled search knows of an ensemble and a row, and who wins at a row of cells.
 
-Kernels are called from Python one by one rather than from each other, arrays are packed and
-sorting is left to NumPy: each of these halves the time that a first call spends compiling.
+Kernels take arrays packed in named tuples, so that one call carries a whole search.
 """
 
 from __future__ import annotations
@@ -16,49 +15,66 @@ from crenel.evasion.trees.ensemble import Floats, Ints
 
 LENIENT, STRICT, EMULATE = 0, 1, 2
 FEATURE, LEFT, RIGHT = 0, 1, 2
+LARGEST = np.finfo(np.float64).max
+ALWAYS_LEFT = np.iinfo(np.int32).max
 
 
 class Trees(NamedTuple):
-    """The ensemble's arrays (see `TreeEnsemble`); ``nodes`` (m, 3) is feature, left, right."""
+    """The ensemble's arrays (see `TreeEnsemble`) and the cells of its columns (see `Grid`).
+
+    ``nodes`` (m, 3) is feature, left, right.  Margins within ``tolerance`` are those that float
+    sums could turn; ``whole`` says that all sums are exact.  ``mode`` decides such margins.
+    """
 
     nodes: Ints
+    cut: Ints
+    missing_left: NDArray[np.bool_]
     value: Floats
     roots: Ints
     base: Floats
     divisor: float
     single: bool
     link_tolerance: float
-
-
-class Pair(NamedTuple):
-    """What decides between the row's class and one other.
-
-    ``value`` (m,) is what a leaf adds to the margin, score of the other class minus score of
-    the row's; ``roots`` are the trees where it is not zero throughout.  Margins within
-    ``tolerance`` are decided by ``mode``; boxes whose bound is at most ``prune`` are dropped.
-    """
-
-    value: Floats
-    roots: Ints
-    base: float
-    label: int
-    target: int
     tolerance: float
-    prune: float
+    whole: bool
     mode: int
+    start: NDArray[np.int64]
+    from_below: Floats
+    from_above: Floats
+    category: Ints
 
 
 class Place(NamedTuple):
     """One row under attack, in cells.
 
     ``start[f]`` is where column f begins in ``distance``, the scaled distance of each of its
-    cells from the row.  Node n sends a row left when its cell is below ``cut[n]``.
+    cells from the row (inf where it is not allowed).  Node n sends a row left when its cell is
+    below ``cut[n]``.
     """
 
     cut: Ints
     cell: Ints
     start: NDArray[np.int64]
     distance: Floats
+
+
+class Pair(NamedTuple):
+    """The row's class and one other; boxes whose bound is at most ``prune`` are dropped."""
+
+    label: int
+    target: int
+    prune: float
+
+
+@compiled
+def pair_of(label: int, target: int, trees: Trees) -> Pair:
+    """The pair, with the largest margin that certainly leaves the row in its class."""
+    prune = np.nextafter(-trees.tolerance, -np.inf)
+    if trees.mode == STRICT:
+        prune = trees.tolerance
+    elif trees.whole and trees.mode == EMULATE and target > label:
+        prune = 0.0
+    return Pair(label, target, prune)
 
 
 @compiled
@@ -71,16 +87,16 @@ def leaf_of(root: int, cells: Ints, cut: Ints, nodes: Ints) -> int:
 
 
 @compiled
-def library_margin(cells: Ints, cut: Ints, trees: Trees, label: int, target: int) -> float:
+def library_margin(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> float:
     """Margin of a row of cells as the library sums it: in its order and precision."""
-    up, down = trees.base[target], trees.base[label]
+    up, down = trees.base[pair.target], trees.base[pair.label]
     up32, down32 = np.float32(up), np.float32(down)
     for root in trees.roots:
         leaf = leaf_of(root, cells, cut, trees.nodes)
-        up += trees.value[leaf, target]
-        down += trees.value[leaf, label]
-        up32 = np.float32(up32 + np.float32(trees.value[leaf, target]))
-        down32 = np.float32(down32 + np.float32(trees.value[leaf, label]))
+        up += trees.value[leaf, pair.target]
+        down += trees.value[leaf, pair.label]
+        up32 = np.float32(up32 + np.float32(trees.value[leaf, pair.target]))
+        down32 = np.float32(down32 + np.float32(trees.value[leaf, pair.label]))
     if trees.single:
         return float(up32) - float(down32)
     return float(up / trees.divisor - down / trees.divisor)
@@ -89,13 +105,13 @@ def library_margin(cells: Ints, cut: Ints, trees: Trees, label: int, target: int
 @compiled
 def flips(margin: float, cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bool:
     """Whether a row of cells with this float64 margin is decided for the other class."""
-    if margin > pair.tolerance:
+    if margin > trees.tolerance:
         return True
-    if margin < -pair.tolerance or pair.mode == STRICT:
+    if margin < -trees.tolerance or trees.mode == STRICT:
         return False
-    if pair.mode == LENIENT:
+    if trees.mode == LENIENT:
         return True
-    exact = library_margin(cells, cut, trees, pair.label, pair.target)
+    exact = library_margin(cells, cut, trees, pair)
     if abs(exact) <= trees.link_tolerance:
         return trees.link_tolerance > 0 or pair.target < pair.label
     return exact > 0
@@ -103,81 +119,74 @@ def flips(margin: float, cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bo
 
 @compiled
 def wins(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bool:
-    """Whether a row of cells is decided for the other class."""
-    margin = pair.base
-    for root in pair.roots:
-        margin += pair.value[leaf_of(root, cells, cut, trees.nodes)]
+    """Whether a row of cells is decided for the other class, asking every tree."""
+    margin = trees.base[pair.target] - trees.base[pair.label]
+    for root in trees.roots:
+        leaf = leaf_of(root, cells, cut, trees.nodes)
+        margin += trees.value[leaf, pair.target] - trees.value[leaf, pair.label]
     return flips(margin, cells, cut, trees, pair)
 
 
 @compiled
-def clip(cells: Ints, p: Place, radius: float, out: Ints) -> None:
-    """Move each column towards the row's own cell until it is within ``radius``."""
+def reached(cells: Ints, p: Place, norm: int) -> float:
+    """Scaled distance of a row of cells, to the power of ``norm`` (0 for L-inf)."""
+    total = 0.0
     for f in range(len(cells)):
-        c = cells[f]
-        while p.distance[p.start[f] + c] > radius:
-            c += 1 if c < p.cell[f] else -1
-        out[f] = c
+        step = p.distance[p.start[f] + cells[f]]
+        total = max(total, step) if norm == 0 else total + step**norm
+    return total
 
 
 @compiled
-def farthest(cells: Ints, p: Place, below: float) -> tuple[float, int]:
-    """Largest distance under ``below`` of any column, and that column."""
-    step, column = 0.0, -1
-    for f in range(len(cells)):
-        distance = p.distance[p.start[f] + cells[f]]
-        if step < distance < below:
-            step, column = distance, f
-    return step, column
+def rooted(power: float, norm: int) -> float:
+    """A distance from its power (see `reached`)."""
+    return np.sqrt(power) if norm == 2 else power
 
 
 @compiled
-def shrink_radius(cells: Ints, p: Place, trees: Trees, pair: Pair) -> None:
-    """Halve the radius to which adversarial ``cells`` are clipped while they stay so."""
-    trial = np.empty_like(cells)
-    low, high = 0.0, farthest(cells, p, np.inf)[0]
-    while True:
-        under = farthest(cells, p, high)[0]
-        if under <= low:
-            return
-        middle = min(under, (low + high) / 2)
-        clip(cells, p, middle, trial)
-        if wins(trial, p.cut, trees, pair):
-            for f in range(len(cells)):
-                cells[f] = trial[f]
-            high = farthest(cells, p, np.inf)[0]
-        else:
-            low = middle
+def box_within(radius: float, p: Place, box: Ints) -> None:
+    """Write the lowest and highest cell of each column within ``radius`` to ``box`` (2, d)."""
+    radius = min(radius, LARGEST)
+    for f in range(len(p.cell)):
+        first, last = p.start[f], p.start[f + 1] - 1
+        low = high = p.start[f] + p.cell[f]
+        while low > first and p.distance[low - 1] <= radius:
+            low -= 1
+        while high < last and p.distance[high + 1] <= radius:
+            high += 1
+        box[0, f], box[1, f] = low - first, high - first
 
 
 @compiled
-def nearer(cells: Ints, f: int, p: Place, trees: Trees, pair: Pair) -> bool:
-    """Move column f to its first cell, outwards from the row's own, that stays adversarial."""
-    kept = cells[f]
-    cells[f] = p.cell[f]
-    while cells[f] != kept:
-        if wins(cells, p.cut, trees, pair):
-            return True
-        cells[f] += 1 if kept > p.cell[f] else -1
-    return False
+def place(
+    x: Floats, cell: Ints, low: Floats, high: Floats, scale: Floats, left: Floats, trees: Trees,
+    distance: Floats, cut: Ints,
+) -> Place:  # fmt: skip
+    """One row in cells, written into ``distance`` and, where its routing is its own, ``cut``.
 
-
-@compiled
-def descend(cells: Ints, p: Place, trees: Trees, pair: Pair, norm: int) -> None:
-    """Coordinate descent over thresholds from adversarial ``cells``, in place.
-
-    Each move keeps the row adversarial and brings one column nearer, the farthest first; for
-    L-inf (``norm`` 0) only that one matters, so the descent stops when it is stuck.
+    ``left`` (categories,) says whether the row goes left at each node that splits by category.
     """
-    moved = True
-    while moved:
-        moved = False
-        if norm == 0:
-            shrink_radius(cells, p, trees, pair)
-        step, f = farthest(cells, p, np.inf)
-        while f >= 0:
-            if nearer(cells, f, p, trees, pair):
-                moved = True
-            elif norm == 0:
-                return
-            step, f = farthest(cells, p, step)
+    missing = False
+    for f in range(len(cell)):
+        first = trees.start[f]
+        own = first + cell[f]
+        gone = np.isnan(x[f])
+        missing |= gone
+        free = low[f] < high[f] and not gone
+        for c in range(first, trees.start[f + 1]):
+            if c == own:
+                distance[c] = 0.0
+                continue
+            number = trees.from_below[c] if c > own else trees.from_above[c]
+            near = free and low[f] <= number <= high[f]
+            distance[c] = abs(number - x[f]) / scale[f] if near else np.inf
+    if not missing and not len(trees.category):
+        return Place(trees.cut, cell, trees.start, distance)
+    for n in range(len(cut)):
+        cut[n] = trees.cut[n]
+        f = trees.nodes[n, FEATURE]
+        if missing and f >= 0 and np.isnan(x[f]):
+            cut[n] = ALWAYS_LEFT if trees.missing_left[n] else 0
+    for i in range(len(trees.category)):
+        cut[trees.category[i]] = ALWAYS_LEFT if left[i] > 0 else 0
+    return Place(cut, cell, trees.start, distance)

@@ -47,6 +47,8 @@ def index_of_named(model: object, y: ArrayLike) -> ArrayLike:
         Where the model has no such class.
     """
     classes = getattr(model, "classes_", None)
+    if classes is None and type(model).__name__ == "IsolationForest":
+        classes = (-1, 1)
     if classes is None:
         return y
     labels = as_labels(y)

@@ -1,0 +1,95 @@
+"""Descent from adversarial rows of cells to nearer ones, compiled: upper bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact
+from crenel.evasion.trees.compiled import compiled
+from crenel.evasion.trees.ensemble import Ints
+from crenel.evasion.trees.kernels import Pair, Place, Trees, flips
+
+
+@compiled
+def holds(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair) -> bool:
+    """Whether a row of cells inside the box of ``c`` is decided for the other class."""
+    margin = c.constant
+    for root in c.roots:
+        n = root
+        while c.nodes[n, COLUMN] >= 0:
+            n = n + 1 if cells[c.nodes[n, COLUMN]] < c.nodes[n, CUT] else c.nodes[n, OTHER]
+        margin += c.value[n]
+    return flips(margin, cells, p.cut, trees, pair)
+
+
+@compiled
+def clip(cells: Ints, p: Place, radius: float, out: Ints) -> None:
+    """Move each column towards the row's own cell until it is within ``radius``."""
+    for f in range(len(cells)):
+        c = cells[f]
+        while p.distance[p.start[f] + c] > radius:
+            c += 1 if c < p.cell[f] else -1
+        out[f] = c
+
+
+@compiled
+def farthest(cells: Ints, p: Place, below: float) -> tuple[float, int]:
+    """Largest distance under ``below`` of any column, and that column."""
+    step, column = 0.0, -1
+    for f in range(len(cells)):
+        distance = p.distance[p.start[f] + cells[f]]
+        if step < distance < below:
+            step, column = distance, f
+    return step, column
+
+
+@compiled
+def shrink_radius(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair) -> None:
+    """Halve the radius to which adversarial ``cells`` are clipped while they stay so."""
+    trial = np.empty_like(cells)
+    low, high = 0.0, farthest(cells, p, np.inf)[0]
+    while True:
+        under = farthest(cells, p, high)[0]
+        if under <= low:
+            return
+        middle = min(under, (low + high) / 2)
+        clip(cells, p, middle, trial)
+        if holds(trial, c, p, trees, pair):
+            for f in range(len(cells)):
+                cells[f] = trial[f]
+            high = farthest(cells, p, np.inf)[0]
+        else:
+            low = middle
+
+
+@compiled
+def nearer(cells: Ints, f: int, c: Compact, p: Place, trees: Trees, pair: Pair) -> bool:
+    """Move column f to its first cell, outwards from the row's own, that stays adversarial."""
+    kept = cells[f]
+    cells[f] = p.cell[f]
+    while cells[f] != kept:
+        if holds(cells, c, p, trees, pair):
+            return True
+        cells[f] += 1 if kept > p.cell[f] else -1
+    return False
+
+
+@compiled
+def descend(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair, norm: int) -> None:
+    """Coordinate descent over thresholds from adversarial ``cells`` in the box of ``c``.
+
+    Each move keeps the row adversarial and brings one column nearer, the farthest first; for
+    L-inf (``norm`` 0) only that one matters, so the descent stops when it is stuck.
+    """
+    moved = True
+    while moved:
+        moved = False
+        if norm == 0:
+            shrink_radius(cells, c, p, trees, pair)
+        step, f = farthest(cells, p, np.inf)
+        while f >= 0:
+            if nearer(cells, f, c, p, trees, pair):
+                moved = True
+            elif norm == 0:
+                return
+            step, f = farthest(cells, p, step)
