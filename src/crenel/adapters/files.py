@@ -21,7 +21,7 @@ _STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", 
 #: Packages that a pickle may need, and the extras that bring them.
 EXTRAS = {
     "torch": "torch", "onnxruntime": "onnx", "xgboost": "xgboost", "lightgbm": "lightgbm",
-    "river": "online",
+    "catboost": "catboost", "river": "online",
 }  # fmt: skip
 
 
@@ -130,6 +130,12 @@ def _lightgbm(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
     return lightgbm.Booster(model_str=content.decode("utf-8"))
 
 
+def _catboost(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    from crenel.adapters.catboost import load
+
+    return load(content)
+
+
 def _onnx(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
     from crenel.adapters.onnx import session_of
 
@@ -222,6 +228,7 @@ _LOADERS: dict[Format, Callable[[Path, bytes, Any, list[str]], Any]] = {
     "xgboost": _xgboost,
     "xgboost-binary": _xgboost_binary,
     "lightgbm": _lightgbm,
+    "catboost": _catboost,
     "onnx": _onnx,
     "torch-script": _torch_script,
     "torch-export": _torch_export,

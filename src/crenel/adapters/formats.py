@@ -14,6 +14,7 @@ Format = Literal[
     "xgboost",
     "xgboost-binary",
     "lightgbm",
+    "catboost",
     "onnx",
     "torch-script",
     "torch-export",
@@ -58,6 +59,8 @@ def format_of(content: bytes, name: str = "the file") -> Format:
     if head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         # before the text, because a pickled LightGBM model holds its text
         return "torch-save" if _TORCH_MAGIC in head[:32] else "pickle"
+    if head.startswith(b"CBM1"):
+        return "catboost"
     text = _of_text(head)
     if text is not None:
         return text

@@ -42,10 +42,10 @@ def load_model(
     Parameters
     ----------
     model : str, Path or object
-        The path of a file (joblib or pickle, skops, XGBoost JSON or UBJSON, LightGBM text, ONNX,
-        TorchScript, torch.export, a state dict or safetensors with ``build``), ``module:name``
-        (a function that predicts, or one without arguments that returns a model), the URL of an
-        endpoint, or a model object.
+        The path of a file (joblib or pickle, skops, XGBoost JSON or UBJSON, LightGBM text,
+        CatBoost, ONNX, TorchScript, torch.export, a state dict or safetensors with ``build``),
+        ``module:name`` (a function that predicts, or one without arguments that returns a
+        model), the URL of an endpoint, or a model object.
     root : Path, optional
         Folder that relative paths and modules are in; the working directory where absent.
     build : str or callable, optional

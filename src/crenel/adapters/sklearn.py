@@ -421,19 +421,20 @@ def dense(x: Any) -> NDArray[np.float64]:
 
 def task_of(native: Any) -> Task:
     """Whether an estimator classifies or predicts a number."""
-    if hasattr(native, "classes_") or hasattr(native, "predict_proba"):
+    named = any(kind.__name__.endswith("Regressor") for kind in type(native).__mro__)
+    # CatBoost's regressors have classes_, which are empty.
+    if hasattr(native, "predict_proba") or (hasattr(native, "classes_") and not named):
         return "classification"
     if hasattr(native, "__sklearn_tags__"):
         from sklearn.base import is_regressor
 
         return "regression" if is_regressor(native) else "classification"
-    named = any(kind.__name__.endswith("Regressor") for kind in type(native).__mro__)
     return "regression" if named else "classification"
 
 
 def _framework(native: Any) -> str:
     root = type(unwrapped(native)).__module__.partition(".")[0]
-    return root if root in ("xgboost", "lightgbm") else "sklearn"
+    return root if root in ("xgboost", "lightgbm", "catboost") else "sklearn"
 
 
 def describe(native: Any) -> str:

@@ -13,6 +13,7 @@ EXTRAS = (
     ("torch", "torch", "torch models: EVA-101, TRA-102"),
     ("xgboost", "xgboost", "XGBoost models"),
     ("lightgbm", "lightgbm", "LightGBM models"),
+    ("catboost", "catboost", "CatBoost models"),
     ("onnx", "onnxruntime", "ONNX models"),
     ("online", "river", "River learners: ONL-101"),
     ("parquet", "pyarrow", "Parquet and Arrow files"),
