@@ -26,8 +26,9 @@ def wrap(
     native : object
         A fitted scikit-learn estimator or Pipeline, an XGBoost or LightGBM Booster or estimator,
         a CatBoost estimator, a ``torch.nn.Module``, an ONNX Runtime session, the bytes or the
-        path of an ONNX file, any other object with ``predict``, or a function from rows to labels, to probabilities (n, k)
-        or to the probability (n,) of the second of two classes. A `Model` is returned as it is.
+        path of an ONNX file, any other object with ``predict``, or a function from rows to labels,
+        to probabilities (n, k) or to the probability (n,) of the second of two classes. A `Model`
+        is returned as it is.
     classes : sequence, optional
         The user's own labels, in the order of the columns of the scores. Read from the model where
         it knows them.
