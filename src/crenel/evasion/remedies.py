@@ -66,3 +66,54 @@ def robust_trees(subject: Subject, finding: Finding, context: Context) -> Treatm
     from crenel.evasion.hardening.tree_hardening import harden_trees
 
     return harden_trees(subject, finding, context)
+
+
+@remedy(
+    "restore-inputs",
+    risk=Risk.EVASION,
+    title="Put inputs back before they are decided",
+    checks=("EVA-101",),
+    needs=("model", "classification", "gradients", "train"),
+)
+def restore_inputs(subject: Subject, finding: Finding, context: Context) -> Treatment:
+    """Round, smooth or re-encode inputs before the network sees them, where that really helps.
+
+    Fewer bits for each number, and for images the median of neighbours and rounded cosine blocks
+    as in JPEG, are each attacked by who knows of them: through the restoration with rounding taken
+    as the identity (BPDA), around it by the gradients of the bare network, and with what turned
+    the bare network. Only what holds against all three, at three points of accuracy at most, is
+    put before the network; mostly that is none, and the treatment says so with both figures.
+
+    References: Xu, Evans and Qi, "Feature squeezing", 2018; Guo et al., "Countering adversarial
+    images using input transformations", 2018; Athalye, Carlini and Wagner, "Obfuscated gradients
+    give a false sense of security", 2018.
+    """
+    from crenel.evasion.hardening.watching import restore_inputs
+
+    return restore_inputs(subject, finding, context)
+
+
+@remedy(
+    "watch-inputs",
+    risk=Risk.EVASION,
+    title="Say what detectors of changed inputs catch",
+    checks=("EVA-101",),
+    needs=("model", "classification", "gradients", "train"),
+)
+def watch_inputs(subject: Subject, finding: Finding, context: Context) -> Treatment:
+    """Measure four detectors on attacks that do not know of them, and on one that does.
+
+    Feature squeezing, Mahalanobis distance, nearest neighbours and the margin are set to the
+    strictest share of false alarms that the held-out rows can show (0.1 to 5 %). The model is left
+    as it is: a detector is a signal for who watches, and the table ``detectors`` says which of
+    them fall to an attacker who minimises the margin and the detector's score at once.
+
+    References: Xu, Evans and Qi, "Feature squeezing", 2018; Lee et al., "A simple unified
+    framework for detecting out-of-distribution samples and adversarial attacks", 2018; Papernot
+    and McDaniel, "Deep k-nearest neighbors", 2018; Carlini and Wagner, "Adversarial examples are
+    not easily detected", 2017; Tramèr et al., "On adaptive attacks to adversarial example
+    defenses", 2020.
+    """
+    from crenel.evasion.hardening.watching import watch_inputs
+
+    return watch_inputs(subject, finding, context)

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from crenel.check import Context
 from crenel.errors import NotApplicable
 from crenel.evasion.cascade import gradient_attack
-from crenel.evasion.gradient_report import Unit, legal_range
 from crenel.evasion.hardening.losses import Plan
+from crenel.evasion.hardening.scale import Scale
 from crenel.evasion.hardening.training import Rows, Trained, adversarially_trained
 from crenel.evasion.hardening.verdict import MOST_LOST, Paired, paired, percent, worth
-from crenel.evasion.rescaled import Rescaled
 from crenel.remedy import Treatment
 from crenel.subject import Data, Subject
 
@@ -88,13 +87,12 @@ def harden_network(subject: Subject, finding: Finding | None, context: Context) 
     model, train = subject.model, subject.train
     assert model is not None
     assert train is not None
-    low, high = legal_range(subject)
-    unit = Unit.of(model, train.x, low, high)
-    start = Start.of(model, unit)
-    rows = split(model, train, unit, context.derive_seed("split"))
+    scale = Scale.of(subject)
+    start = Start.of(model, scale)
+    rows = split(model, train, scale, context.derive_seed("split"))
     x, y = rows.held_x, rows.held_y
     if subject.test is not None:
-        x, y = sampled(model, subject.test, unit, context.derive_seed("compare"))
+        x, y = sampled(model, subject.test, scale, context.derive_seed("compare"))
     epsilon = telling_radius(start.unit, x, y, finding, context)
     before = standing(start.unit, x, y, epsilon, context)
     trials = tried(start, rows, epsilon, float(before.right.mean()) - MOST_LOST, context)
@@ -106,7 +104,7 @@ def harden_network(subject: Subject, finding: Finding | None, context: Context) 
     )  # fmt: skip
     if not worth(price.clean, price.robust):
         return _unchanged(subject, price, len(trials))
-    hardened = rewrapped(model, start.native_of(best.module), train, best.plan, unit)
+    hardened = rewrapped(model, start.native_of(best.module), train, best.plan, scale)
     return Treatment(
         subject=subject.with_model(hardened), sentence=_sentence(price), values=_values(price),
         model=hardened.native,
@@ -120,7 +118,7 @@ class Start:
     unit: Any
 
     @classmethod
-    def of(cls, model: Model, unit: Unit) -> Start:
+    def of(cls, model: Model, scale: Scale) -> Start:
         """A copy of the user's own module under the same logits and the same scale."""
         from crenel.adapters.torch import Logits
         from crenel.evasion.network import torch
@@ -131,14 +129,14 @@ class Start:
             )
         body = Logits(copy.deepcopy(model.native), model.module.form)
         body.dtype = model.module.dtype
-        return cls(Rescaled(body.eval(), unit.low, unit.span))
+        return cls(scale.module(body.eval()))
 
     def native_of(self, trained: Any) -> Any:
         """The user's kind of module out of a trained one."""
         return trained.inner.body.eval()
 
 
-def split(model: Model, train: Data, unit: Unit, seed: int) -> Rows:
+def split(model: Model, train: Data, scale: Scale, seed: int) -> Rows:
     """Training rows in [0, 1] as tensors where the network is, a part of them held out."""
     from crenel.evasion.network import as_labels, as_tensor
 
@@ -147,9 +145,7 @@ def split(model: Model, train: Data, unit: Unit, seed: int) -> Rows:
     if held < 20:
         raise NotApplicable(f"{n} training rows are too few to train and to hold some out")
     order = np.random.default_rng(seed).permutation(n)
-    z = unit.into(train.x)
-    if z.min() < -1e-4 or z.max() > 1 + 1e-4:
-        z = np.clip(z, 0, 1)
+    z = scale.into(train.x)
     parts = [
         (as_tensor(z[np.sort(i)], model.module), as_labels(train.y[np.sort(i)], model.module))
         for i in (order[held:], order[:held])
@@ -157,13 +153,13 @@ def split(model: Model, train: Data, unit: Unit, seed: int) -> Rows:
     return Rows(*parts[0], *parts[1])
 
 
-def sampled(model: Model, data: Data, unit: Unit, seed: int) -> tuple[Any, Any]:
+def sampled(model: Model, data: Data, scale: Scale, seed: int) -> tuple[Any, Any]:
     """Up to `HELD` rows in [0, 1] and their classes, as tensors."""
     from crenel.evasion.network import as_labels, as_tensor
 
     pick = np.sort(np.random.default_rng(seed).permutation(len(data))[:HELD])
     some = data.take(pick)
-    z = np.clip(unit.into(some.x), 0, 1)
+    z = scale.into(some.x)
     return as_tensor(z, model.module), as_labels(some.y, model.module)
 
 
@@ -213,26 +209,26 @@ def standing(module: Any, x: Any, y: Any, epsilon: float, context: Context) -> O
     return Outcome(right, attack.correct & ~attack.broken[0])
 
 
-def rewrapped(model: Model, native: Any, train: Data, plan: Plan, unit: Unit) -> Model:
-    """A `Model` of the hardened module, whose ``fit`` hardens what it trains in the same way."""
+def rewrapped(model: Model, native: Any, train: Data, plan: Plan | None, scale: Scale) -> Model:
+    """A `Model` of the hardened module, whose ``fit`` hardens by the plan, or is left out."""
     from crenel.adapters import wrap
 
     columns = [str(c) for c in train.x.columns] if train.is_table else None
     some = train.take(np.arange(min(16, len(train)))).x
     found = wrap(native, classes=model.classes.tolist(), columns=columns, sample=some)
     own = model.fit
-    if own is None:
+    if own is None or plan is None:
         return found
 
     def fit(x: Any, y: NDArray[Any], seed: int) -> Model:
         new = own(x, y, seed)
         data = Data(x, y, np.arange(len(y)))
-        start = Start.of(new, unit)
-        rows = split(new, data, unit, seed)
+        start = Start.of(new, scale)
+        rows = split(new, data, scale, seed)
         trained = adversarially_trained(
             start.unit, rows, plan, epochs=_epochs(len(rows.x)), seed=seed
         )
-        return rewrapped(new, start.native_of(trained.module), data, plan, unit)
+        return rewrapped(new, start.native_of(trained.module), data, plan, scale)
 
     return replace(found, fit=fit)
 
