@@ -127,6 +127,7 @@ class Base:
 CAPABILITIES = {
     "model": "no model is given",
     "classification": "the model is a regression; this measures decisions",
+    "regression": "the model decides between classes; this measures predicted values",
     "scores": "the model shows decisions only, no scores",
     "gradients": "the model gives no gradients (it is not a torch module)",
     "trees": "the model is not a tree ensemble that can be read",
@@ -178,6 +179,7 @@ def capabilities(subject: Subject) -> frozenset[str]:
     offered = {
         "model": model is not None,
         "classification": model is not None and model.task == "classification",
+        "regression": model is not None and model.task == "regression",
         "scores": model is not None and model.score is not None,
         "gradients": model is not None and model.module is not None,
         "trees": model is not None and is_tree_ensemble(model.final),

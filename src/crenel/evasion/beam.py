@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.oracle import Oracle
-from crenel.evasion.space import Codes
+from crenel.evasion.space import Codes, Space
 
 #: Candidates generated for one row and depth, before the most promising are asked.
 WIDTH = 4096
@@ -102,12 +102,12 @@ def singles(
     beam : Beam
         The changes that did not turn their row.
     table : ndarray of float64, shape (n, m)
-        Margin after each move, by which deeper levels choose; foretold for moves not asked, and
-        infinite for moves that are none.
+        Margin after each move, by which deeper levels choose; foretold for moves not asked (with
+        others they may be legal), and infinite for moves that are none.
     """
-    rows, codes, which = _candidates(oracle, len(best.fields), moves, rng)
+    rows, codes, which, alone = candidates(oracle.space, moves, rng)
     table = np.full((len(best.fields), len(moves)), np.inf)
-    waiting = np.ones(len(rows), dtype=bool)
+    waiting = alone.copy()
     kept: list[tuple[Codes, Codes, NDArray[np.float64]]] = []
     for upto in _chunks(most):
         if oracle.guide is not None and upto <= GUIDED:
@@ -123,8 +123,9 @@ def singles(
         waiting[at] = False
         table[rows[at], which[at]] = margin
         kept.append((rows[at][~turned], codes[at][~turned], margin[~turned]))
-    if oracle.scores is None and oracle.guide is not None:
-        at = np.flatnonzero(np.isinf(best.fields)[rows])
+    if oracle.guide is not None and (oracle.scores is None or not alone.all()):
+        known = alone & (oracle.scores is not None)
+        at = np.flatnonzero(np.isinf(best.fields)[rows] & ~known)
         oracle.guide.refit()
         table[rows[at], which[at]] = oracle.guide.margin(rows[at], codes[at])
     return Beam(*(np.concatenate(p) for p in zip(*kept))), table
@@ -135,18 +136,28 @@ def _chunks(most: int) -> list[int]:
     return [*(c for c in (1, 3, 8, 20, GUIDED) if c < most), most]
 
 
-def _candidates(
-    oracle: Oracle, n: int, moves: Codes, rng: np.random.Generator
-) -> tuple[Codes, Codes, Codes]:
-    """Every legal single change, in random order for each row: rows, codes, and which move."""
-    m = len(moves)
+def candidates(
+    space: Space, moves: Codes, rng: np.random.Generator
+) -> tuple[Codes, Codes, Codes, NDArray[np.bool_]]:
+    """Every single change of every row, in random order for each.
+
+    Returns
+    -------
+    rows, codes, which : ndarray of int64
+        Rows, candidates, and which moves they are.
+    alone : ndarray of bool
+        Whether the change is legal by itself; others may be together with a second one.
+    """
+    n, m = space.n, len(moves)
     shuffled = np.argsort(rng.random((n, m)), axis=1)
     rows = np.repeat(np.arange(n, dtype=np.int64), m)
     which = shuffled.ravel()
-    codes = np.repeat(rows[:, None], oracle.space.d, axis=1)
+    codes = np.repeat(rows[:, None], space.d, axis=1)
     codes[np.arange(len(rows)), moves[which, 0]] = moves[which, 1]
-    codes, keep = _legal(oracle, rows, codes)
-    return rows[keep], codes[keep], which[keep]
+    codes = space.tidy(rows, codes)
+    real = (codes != rows[:, None]).any(axis=1)
+    rows, codes, which = rows[real], codes[real], which[real]
+    return rows, codes, which, space.legal(rows, codes)
 
 
 def deepen(
@@ -161,15 +172,15 @@ def deepen(
 ) -> Beam:
     """One field more: ask the ``quota`` most promising changes of each row that still stands."""
     standing = np.isinf(best.fields)
-    parents = _top(beam, standing, max(4, WIDTH // max(1, len(moves))))
-    grown = _grow(oracle, parents, moves, table)
+    parents = top(beam, standing, max(4, WIDTH // max(1, len(moves))))
+    grown = grow(parents, moves, table)
     if not len(grown.rows):
         return grown
     if oracle.scores is None and oracle.guide is not None:
-        grown = _top(_distinct(grown), standing, 8 * quota)
+        grown = top(distinct(grown), standing, 8 * quota)
         grown = Beam(grown.rows, grown.codes, oracle.guide.margin(grown.rows, grown.codes))
-    grown = _top(_distinct(grown), standing, quota)
-    codes, keep = _legal(oracle, grown.rows, grown.codes)
+    grown = top(distinct(grown), standing, quota)
+    codes, keep = tidied(oracle.space, grown.rows, grown.codes)
     grown = Beam(grown.rows[keep], codes[keep], grown.margin[keep])
     stood: list[tuple[Codes, Codes, NDArray[np.float64]]] = []
     for some in _in_turn(grown.rows, first):
@@ -191,7 +202,7 @@ def _in_turn(rows: Codes, first: bool) -> list[Codes]:
     return [np.flatnonzero((place >= a) & (place < b)) for a, b in pairwise(edges)]
 
 
-def _grow(oracle: Oracle, parents: Beam, moves: Codes, table: NDArray[np.float64]) -> Beam:
+def grow(parents: Beam, moves: Codes, table: NDArray[np.float64]) -> Beam:
     """Parents times moves in other columns, with the margin that adding up effects foretells."""
     p, m = len(parents.rows), len(moves)
     gain = table[parents.rows]  # (p, m)
@@ -203,7 +214,7 @@ def _grow(oracle: Oracle, parents: Beam, moves: Codes, table: NDArray[np.float64
     return Beam(parents.rows[who], codes, foretold)
 
 
-def _distinct(beam: Beam) -> Beam:
+def distinct(beam: Beam) -> Beam:
     """Without the same change reached in another order."""
     weights = np.random.default_rng(0).integers(1, 2**62, beam.codes.shape[1] + 1, dtype=np.int64)
     with np.errstate(over="ignore"):  # a hash: wrapping around is meant
@@ -212,7 +223,7 @@ def _distinct(beam: Beam) -> Beam:
     return Beam(beam.rows[keep], beam.codes[keep], beam.margin[keep])
 
 
-def _top(beam: Beam, standing: NDArray[np.bool_], count: int) -> Beam:
+def top(beam: Beam, standing: NDArray[np.bool_], count: int) -> Beam:
     """The ``count`` smallest margins of each standing row, in that order."""
     alive = np.flatnonzero(standing[beam.rows])
     order = alive[np.lexsort([beam.margin[alive], beam.rows[alive]])]
@@ -220,12 +231,12 @@ def _top(beam: Beam, standing: NDArray[np.bool_], count: int) -> Beam:
     return Beam(beam.rows[order], beam.codes[order], beam.margin[order])
 
 
-def _legal(oracle: Oracle, rows: Codes, codes: Codes) -> tuple[Codes, NDArray[np.bool_]]:
+def tidied(space: Space, rows: Codes, codes: Codes) -> tuple[Codes, NDArray[np.bool_]]:
     """Tidied candidates, and which of them are legal and still change as many fields."""
-    tidy = oracle.space.tidy(rows, codes)
+    tidy = space.tidy(rows, codes)
     keep = (tidy == codes).all(axis=1) & (tidy != rows[:, None]).any(axis=1)
     some = np.flatnonzero(keep)
-    keep[some] = oracle.space.legal(rows[some], tidy[some])
+    keep[some] = space.legal(rows[some], tidy[some])
     return tidy, keep
 
 

@@ -65,7 +65,7 @@ def cheapen(
         Cheaper legal witnesses.
     queries : int
     """
-    numeric = _movable(schema)
+    numeric = movable(schema)
     if not len(x0) or not numeric:
         return x1, 0
     before, after = (np.column_stack([order(x[f.name], f) for f in numeric]) for x in (x0, x1))
@@ -85,7 +85,7 @@ def cheapen(
     return x1, queries
 
 
-def _movable(schema: Schema) -> list[Feature]:
+def movable(schema: Schema) -> list[Feature]:
     """Features with a distance that move by themselves."""
     tied = set(derived_columns(schema)) | {m for g in groups_of(schema) for m in g}
     return [f for f in schema.features if f.kind in NUMERIC and f.mutable and f.name not in tied]
@@ -101,13 +101,13 @@ def _bisect(
     schema: Schema,
 ) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Rows with the marked fields as near to the original as turns them, and which are better."""
-    numeric = _movable(schema)
+    numeric = movable(schema)
     high = np.column_stack([order(x1[f.name], f) for f in numeric])
     low, kept = before.copy(), np.zeros(len(x0), dtype=bool)
     best = x1
     for _ in range(ROUNDS):
         middle = np.where(at, _half_way(low, high, numeric), high)
-        trial = repair(x0, _written(x1, middle, at, numeric), schema)
+        trial = repair(x0, written(x1, middle, at, numeric), schema)
         turned = np.asarray(predict(trial)) != y
         if turned.any():
             turned &= legal(x0, trial, schema)
@@ -132,7 +132,7 @@ def _half_way(
     return middle
 
 
-def _written(
+def written(
     x: pd.DataFrame, numbers: NDArray[np.float64], at: NDArray[np.bool_], numeric: list[Feature]
 ) -> pd.DataFrame:
     """Rows with the marked fields set to numbers, in the dtypes of the table."""

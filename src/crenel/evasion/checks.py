@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crenel.check import Context, Controls, Cost, Measurement, Risk, check
 from crenel.evasion import controls
+from crenel.evasion.blackbox import controls as query_controls
 from crenel.evasion.text import controls as text_controls
 from crenel.subject import Subject
 
@@ -133,6 +134,49 @@ def exact_margins(subject: Subject, context: Context) -> Measurement:
 
 
 @check(
+    "EVA-104",
+    risk=Risk.EVASION,
+    title="By queries alone",
+    question="How small a change turns the decision, for who can only ask, by how many queries?",
+    needs=("model", "classification", "test"),
+    cost=Cost(seconds=3.0, queries=45_000, least=0.2),
+    references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=query_controls.faint_pattern, sound=query_controls.bright_or_dark),
+)
+def queries_alone(subject: Subject, context: Context) -> Measurement:
+    """How small a change turns the decision, for who can only ask, by how many queries.
+
+    Up to 60 test rows that the model decides rightly are attacked through its answers, by an
+    attacker who sees scores, or decisions only where the target says so; any model will do, also
+    one behind HTTP. Images and tables of numbers are moved in L-inf: every number by at most
+    epsilon, a share of its legal range. Only legal rows are asked (whole numbers, 8-bit pixels,
+    fixed and one-way columns). From the nearest known row that is decided otherwise the search
+    goes towards the row: blocks of signs are flipped and kept where the row stays turned nearer
+    by, or the margin falls; images of 256 pixels or more are searched by square windows where
+    scores are seen. At most 500 queries a row, or those of a day where the target limits them.
+
+    Two curves come of one search: the share of right decisions flipped against epsilon, and
+    against queries at an epsilon of 5 % of the range. The notes count rows and calls, and money
+    where the target's access gives `price_per_1000`.
+
+    Health: some change of any size turns every row; the last half of the queries changed little
+    (or the target allows no more); every witness turns the decision when asked again; every query
+    was answered; scores turn no fewer rows than decisions alone; where the model gives gradients,
+    these turn no fewer.
+
+    Limits: an attack shows harm, never safety. Tables with columns that are not numbers are
+    EVA-102's, which changes few fields and not all; whether an attacker can change a column is
+    for the schema to say.
+
+    References: Andriushchenko et al., "Square attack", 2020; Chen and Gu, "RayS", 2020; Chen,
+    Jordan and Wainwright, "HopSkipJumpAttack", 2020.
+    """
+    from crenel.evasion.blackbox.report import measure
+
+    return measure(subject, context)
+
+
+@check(
     "EVA-105",
     risk=Risk.EVASION,
     title="Edited words and characters",
@@ -177,5 +221,46 @@ def edited_texts(subject: Subject, context: Context) -> Measurement:
     statistical spam filters", 2005.
     """
     from crenel.evasion.text.report import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "EVA-107",
+    risk=Risk.EVASION,
+    title="Predicted values moved",
+    question="How far do few changed fields, or small changes of all numbers, move a prediction?",
+    needs=("model", "regression", "test", "table"),
+    cost=Cost(seconds=2.0, queries=250_000, least=0.2),
+    references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=controls.one_field_prices, sound=controls.many_fields_average),
+)
+def moved_predictions(subject: Subject, context: Context) -> Measurement:
+    """How far do few changed fields, or small changes of all numbers, move a prediction.
+
+    Up to 200 test rows are changed in the user's own columns, through any Pipeline, by an
+    attacker who sees the predicted values. Every changed value is legal under the schema, as in
+    EVA-102. All single fields are tried; two beams, one upwards and one downwards, add a second
+    and a third field where single effects foretell most; at most 600 queries a row. For small
+    changes every number may move by at most epsilon interquartile ranges of its column at once:
+    coordinate ascent over the ends of that box.
+
+    A prediction counts as moved when it shifts by more than twice the model's own error on the
+    test data (root mean square): more than honest chance explains. The harm at a budget is the
+    share of rows so moved; the findings say how far, in errors and in the unit of the target.
+
+    Health: every witness is legal and gives the same value when asked again; taking over a whole
+    row gives the prediction of that row; random legal changes of as many fields move no row
+    farther than the search did; half of the queries reach nearly as much.
+
+    Limits: the largest shift found, not the largest that exists. Whether an attacker can really
+    change a field is for the schema to say: mark those that cannot as immutable. A model whose
+    error is large hides shifts that would matter elsewhere.
+
+    References: Balda, Behboodi and Mathar,
+    "Perturbation analysis of learning algorithms: generation of adversarial examples from
+    classification to regression", 2019.
+    """
+    from crenel.evasion.shift_report import measure
 
     return measure(subject, context)

@@ -84,6 +84,50 @@ def wide_leaves() -> Subject:
     return _table(x, y, RandomForestClassifier(10, max_depth=3, random_state=0))
 
 
+def one_field_prices() -> Subject:
+    """A price that rests on a distance that the seller states."""
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    rng = np.random.default_rng(0)
+    n = 400
+    kind = rng.choice(["flat", "house", "villa"], n)
+    x = pd.DataFrame(
+        {"kind": kind, "metres": rng.integers(10, 900, n), "rooms": rng.integers(1, 8, n)}
+    )
+    y = 400 - 0.3 * x["metres"] + 12 * x["rooms"] + 20 * (kind == "villa") + rng.normal(0, 6, n)
+    encode = make_column_transformer((OneHotEncoder(), ["kind"]), remainder="passthrough")
+    return _values(x, y.to_numpy(dtype=np.float64), make_pipeline(encode, Ridge()))
+
+
+def many_fields_average() -> Subject:
+    """The mean of thirty sensors, of which no three move it beyond its error."""
+    import pandas as pd
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(0)
+    level = rng.uniform(-1, 1, 400)
+    readings = np.clip(level[:, None] + rng.normal(0, 0.3, (400, 30)), -1, 1)
+    x = pd.DataFrame(readings, columns=[f"sensor {j}" for j in range(30)])
+    y = level + rng.normal(0, 0.25, 400)
+    return _values(x, y, Ridge(alpha=200.0))
+
+
+def _values(x: Any, y: NDArray[np.float64], estimator: Any) -> Subject:
+    """The first half for training, the second for the test of a regression."""
+    from crenel.adapters import wrap
+    from crenel.data import infer_schema
+
+    half = len(y) // 2
+    train = Data(x.iloc[:half].reset_index(drop=True), y[:half], np.arange(half))
+    test = Data(x.iloc[half:].reset_index(drop=True), y[half:], np.arange(half, len(y)))
+    model = wrap(estimator.fit(train.x, train.y), task="regression")
+    return Subject("control", model=model, train=train, test=test, schema=infer_schema(x))
+
+
 def _table(x: Any, y: NDArray[np.int64], estimator: Any) -> Subject:
     """The first half for training, the second for the test."""
     from crenel.adapters import wrap
