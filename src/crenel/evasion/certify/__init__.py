@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crenel.evasion.certify.ladder import branched
     from crenel.evasion.certify.radius import certified, certified_radius
+    from crenel.evasion.certify.smoothing import Smoothed
     from crenel.evasion.certify.tracing import graph_of
 
 _HOMES = {
@@ -18,8 +19,9 @@ _HOMES = {
     "certified": "radius",
     "certified_radius": "radius",
     "graph_of": "tracing",
+    "Smoothed": "smoothing",
 }
-__all__ = ["branched", "certified", "certified_radius", "graph_of"]
+__all__ = ["Smoothed", "branched", "certified", "certified_radius", "graph_of"]
 
 
 def __getattr__(name: str) -> Any:
