@@ -122,12 +122,42 @@ def test_a_breakable_row_costs_few_gradients() -> None:
     hard = gradient_attack(model, x, y, epsilons=[1e-6], bounds=WIDE)
     assert easy.broken.all()
     assert not hard.broken.any()
-    assert easy.passes <= 5 * len(x)
-    assert hard.passes == pytest.approx((10 + 20 + 3 * 20) * len(x))
+    assert easy.gradients <= 3 * len(x)
+    assert easy.passes <= 10 * len(x)
+    assert 70 * len(x) <= hard.gradients <= 80 * len(x)  # far from the boundary: no restarts
+
+
+@pytest.mark.parametrize(("level", "most"), [("quick", 80), ("standard", 300), ("deep", 1500)])
+def test_no_row_costs_more_than_its_level_allows(level: str, most: int) -> None:
+    """Rows that a hair keeps from breaking meet every stage."""
+    model, x = linear(5), rows(40)
+    y, exact = decided(model, x), closed_form(model, x, math.inf)
+    counted = Counting(model)
+    for i in np.argsort(exact)[: 1 if level == "deep" else 3]:
+        counted.rows = 0
+        one = slice(i, i + 1)
+        got = gradient_attack(
+            counted, x[one], y[one], epsilons=[exact[i] * 0.999], bounds=WIDE, level=level
+        )
+        assert not got.broken.any()
+        assert got.gradients == counted.rows
+        assert 0.7 * most <= counted.rows <= most
+
+
+class Counting(torch.nn.Module):
+    """Counts the rows that pass through it with a gradient."""
+
+    def __init__(self, body: torch.nn.Module) -> None:
+        super().__init__()
+        self.body, self.rows = body, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.rows += len(x) if x.requires_grad else 0
+        return self.body(x)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"norm": 1}, {"epsilons": []}, {"epsilons": [-1.0]}, {"epsilons": [math.nan]}]
+    "wrong", [{"norm": 3}, {"epsilons": []}, {"epsilons": [-1.0]}, {"epsilons": [math.nan]}]
 )
 def test_wrong_arguments_are_refused(wrong: dict) -> None:
     with pytest.raises(UsageError):
@@ -206,7 +236,7 @@ def test_an_honest_network_is_broken_and_healthy(network: tuple) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["rounded", "bytes", "thousandfold", "softmax", "clamped logarithm"]
+    "how", ["rounded", "bytes", "detached", "thousandfold", "softmax", "clamped logarithm"]
 )
 def test_masked_gradients_are_mended(network: tuple, how: str) -> None:
     body, x, y = network
@@ -216,7 +246,7 @@ def test_masked_gradients_are_mended(network: tuple, how: str) -> None:
     assert share > 0.85
 
 
-@pytest.mark.parametrize("how", ["detached", "random"])
+@pytest.mark.parametrize("how", ["random"])
 def test_what_cannot_be_mended_is_unhealthy(network: tuple, how: str) -> None:
     body, x, y = network
     _, healthy = harm(Masked(body, how), x, y, 0.15)

@@ -7,73 +7,28 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from crenel.errors import UsageError
+from crenel.evasion.ball import Ball as Ball
+from crenel.evasion.ball import check_norm, sizes
 from crenel.evasion.network import (
     Logits,
     as_labels,
     as_tensor,
-    generator,
     logits_of,
     module_of,
+    reached,
     shaped,
     still,
     torch,
 )
 
-Loss = Literal["ce", "dlr", "margin", "targeted-dlr"]
+Loss = Literal["ce", "dlr", "margin", "targeted-dlr", "targeted-margin"]
 #: Momentum and the share of rising steps below which the step is halved (Croce and Hein, 2020).
 MOMENTUM, RHO = 0.75, 0.75
-
-
-@dataclass(frozen=True)
-class Ball:
-    """The changes that are allowed: a norm ball cut by a box.
-
-    Attributes
-    ----------
-    norm : float
-        ``inf`` or 2.
-    epsilon : float
-        Radius, in units of the rows.
-    low, high : float or tensor
-        The box, broadcast against the rows.
-    """
-
-    norm: float
-    epsilon: float
-    low: Any = 0.0
-    high: Any = 1.0
-
-    def project(self, x0: Any, x: Any) -> Any:
-        """The nearest allowed point, up to the order of the two cuts."""
-        if self.norm == math.inf:
-            x = torch.minimum(torch.maximum(x, x0 - self.epsilon), x0 + self.epsilon)
-        else:
-            delta = x - x0
-            size = shaped(delta.flatten(1).norm(dim=1), delta)
-            x = x0 + delta * (self.epsilon / size.clamp(min=1e-12)).clamp(max=1.0)
-        return self.box(x)
-
-    def box(self, x: Any) -> Any:
-        """Cut by the box."""
-        low = torch.as_tensor(self.low, dtype=x.dtype, device=x.device)
-        high = torch.as_tensor(self.high, dtype=x.dtype, device=x.device)
-        return torch.minimum(torch.maximum(x, low), high)
-
-    def random(self, x0: Any, draw: Any) -> Any:
-        """A random point at the rim of the ball, in the box."""
-        noise = torch.randn(x0.shape, generator=draw).to(x0.device)
-        if self.norm == math.inf:
-            noise = torch.empty(x0.shape).uniform_(-1, 1, generator=draw).to(x0.device)
-            size = noise.flatten(1).abs().amax(dim=1)
-        else:
-            size = noise.flatten(1).norm(dim=1)
-        return self.project(x0, x0 + self.epsilon * noise / shaped(size, noise).clamp(min=1e-12))
-
-    def direction(self, gradient: Any) -> Any:
-        """Steepest ascent of length one in the norm; zero where the gradient is."""
-        if self.norm == math.inf:
-            return gradient.sign()
-        return gradient / shaped(gradient.flatten(1).norm(dim=1), gradient).clamp(min=1e-12)
+#: APGD-L1 (Croce and Hein, 2021): share of numbers moved at first, by what it and the step shrink,
+#: and the smallest step as a share of the first.
+DENSITY, THINNING, SMALLEST = 0.2, 1.5, 0.1
+#: Share of rows in work that may be broken already before the others are moved together.
+IDLE = 0.06
 
 
 def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
@@ -84,18 +39,19 @@ def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
     z : tensor, shape (n, k)
         Logits.
     y, target : tensor of int64, shape (n,)
-        Right classes, and for "targeted-dlr" the wrong ones aimed at.
-    kind : {"ce", "dlr", "margin", "targeted-dlr"}
+        Right classes, and for the targeted losses the wrong ones aimed at.
+    kind : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}
         Both DLR losses (Croce and Hein, 2020) need four logits; below that the margin is used,
         which is the same without its scale.
     """
     if kind == "ce":
         return torch.nn.functional.cross_entropy(z, y, reduction="none")
     right = z.gather(1, y[:, None])[:, 0]
-    others = z.scatter(1, y[:, None], -math.inf)
-    aimed = kind == "targeted-dlr"
-    wrong = z.gather(1, target[:, None])[:, 0] if aimed else others.amax(dim=1)
-    if kind == "margin" or z.shape[1] < 4:
+    if kind in ("targeted-dlr", "targeted-margin"):
+        wrong = z.gather(1, target[:, None])[:, 0]
+    else:
+        wrong = z.scatter(1, y[:, None], -math.inf).amax(dim=1)
+    if kind in ("margin", "targeted-margin") or z.shape[1] < 4:
         return wrong - right
     top = z.topk(4, dim=1).values
     spread = top[:, 0] - (top[:, 2] if kind == "dlr" else (top[:, 2] + top[:, 3]) / 2)
@@ -104,12 +60,15 @@ def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
 
 @dataclass
 class _State:
-    """One entry for each standing row; indexed together when rows leave."""
+    """One entry for each row in work; indexed together when rows leave."""
 
     row: Any
     x0: Any
+    low: Any
+    high: Any
     y: Any
     target: Any
+    goal: Any
     x: Any
     before: Any
     gradient: Any
@@ -121,6 +80,8 @@ class _State:
     rises: Any
     checked: Any
     halved: Any
+    density: Any
+    gone: Any
 
     def keep(self, mask: Any) -> _State:
         taken = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -138,15 +99,16 @@ class Descent:
     broken : tensor of bool, shape (n,)
     start, best : tensor, shape (n,)
         Loss at the first and at the best iterate.
-    passes : int
-        Rows sent forward and backward.
+    gradients, queries : int
+        Rows sent forward and backward, and rows sent forward alone.
     """
 
     x: Any
     broken: Any
     start: Any
     best: Any
-    passes: int = field(default=0)
+    gradients: int = field(default=0)
+    queries: int = field(default=0)
 
 
 def descend(
@@ -159,8 +121,9 @@ def descend(
     steps: int,
     start: Any,
     target: Any = None,
+    goal: Any = None,
 ) -> Descent:
-    """APGD (Croce and Hein, 2020) from ``start``; a row leaves at its first wrong decision.
+    """APGD (Croce and Hein, 2020; in L1, 2021) from ``start``; a row leaves when it breaks.
 
     Parameters
     ----------
@@ -168,69 +131,135 @@ def descend(
     x0, start : tensor, shape (n, …)
         Original rows, and first iterates within the ball.
     y, target : tensor of int64, shape (n,)
+        Right classes, and those that a targeted loss aims at.
     ball : Ball
-    loss : {"ce", "dlr", "margin", "targeted-dlr"}
+    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}
     steps : int
-        Gradients for a row that never breaks, at least 1.
+        Gradients for a row that never breaks, at least 1; the point after the last is looked at
+        as well.
+    goal : tensor of int64, shape (n,), optional
+        The only decisions that count; by default every wrong one does.
     """
-    value, gradient, wrong = _gradient(logits, start, y, loss, target)
-    out = Descent(start.clone(), wrong.clone(), value.clone(), value.clone(), passes=len(x0))
-    n = len(x0)
-    rows = torch.arange(n, device=x0.device)
-    zeros = torch.zeros(n, dtype=torch.int64, device=x0.device)
-    state = _State(
-        rows, x0, y, target, start, start, gradient, value, value.clone(), start.clone(),
-        gradient.clone(), torch.full((n,), 2.0 * ball.epsilon, device=x0.device), zeros,
-        value.clone(), torch.zeros(n, dtype=torch.bool, device=x0.device),
-    ).keep(~wrong)  # fmt: skip
-    window, since = max(1, int(0.22 * steps)), 0
-    for k in range(steps - 1):
+    value, gradient, wrong = _gradient(logits, start, y, loss, target, goal)
+    out = Descent(start.clone(), wrong.clone(), value.clone(), value.clone(), len(x0))
+    state = _begin(x0, y, target, goal, ball, start, value, gradient, wrong)
+    window, since = _first_window(ball, steps), 0
+    for k in range(steps):
         if not len(state.row):
             break
-        state = _step(logits, state, ball, loss, first=k == 0, out=out)
+        state = _step(logits, state, ball, loss, k, k == steps - 1, out)
         since += 1
         if since == window:
-            _adapt(state, window)
-            since, window = 0, max(window - max(1, int(0.03 * steps)), max(1, int(0.06 * steps)))
-    out.x[state.row], out.best[state.row] = state.best_x, state.best
+            if ball.norm == 1:
+                _thin(state, ball)
+            else:
+                _adapt(state, window)
+                window = max(window - max(1, int(0.03 * steps)), max(1, int(0.06 * steps)))
+            since = 0
+    left = ~state.gone
+    out.x[state.row[left]], out.best[state.row[left]] = state.best_x[left], state.best[left]
     return out
 
 
-def _gradient(logits: Logits, x: Any, y: Any, loss: Loss, target: Any) -> tuple[Any, Any, Any]:
-    """Loss, its gradient (zero where there is none) and whether the decision is wrong."""
+def _first_window(ball: Ball, steps: int) -> int:
+    return max(1, int((0.04 if ball.norm == 1 else 0.22) * steps))
+
+
+def _begin(
+    x0: Any, y: Any, target: Any, goal: Any, ball: Ball, start: Any, value: Any, gradient: Any,
+    wrong: Any,
+) -> _State:  # fmt: skip
+    n, (low, high) = len(x0), ball.limits(x0)
+    reach = float(torch.as_tensor(ball.epsilon).max()) if n else 0.0
+    if ball.norm == 0:
+        step = sizes(high - low, math.inf)
+    else:
+        step = torch.full((n,), reach * (1.0 if ball.norm == 1 else 2.0), dtype=x0.dtype,
+                          device=x0.device)  # fmt: skip
+    density = None
+    if ball.norm == 1:
+        used = sizes(start - x0, 0) / max(1, x0[0].numel() if n else 1) / THINNING
+        density = torch.where(used > 0, used, torch.full_like(used, DENSITY))
+    none = torch.zeros(n, dtype=torch.bool, device=x0.device)
+    return _State(
+        torch.arange(n, device=x0.device), x0, low, high, y, target, goal, start, start, gradient,
+        value, value.clone(), start, gradient, step, torch.zeros_like(y), value.clone(), none,
+        density, none.clone(),
+    ).keep(~wrong)  # fmt: skip
+
+
+def _gradient(
+    logits: Logits, x: Any, y: Any, loss: Loss, target: Any, goal: Any
+) -> tuple[Any, Any, Any]:
+    """Loss, its gradient (zero where there is none) and whether the decision is turned."""
     if not len(x):
-        return torch.zeros(0, device=x.device), x, torch.zeros(0, dtype=torch.bool, device=x.device)
+        return x.new_zeros(0), x, torch.zeros(0, dtype=torch.bool, device=x.device)
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         z = logits(x)
         value = losses(z, y, loss, target)
-        gradient = torch.zeros_like(x)
+        found = None
         if value.requires_grad:
             found = torch.autograd.grad(value.sum(), x, allow_unused=True)[0]
-            gradient = gradient if found is None else torch.nan_to_num(found)
-    return value.detach(), gradient.detach(), z.detach().argmax(dim=1) != y
+    gradient = torch.zeros_like(x) if found is None else torch.nan_to_num(found)
+    return value.detach().to(x.dtype), gradient.detach(), reached(z.detach(), y, goal)
 
 
-def _step(logits: Logits, s: _State, ball: Ball, loss: Loss, first: bool, out: Descent) -> _State:
+def _look(logits: Logits, s: _State, x: Any, loss: Loss) -> tuple[Any, Any, Any]:
+    """The same without a gradient, which the last point needs no more."""
+    with torch.no_grad():
+        z = logits(x)
+        value = losses(z, s.y, loss, s.target).to(x.dtype)
+    return value, s.gradient, reached(z, s.y, s.goal)
+
+
+def _step(
+    logits: Logits, s: _State, ball: Ball, loss: Loss, k: int, last: bool, out: Descent
+) -> _State:
     """One iterate of the standing rows; those that break are written out and leave."""
-    momentum = s.x - s.before
-    ahead = ball.project(s.x0, s.x + shaped(s.step, s.x) * ball.direction(s.gradient))
-    a = 1.0 if first else MOMENTUM
-    x = ball.project(s.x0, s.x + a * (ahead - s.x) + (1 - a) * momentum)
-    value, gradient, wrong = _gradient(logits, x, s.y, loss, s.target)
-    out.passes += len(x)
+    x = _ahead(s, ball, first=k == 0)
+    if last:
+        value, gradient, wrong = _look(logits, s, x, loss)
+        out.queries += len(x)
+    else:
+        value, gradient, wrong = _gradient(logits, x, s.y, loss, s.target, s.goal)
+        out.gradients += len(x)
     s.rises = s.rises + (value > s.loss)
     s.before, s.x, s.loss, s.gradient = s.x, x, value, gradient
     better = value > s.best
-    s.best = torch.where(better, value, s.best)
-    s.best_x = torch.where(shaped(better, x), x, s.best_x)
-    s.best_gradient = torch.where(shaped(better, x), gradient, s.best_gradient)
-    if not wrong.any():
-        return s
-    gone = s.row[wrong]
-    out.x[gone], out.broken[gone] = x[wrong], True
-    out.best[gone] = torch.maximum(value, s.best)[wrong]
-    return s.keep(~wrong)
+    if bool(better.all()):
+        s.best, s.best_x, s.best_gradient = value, x, gradient
+    else:
+        wide = shaped(better, x)
+        s.best = torch.where(better, value, s.best)
+        s.best_x = torch.where(wide, x, s.best_x)
+        s.best_gradient = torch.where(wide, gradient, s.best_gradient)
+    fresh = wrong & ~s.gone
+    if bool(fresh.any()):
+        hit = s.row[fresh]
+        out.x[hit], out.broken[hit], out.best[hit] = x[fresh], True, s.best[fresh]
+        s.gone = s.gone | fresh
+        if last or float(s.gone.float().mean()) > IDLE:
+            return s.keep(~s.gone)
+    return s
+
+
+def _ahead(s: _State, ball: Ball, first: bool) -> Any:
+    """The next iterate: a step up the gradient, and in L-inf, L2 and L0 momentum."""
+    limits = (s.low, s.high)
+    if ball.norm == math.inf:
+        ahead = torch.addcmul(s.x, s.gradient.sign(), shaped(s.step, s.x)).clamp_(*limits)
+    else:
+        room = None
+        if ball.norm in (0, 1):
+            room = torch.where(s.gradient > 0, s.x < s.high, s.x > s.low)
+        way = ball.direction(s.gradient, room, s.density)
+        ahead = ball.project(s.x0, s.x + shaped(s.step, s.x) * way, limits)
+    if first or ball.norm == 1:
+        return ahead
+    # x + a (ahead - x) + (1 - a) (x - before), in place
+    ahead.mul_(MOMENTUM).add_(s.x, alpha=2 - 2 * MOMENTUM).sub_(s.before, alpha=1 - MOMENTUM)
+    return ahead.clamp_(*limits) if ball.norm == math.inf else ball.project(s.x0, ahead, limits)
 
 
 def _adapt(s: _State, window: int) -> None:
@@ -238,12 +267,35 @@ def _adapt(s: _State, window: int) -> None:
     stalled = ~s.halved & (s.best <= s.checked)
     halve = (s.rises < RHO * window) | stalled
     s.step = torch.where(halve, s.step / 2, s.step)
-    s.x = torch.where(shaped(halve, s.x), s.best_x, s.x)
-    s.before = torch.where(shaped(halve, s.x), s.best_x, s.before)
-    s.gradient = torch.where(shaped(halve, s.x), s.best_gradient, s.gradient)
-    s.loss = torch.where(halve, s.best, s.loss)
+    _back(s, halve)
     s.halved, s.checked = halve, s.best.clone()
     s.rises = torch.zeros_like(s.rises)
+
+
+def _thin(s: _State, ball: Ball) -> None:
+    """Fewer numbers moved at a time, and smaller steps where the best point is as sparse as before.
+
+    Rows whose best point became sparser go on from there with the first step again (APGD-L1).
+    """
+    if not len(s.row):
+        return
+    now = sizes(s.best_x - s.x0, 0) / s.x0[0].numel()
+    sparser = now / THINNING < 0.95 * s.density
+    whole = torch.full_like(s.step, float(torch.as_tensor(ball.epsilon).max()))
+    s.step = torch.where(sparser, whole, torch.maximum(s.step / THINNING, SMALLEST * whole))
+    s.density = (now / THINNING).clamp(min=1.0 / s.x0[0].numel())
+    _back(s, sparser)
+
+
+def _back(s: _State, rows: Any) -> None:
+    """Put rows back to their best iterate."""
+    if not bool(rows.any()):
+        return
+    wide = shaped(rows, s.x)
+    s.x = torch.where(wide, s.best_x, s.x)
+    s.before = torch.where(wide, s.best_x, s.before)
+    s.gradient = torch.where(wide, s.best_gradient, s.gradient)
+    s.loss = torch.where(rows, s.best, s.loss)
 
 
 def apgd(
@@ -260,7 +312,7 @@ def apgd(
     batch_size: int = 256,
     target: Any = None,
 ) -> Any:
-    """Auto-PGD, step size chosen by itself, from a random start (Croce and Hein, 2020).
+    """Auto-PGD, step size chosen by itself, from a random start (Croce and Hein, 2020, 2021).
 
     Each row is left alone at its first misclassified iterate, so that a breakable row costs two
     or three gradients and not ``steps``.
@@ -274,15 +326,15 @@ def apgd(
     y : ndarray or tensor of int, shape (n,)
         Right classes.
     norm : float
-        ``inf`` or 2.
+        0, 1, 2 or ``inf``.
     epsilon : float
-        Radius in units of ``x``, at least 0.
+        Radius in units of ``x``, at least 0; in L0 the count of changed numbers.
     bounds : (low, high)
         Legal range: numbers, or arrays broadcast against the rows.
     steps : int
         Gradients for each row at most, at least 1.
-    loss : {"ce", "dlr", "margin", "targeted-dlr"}
-        "targeted-dlr" aims at ``target``, or at the likeliest wrong class where it is None;
+    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}
+        The targeted ones aim at ``target``, or at the likeliest wrong class where it is None;
         both DLR losses become the margin below four logits.
     seed : int
     batch_size : int
@@ -302,7 +354,7 @@ def apgd(
     module = module_of(model)
     rows, right = as_tensor(x, module), as_labels(y, module)
     low, high = (as_tensor(b, module) if hasattr(b, "shape") else b for b in bounds)
-    ball, draw = Ball(norm, epsilon, low, high), generator(seed)
+    ball = Ball(norm, epsilon, low, high)
     aim = None if target is None else as_labels(target, module)
     parts = []
     with still(module, seed):
@@ -310,9 +362,9 @@ def apgd(
         for i in range(0, len(rows), batch_size):
             part, own = rows[i : i + batch_size], right[i : i + batch_size]
             goal = None if aim is None else aim[i : i + batch_size]
-            if goal is None and loss == "targeted-dlr":
+            if goal is None and loss.startswith("targeted"):
                 goal = likeliest(logits, part, own, 1)[:, 0]
-            begin = ball.random(part, draw)
+            begin = ball.random(part, seed)
             got = descend(logits, part, own, ball, loss=loss, steps=steps, start=begin, target=goal)
             parts.append(got.x)
     result = torch.cat(parts) if parts else rows
@@ -328,8 +380,7 @@ def likeliest(logits: Logits, x: Any, y: Any, count: int) -> Any:
 
 def check_arguments(norm: float, epsilons: Any, steps: int = 1) -> None:
     """Raise `UsageError` where an attack's arguments are out of range."""
-    if norm not in (2, math.inf):
-        raise UsageError(f"norm must be inf or 2, not {norm}")
+    check_norm(norm)
     if any(not (math.isfinite(e) and e >= 0) for e in epsilons) or not len(epsilons):
         raise UsageError(f"epsilons must be finite and not negative: {list(epsilons)}")
     if steps < 1:

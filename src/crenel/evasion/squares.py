@@ -1,21 +1,34 @@
-"""Random search without gradients: the check that white box is not weaker than black box."""
+"""Random search without gradients: for rows near the boundary, and as the test of white box."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from crenel.evasion.descent import Ball, losses
-from crenel.evasion.network import Logits, generator, shaped, torch
+from crenel.evasion.ball import Ball
+from crenel.evasion.draws import row_keys, uniform
+from crenel.evasion.network import Logits, margins, shaped, torch
+
+#: Share of the input that the first window covers; it shrinks as queries are spent.
+WIDEST, NARROWEST = 0.5, 0.005
 
 
 def random_search(
-    logits: Logits, x0: Any, y: Any, ball: Ball, *, queries: int, seed: int
+    logits: Logits,
+    x0: Any,
+    y: Any,
+    ball: Ball,
+    *,
+    queries: int,
+    seed: int,
+    start: Any = None,
+    goal: Any = None,
 ) -> tuple[Any, Any]:
     """Blocks of the input pushed to the rim of the ball, kept where the margin falls.
 
     After Square (Andriushchenko et al., 2020): images change in square windows, other rows in
-    random features; the blocks shrink as queries are spent.
+    random features; the blocks shrink as queries are spent. What is drawn for a row depends on
+    the row and the seed alone.
 
     Parameters
     ----------
@@ -26,62 +39,70 @@ def random_search(
     queries : int
         For each row at most.
     seed : int
+    start : tensor, shape (n, …), optional
+        Points within the ball to begin from; by default vertical stripes for images and random
+        corners for other rows.
+    goal : tensor of int64, shape (n,), optional
+        The only decisions that count; by default every wrong one does.
 
     Returns
     -------
     x : tensor, shape (n, …)
     broken : tensor of bool, shape (n,)
     """
-    draw = generator(seed)
-    x = ball.random(x0, draw)
-    value, broken = _margin(logits, x, y)
-    for k in range(queries - 1):
-        live = torch.nonzero(~broken)[:, 0]
+    if not len(x0):
+        return x0, torch.zeros(0, dtype=torch.bool, device=x0.device)
+    keys = row_keys(x0, seed)
+    x = (ball.stripes(x0, seed) if start is None else start).clone()
+    value, broken = margins(logits, x, y, goal)
+    live = torch.nonzero(~broken)[:, 0]
+    low, high = ball.limits(x0)
+    for k in range(1, queries):
         if not len(live):
             break
-        share = max(0.02, 0.5 * (1 - k / queries) ** 2)
-        trial = _propose(x[live], x0[live], ball, share, draw)
-        found, wrong = _margin(logits, trial, y[live])
-        better = (found > value[live]) | wrong
-        x[live] = torch.where(shaped(better, trial), trial, x[live])
-        value[live] = torch.where(better, found, value[live])
-        broken[live] = wrong
+        share = max(NARROWEST, WIDEST * (1 - k / queries) ** 3)
+        trial = _propose(x[live], x0[live], (low[live], high[live]), ball, share, keys[live], k)
+        aim = None if goal is None else goal[live]
+        found, turned = margins(logits, trial, y[live], aim)
+        better = (found > value[live]) | turned
+        moved = live[better]
+        x[moved], value[moved] = trial[better], found[better]
+        broken[live] = turned
+        live = live[~turned]
     return x, broken
 
 
-def _margin(logits: Logits, x: Any, y: Any) -> tuple[Any, Any]:
-    with torch.no_grad():
-        z = logits(x)
-    return losses(z, y, "margin"), z.argmax(dim=1) != y
+def _signs(numbers: Any) -> Any:
+    return torch.where(numbers < 0.5, -1.0, 1.0)
 
 
-def _propose(x: Any, x0: Any, ball: Ball, share: float, draw: Any) -> Any:
+def _propose(x: Any, x0: Any, limits: Any, ball: Ball, share: float, keys: Any, k: int) -> Any:
     """Each row with one block set to the rim of the ball, at random signs."""
-    mask = _blocks(x.shape, share, draw).to(x.device)
-    signs = torch.randint(0, 2, (*x.shape[:2], *[1] * (x.ndim - 2)), generator=draw) * 2.0 - 1
-    if x.ndim <= 2:
-        signs = torch.randint(0, 2, x.shape, generator=draw) * 2.0 - 1
-    signs = signs.to(x.device)
+    mask, signs = _blocks(x.shape, share, keys, k)
     if ball.norm == math.inf:
-        return ball.project(x0, torch.where(mask, x0 + ball.epsilon * signs, x))
-    width = mask.flatten(1).sum(dim=1).clamp(min=1).sqrt()
-    push = mask * signs * shaped(ball.epsilon / width, x)
-    grown = x - x0 + push
-    size = shaped(grown.flatten(1).norm(dim=1), x).clamp(min=1e-12)
-    return ball.project(x0, x0 + grown * ball.epsilon / size)
+        return torch.clamp(torch.where(mask, x0 + ball.epsilon * signs, x), *limits)
+    if ball.norm == 0:  # what was changed before weighs less, so that the new block is kept
+        corner = torch.where(signs > 0, limits[1], limits[0])
+        return ball.project(x0, torch.where(mask, corner, x0 + 0.9 * (x - x0)), limits)
+    width = mask.flatten(1).sum(dim=1).clamp(min=1)
+    push = mask * signs * shaped(ball.epsilon / (width if ball.norm == 1 else width.sqrt()), x)
+    return ball.rim(x0, x - x0 + push, limits)
 
 
-def _blocks(shape: Any, share: float, draw: Any) -> Any:
-    """A mask for each row: a window of an image (n, c, h, w), else random features."""
+def _blocks(shape: Any, share: float, keys: Any, k: int) -> tuple[Any, Any]:
+    """A mask for each row and signs: a window of an image (n, c, h, w), else random features."""
     n = shape[0]
     if len(shape) == 4:
-        h, w = shape[2], shape[3]
-        side = max(1, round(math.sqrt(share * h * w)))
-        top = torch.randint(0, max(1, h - side + 1), (n, 1, 1, 1), generator=draw)
-        left = torch.randint(0, max(1, w - side + 1), (n, 1, 1, 1), generator=draw)
-        i, j = torch.arange(h)[None, None, :, None], torch.arange(w)[None, None, None, :]
+        channels, h, w = shape[1:]
+        side = min(max(1, round(math.sqrt(share * h * w))), h, w)
+        u = uniform(keys, 2 + channels, k)
+        top = (u[:, 0] * (h - side + 1)).long().reshape(n, 1, 1, 1)
+        left = (u[:, 1] * (w - side + 1)).long().reshape(n, 1, 1, 1)
+        i = torch.arange(h, device=keys.device)[None, None, :, None]
+        j = torch.arange(w, device=keys.device)[None, None, None, :]
         window = (i >= top) & (i < top + side) & (j >= left) & (j < left + side)
-        return window.expand(shape)
-    lottery = torch.rand(shape, generator=draw).flatten(1)
-    first = lottery.argmin(dim=1, keepdim=True)  # at least one feature
-    return (lottery < share).scatter(1, first, True).reshape(shape)
+        return window.expand(shape), _signs(u[:, 2:]).reshape(n, channels, 1, 1)
+    count = math.prod(shape[1:])
+    lottery, signs = uniform(keys, 2 * count, k).reshape(n, 2, count).unbind(1)
+    mask = lottery <= torch.maximum(lottery.amin(dim=1, keepdim=True), lottery.new_tensor(share))
+    return mask.reshape(shape), _signs(signs).reshape(shape)

@@ -1,0 +1,93 @@
+"""The order of a cascade's attacks, cheapest gain first."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from crenel.evasion.descent import Loss
+from crenel.evasion.levels import gradients
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attack on the rows that still stand.
+
+    Attributes
+    ----------
+    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"} or "square"
+        "square" is the search without gradients.
+    steps : int
+        Gradients for each row, or queries.
+    start : {"here", "random", "stripes"}
+        The best point so far, or one at the rim of the ball.
+    copies : tuple of int
+        Descents at the same time, each from a start of its own and, with a targeted loss, at a
+        wrong class of its own, the likeliest being 0; modulo their number.
+    near : float
+        Only rows whose margin fell to this share of what it was without attack.
+    """
+
+    loss: Loss | Literal["square"]
+    steps: int
+    start: Literal["here", "random", "stripes"] = "stripes"
+    copies: tuple[int, ...] = (0,)
+    near: float = math.inf
+
+    @property
+    def gradients(self) -> int:
+        """Gradients for a row that does not break."""
+        return 0 if self.loss == "square" else self.steps * len(self.copies)
+
+
+#: Rows whose margin fell to less than this share of what it was are worth more, or much more.
+NEAR, NEARER = 0.25, 0.08
+#: The margin from where the row is, cross-entropy from noise, the likeliest classes from stripes:
+#: nearly all that falls falls here.
+OPENING = (
+    Stage("margin", 8, "here"),
+    Stage("ce", 20, "random"),
+    *(Stage("targeted-margin", 16, copies=(rank,)) for rank in range(3)),
+)
+
+#: Stages of each level, in order. A row that never breaks costs the sum of their gradients at
+#: most, and where it stays far from the boundary that of those without ``near``.
+SCHEDULES: dict[str, tuple[Stage, ...]] = {
+    "quick": OPENING,
+    "standard": (
+        *OPENING,
+        Stage("targeted-margin", 8, copies=tuple(range(3, 9)), near=2 * NEAR),
+        Stage("dlr", 20, copies=tuple(range(4)), near=NEAR),
+        Stage("margin", 20, copies=tuple(range(4)), near=NEARER),
+        Stage("square", 60, near=NEARER),
+    ),
+    "deep": (
+        *OPENING,
+        *(Stage("targeted-margin", 40, copies=(rank,)) for rank in range(9)),
+        Stage("dlr", 20, copies=tuple(range(8))),
+        Stage("ce", 100, "random"),
+        Stage("square", 300),
+        Stage("targeted-margin", 20, copies=tuple(range(9)), near=2 * NEAR),
+        Stage("margin", 20, copies=tuple(range(16)), near=NEAR),
+        Stage("square", 1000, near=NEAR),
+    ),
+}
+
+
+def schedule(level: str) -> tuple[Stage, ...]:
+    """Stages of a level, within its cap.
+
+    Parameters
+    ----------
+    level : {"quick", "standard", "deep"}
+
+    Raises
+    ------
+    crenel.errors.UsageError
+        Where there is no such level.
+    """
+    most = gradients(level)
+    stages = SCHEDULES[level]
+    assert sum(s.gradients for s in stages) <= most
+    return stages
