@@ -288,6 +288,7 @@ def _overall(a: Attacked) -> Finding | None:
             },
         ),
         examples=_examples(a, hit), gain=shares[k].low,
+        remedies=("limit-fields",),
     )  # fmt: skip
 
 
@@ -307,7 +308,7 @@ def _of_field(a: Attacked, name: str, hit: NDArray[np.bool_]) -> Finding | None:
             rows=a.data.names(np.flatnonzero(hit)[:20]), columns=(name,),
             values={"flipped": round(share.value, 4)},
         ),
-        examples=_examples(a, hit), gain=share.low,
+        examples=_examples(a, hit), gain=share.low, remedies=("limit-fields",),
     )  # fmt: skip
 
 

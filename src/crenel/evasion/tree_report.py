@@ -292,7 +292,7 @@ def _finding(
             values={"flipped": round(share.value, 4), "epsilon": epsilon},
         ),
         examples=tuple(_example(rows, i, s, int(r)) for r in nearest),
-        gain=share.low,
+        gain=share.low, remedies=("robust-trees",),
     )  # fmt: skip
 
 

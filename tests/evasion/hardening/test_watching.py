@@ -173,4 +173,4 @@ def test_the_remedies_say_what_they_are_worth(network, monkeypatch):
     else:
         v = restored.values
         assert v["robust_after"] > v["robust_before"]
-        assert v["accuracy_after"] >= v["accuracy_before"] - 0.031
+        assert v["accuracy_after"] >= v["accuracy_before"] - 0.051

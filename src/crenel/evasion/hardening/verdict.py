@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Clean accuracy that a remedy may cost at most.
-MOST_LOST = 0.03
+MOST_LOST = 0.05
 #: Share of rows that must stand beyond those that stood before, and standard errors of that.
 LEAST_GAIN, SURE = 0.02, 2.0
 
