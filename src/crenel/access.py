@@ -57,6 +57,8 @@ class Access(BaseModel):
         Share of the training rows that the attacker supplies, in [0, 1].
     samples_per_day : int or None
         Samples that the attacker feeds a learning model.
+    price_per_1000 : float or None
+        What 1,000 queries cost, in whatever money.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +67,7 @@ class Access(BaseModel):
     queries_per_day: int | None = Field(default=None, ge=1)
     data_share: float | None = Field(default=None, ge=0, le=1)
     samples_per_day: int | None = Field(default=None, ge=1)
+    price_per_1000: float | None = Field(default=None, ge=0)
 
     def sentence(self) -> str:
         """What this attacker has, as words that follow "attacker"."""

@@ -139,7 +139,7 @@ def exact_margins(subject: Subject, context: Context) -> Measurement:
     title="By queries alone",
     question="How small a change turns the decision, for who can only ask, by how many queries?",
     needs=("model", "classification", "test"),
-    cost=Cost(seconds=3.0, queries=45_000, least=0.2),
+    cost=Cost(seconds=4.0, queries=60_000, least=0.2),
     references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
     controls=Controls(weak=query_controls.faint_pattern, sound=query_controls.bright_or_dark),
 )
@@ -153,16 +153,17 @@ def queries_alone(subject: Subject, context: Context) -> Measurement:
     fixed and one-way columns). From the nearest known row that is decided otherwise the search
     goes towards the row: blocks of signs are flipped and kept where the row stays turned nearer
     by, or the margin falls; images of 256 pixels or more are searched by square windows where
-    scores are seen. At most 500 queries a row, or those of a day where the target limits them.
+    scores are seen. At most 1,000 queries a row, or those of a day where the
+    target limits them; a row that a whole round of flips brings no nearer is left alone.
 
     Two curves come of one search: the share of right decisions flipped against epsilon, and
     against queries at an epsilon of 5 % of the range. The notes count rows and calls, and money
     where the target's access gives `price_per_1000`.
 
     Health: some change of any size turns every row; the last half of the queries changed little
-    (or the target allows no more); every witness turns the decision when asked again; every query
-    was answered; scores turn no fewer rows than decisions alone; where the model gives gradients,
-    these turn no fewer.
+    (or the target allows no more; a test of the first curve alone); every witness turns the
+    decision when asked again; every query was answered; scores turn no fewer rows than decisions
+    alone; where a network gives gradients, these turn no fewer.
 
     Limits: an attack shows harm, never safety. Tables with columns that are not numbers are
     EVA-102's, which changes few fields and not all; whether an attacker can change a column is

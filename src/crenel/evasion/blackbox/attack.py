@@ -108,7 +108,7 @@ def query_attack(
     scores: Callable[[Any], Any] | None = None,
     norm: float = math.inf,
     epsilons: ArrayLike | None = None,
-    bounds: tuple[Any, Any] = (0.0, 1.0),
+    bounds: tuple[Any, Any] | None = None,
     lattice: Lattice | None = None,
     scale: Any = 1.0,
     pool: tuple[Any, Any] | None = None,
@@ -139,8 +139,9 @@ def query_attack(
     epsilons : sequence of float, optional
         Sizes of interest: no queries are spent below the smallest of them. By default the
         smallest change of each row is searched for.
-    bounds : (low, high)
-        Legal range, broadcast against a row; not used where ``lattice`` is given.
+    bounds : (low, high), optional
+        Legal range, broadcast against ``x``: where both are a row's own number it is fixed. By
+        default that of the lattice, else 0 to 1.
     lattice : Lattice, optional
         Which numbers are legal; only legal rows are asked.
     scale : float or ndarray, broadcast against a row
@@ -173,11 +174,12 @@ def query_attack(
     _check(rows, labels, norm, epsilons, queries)
     if rows.dtype.kind not in "fiu":
         rows = rows.astype(np.float64)
-    rules = lattice or Lattice(*bounds, 1.0 if rows.dtype.kind in "iu" else 0.0, (), rows.dtype)
+    low, high = bounds or ((lattice.low, lattice.high) if lattice else (0.0, 1.0))
+    rules = lattice or Lattice(low, high, 1.0 if rows.dtype.kind in "iu" else 0.0, (), rows.dtype)
     unit = np.broadcast_to(np.asarray(scale, dtype=np.float64), rows.shape[1:]).ravel()
     radii = None if epsilons is None else np.unique(np.asarray(epsilons, dtype=np.float64))
     ledger = Ledger(
-        predict, scores, rows, labels, norm, rules, unit, queries, total, deadline,
+        predict, scores, rows, labels, norm, rules, (low, high), unit, queries, total, deadline,
         enough=0.0 if radii is None else float(radii[0]),
     )  # fmt: skip
     rng = np.random.default_rng(seed)
@@ -205,6 +207,7 @@ def _look(ledger: Ledger) -> None:
     if ledger.scores is not None:
         best = np.asarray(ledger.scores(ledger.x[few])).argmax(axis=1)
         ledger.argmax = bool(np.array_equal(best, np.asarray(ledger.predict(ledger.x[few]))))
+        ledger.aside, ledger.calls = 2 * len(best), 2
     ledger.ask(np.arange(len(ledger.x)), ledger.origin)
 
 
@@ -236,7 +239,7 @@ def _run(
 def _result(ledger: Ledger, radii: NDArray[np.float64] | None) -> QueryAttack:
     """Ask for every witness again, and put the figures together."""
     hit = np.flatnonzero(np.isfinite(ledger.best))
-    calls, asked, rejected = ledger.calls, int(ledger.asked.sum()), 0
+    calls, asked, rejected = ledger.calls, int(ledger.asked.sum()) + ledger.aside, 0
     if hit.size and not ledger.stopped.startswith("the model"):
         again = np.asarray(ledger.predict(ledger.witness[hit])) != ledger.y[hit]
         ledger.forget(hit[~again])

@@ -44,6 +44,8 @@ class Ledger:
         0, 1, 2 or inf.
     lattice : Lattice
         Which rows are legal.
+    bounds : (low, high)
+        Legal range, broadcast against ``x``: equal where a number is fixed.
     scale : ndarray, shape (d,)
         Unit of each number.
     most : int
@@ -56,6 +58,8 @@ class Ledger:
         Whether the decision is the largest score, so that scores alone are enough.
     enough : float
         A row whose change is at most this is left alone.
+    aside : int
+        Rows asked beside the attack, which no row is charged with.
 
     Notes
     -----
@@ -69,6 +73,7 @@ class Ledger:
     y: NDArray[Any]
     norm: float
     lattice: Lattice
+    bounds: tuple[Any, Any]
     scale: Floats
     most: int
     total: int | None = None
@@ -83,16 +88,18 @@ class Ledger:
     point: Floats = field(init=False)
     witness: NDArray[Any] = field(init=False)
     calls: int = 0
+    aside: int = 0
     seconds: float = 0.0
     stopped: str = ""
     trace: list[tuple[Rows, Rows, Floats]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        n, shape = len(self.x), self.x.shape[1:]
+        n = len(self.x)
         self.origin = self.x.reshape(n, -1).astype(np.float64) / self.scale
         low, high = (
-            np.broadcast_to(np.asarray(b, dtype=np.float64), shape).ravel() / self.scale
-            for b in (self.lattice.low, self.lattice.high)
+            np.broadcast_to(np.asarray(b, dtype=np.float64), self.x.shape).reshape(n, -1)
+            / self.scale
+            for b in self.bounds
         )
         # a row that lies outside the range may stay where it is
         self.low, self.high = np.minimum(low, self.origin), np.maximum(high, self.origin)
@@ -211,7 +218,7 @@ class Ledger:
     def _note(self, rows: Rows, legal: NDArray[Any], order: Rows) -> None:
         """Keep what is nearer than all before."""
         flat = legal.reshape(len(rows), self.origin.shape[1]).astype(np.float64) / self.scale
-        size = distance(flat - self.origin[rows], self.norm)
+        size = distance(self._moved(flat - self.origin[rows]), self.norm)
         nearer = size < self.best[rows]
         if not nearer.any():
             return
@@ -221,6 +228,19 @@ class Ledger:
         at = rows[worst_first]
         self.best[at], self.point[at] = size[worst_first], flat[worst_first]
         self.witness[at] = legal[nearer][worst_first]
+
+    def _moved(self, delta: Floats) -> Floats:
+        """Changes in whole steps, where rows of floats hold them up to rounding only.
+
+        A change of 51 steps of 1 / 255 is within 0.2, whatever 32 bits make of it.
+        """
+        if not np.any(self.lattice.step):
+            return delta
+        step = np.broadcast_to(np.asarray(self.lattice.step, dtype=np.float64), self.x.shape[1:])
+        unit = np.where(step > 0, step, 1.0).ravel() / self.scale
+        whole = np.round(delta / unit) * unit
+        near = (step.ravel() > 0) & (np.abs(whole - delta) < 1e-3 * unit)
+        return np.where(near, whole * (1 - 1e-12), delta)
 
     def forget(self, rows: Rows) -> None:
         """Take back what was found for rows whose witness does not hold when asked again."""

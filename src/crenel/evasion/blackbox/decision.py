@@ -20,6 +20,8 @@ ARC = 4
 def start(ledger: Ledger, rows: Rows, pool: Floats, labels: Rows, rng: np.random.Generator) -> None:
     """A first point that is decided otherwise: the nearest known row of another class, or noise.
 
+    In L0 each number goes to the end of its range first, beyond the known row.
+
     Parameters
     ----------
     ledger : Ledger
@@ -33,15 +35,23 @@ def start(ledger: Ledger, rows: Rows, pool: Floats, labels: Rows, rng: np.random
     """
     nearest = nearest_of_another(ledger.origin[rows], ledger.y[rows], pool, labels, DONORS)
     for k in range(nearest.shape[1]):
-        open_ = np.flatnonzero(np.isinf(ledger.best[rows]) & (nearest[:, k] >= 0))
-        if open_.size:
-            ledger.ask(rows[open_], pool[nearest[open_, k]])
+        for ends in (True, False) if ledger.norm == 0 else (False,):
+            open_ = np.flatnonzero(np.isinf(ledger.best[rows]) & (nearest[:, k] >= 0))
+            goal = pool[nearest[open_, k]]
+            if open_.size:
+                ledger.ask(rows[open_], _to_the_ends(ledger, rows[open_], goal) if ends else goal)
     for _ in range(RANDOM):
         left = rows[np.isinf(ledger.best[rows]) & (ledger.left(rows) > 0)]
         if not left.size:
             return
         spread = rng.random((len(left), pool.shape[1]))
         ledger.ask(left, ledger.low[left] + spread * (ledger.high[left] - ledger.low[left]))
+
+
+def _to_the_ends(ledger: Ledger, rows: Rows, goal: Floats) -> Floats:
+    """As far as can be in the direction of a goal, where only the number of changes counts."""
+    own = ledger.origin[rows]
+    return np.where(goal > own, ledger.high[rows], np.where(goal < own, ledger.low[rows], own))
 
 
 def nearest_of_another(x: Floats, y: Rows, pool: Floats, labels: Rows, count: int) -> Rows:

@@ -23,7 +23,8 @@ def rays(ledger: Ledger, rows: Rows, rng: np.random.Generator) -> None:
     best radius so far, and bisected where it is turned. With scores a flip stays where the margin
     falls at nine tenths of the best radius, so that every answer tells (after Al-Dujaili and
     O'Reilly, "Sign bits are all you need for black-box attacks", 2020). When blocks of all sizes
-    are tried, the order of the numbers is drawn anew.
+    are tried, the order of the numbers is drawn anew; a row that all of them brought no nearer is
+    left alone.
 
     Parameters
     ----------
@@ -34,13 +35,15 @@ def rays(ledger: Ledger, rows: Rows, rng: np.random.Generator) -> None:
     """
     state = _State.towards_best(ledger, rows)
     _aim(ledger, state, np.arange(len(rows)))
-    order = np.arange(ledger.origin.shape[1])
+    order, going = np.arange(ledger.origin.shape[1]), np.ones(len(rows), dtype=bool)
     while True:
+        before = ledger.best[rows]
         for block in _blocks(order):
-            live = np.flatnonzero(ledger.left(rows) > 0)
+            live = np.flatnonzero(going & (ledger.left(rows) > 0))
             if not live.size:
                 return
             _flip(ledger, state, live, block)
+        going &= ledger.best[rows] < before * (1 - PRECISION)
         order = rng.permutation(order)
 
 

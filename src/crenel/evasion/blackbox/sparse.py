@@ -58,7 +58,10 @@ def _put_back(ledger: Ledger, rows: Rows, columns: Rows, share: float) -> None:
     """Ask for the best points with some numbers moved back by a share, where that changes them."""
     at = np.arange(len(rows))[:, None]
     point, own = ledger.point[rows].copy(), ledger.origin[rows]
-    point[at, columns] += share * (own[at, columns] - point[at, columns])
+    part = own[at, columns]
+    if share < 1:  # a whole step back must end exactly where the number was
+        part = point[at, columns] + share * (part - point[at, columns])
+    point[at, columns] = part
     changed = np.flatnonzero((point != ledger.point[rows]).any(axis=1))
     if changed.size:
         ledger.ask(rows[changed], point[changed])
