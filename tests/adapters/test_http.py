@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from crenel.adapters import load_model
+from crenel.adapters import load_model, sending
 from crenel.errors import NotApplicable, SubjectError, UsageError
 
 X = np.linspace(-2, 2, 60).reshape(30, 2)
@@ -207,3 +209,129 @@ def test_settings_are_checked():
         load_model("http://127.0.0.1:9", endpoint={"protocol": "grpc"})
     with pytest.raises(UsageError, match="above 0"):
         load_model("http://127.0.0.1:9", endpoint={"batch": 0})
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """What the adapter would have slept."""
+    slept = []
+    monkeypatch.setattr(sending.time, "sleep", slept.append)
+    return slept
+
+
+def test_retry_after_is_kept_and_else_waits_double(server, waits):
+    server.answer = matrix
+    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    server.failures = [
+        (429, {"Retry-After": "7"}), (503, {"Retry-After": in_a_minute}),
+        (500, {}), (502, {"Retry-After": "soon"}),
+    ]  # fmt: skip
+    wrapped(server, backoff=0.5)
+    assert waits[0] == 7
+    assert waits[1] == pytest.approx(60, abs=10)
+    assert waits[2:] == [2.0, 4.0]
+
+
+def test_a_wish_beyond_patience_is_told(server, waits):
+    server.answer = matrix
+    server.failures = [(429, {"Retry-After": "3600"})]
+    with pytest.raises(SubjectError, match=r"asks to wait 3600 s; raise endpoint\.patience"):
+        wrapped(server)
+    assert waits == []
+
+
+def test_requests_keep_the_rate(server, waits):
+    server.answer = matrix
+    model = wrapped(server, batch=3, rate=0.5)
+    server.requests.clear()
+    waits.clear()
+    model.probabilities(X)  # 10 requests
+    assert len(server.requests) == 10
+    # no sleep is real here, so that each request finds the turns of all before it still ahead
+    assert np.allclose(np.diff(waits), 2.0, atol=1.0)
+    assert model.native.meter.waited >= sum(waits)
+
+
+def test_answers_that_are_paid_for_are_not_asked_again(server, waits):
+    server.answer = matrix
+    model = wrapped(server, batch=10, retries=1)
+    server.requests.clear()
+    healthy, asked = matrix, []
+
+    def third_fails(body):
+        asked.append(len(body["instances"]))
+        if len(asked) == 2:
+            server.failures = [(500, {})] * 2
+        return healthy(body)
+
+    server.answer = third_fails
+    with pytest.raises(SubjectError, match="answered 500"):
+        model.probabilities(X)
+    assert asked == [10, 10]
+    assert np.allclose(model.probabilities(X)[:, 1], p_of(X))
+    assert asked == [10, 10, 10]  # the third batch alone
+    model.probabilities(X)
+    assert asked == [10] * 6  # later questions are asked: a model may answer otherwise
+
+
+def test_batches_that_are_too_large_are_halved(server):
+    server.answer = matrix
+    model = wrapped(server, batch=30)
+    server.requests.clear()
+    server.failures = [(413, {}), (413, {})]
+    assert np.allclose(model.probabilities(X)[:, 1], p_of(X))
+    assert [len(body["instances"]) for _, _, body in server.requests] == [30, 15, 7, 8, 15]
+
+
+def test_broken_answers_are_asked_again(server, waits):
+    server.answer = matrix
+    model = wrapped(server)
+    server.failures = [(200, {"Content-Length": "9999"})]  # the connection ends before the body
+    assert np.allclose(model.probabilities(X)[:, 1], p_of(X))
+
+
+def test_the_meter_is_exact_under_errors(server, waits):
+    rng = np.random.default_rng(0)
+    answered = []
+
+    def counted(body):
+        answered.append(len(body["instances"]))
+        if rng.random() < 0.1:
+            server.failures.append((503, {}))
+        return matrix(body)
+
+    server.answer = counted
+    model = wrapped(server, batch=2)
+    answered.clear()
+    server.requests.clear()
+    before = model.native.meter.rows, model.native.meter.requests, model.native.meter.tries
+    for _ in range(10):
+        assert np.allclose(model.probabilities(X)[:, 1], p_of(X))
+    meter = model.native.meter
+    assert meter.rows - before[0] == 300
+    assert meter.requests - before[1] == 150
+    assert meter.tries - before[2] == len(server.requests) > 150
+
+
+def test_an_attack_over_the_network_counts_what_the_server_counts(server, waits):
+    from crenel.evasion.blackbox import query_attack
+
+    rng = np.random.default_rng(0)
+    answered = []
+
+    def flaky(body):
+        answered.append(len(body["instances"]))
+        if rng.random() < 0.05:
+            server.failures.append((429, {"Retry-After": "1"}))
+        return matrix(body)
+
+    server.answer = flaky
+    model = wrapped(server, batch=16)
+    rows = X[np.abs(X[:, 0]) > 0.1]
+    answered.clear()
+    got = query_attack(
+        model.predict, rows, model.predict(rows), scores=model.score, bounds=(-2, 2), queries=60
+    )
+    assert got.stopped == ""
+    assert np.allclose(got.distance, np.abs(rows[:, 0]), rtol=0.02)
+    assert got.asked + len(rows) == sum(answered)

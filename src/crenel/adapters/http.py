@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import re
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -20,12 +18,9 @@ from numpy.typing import NDArray
 
 from crenel.adapters.function import wrap_answers
 from crenel.adapters.rows import is_frame, narrow
+from crenel.adapters.sending import Meter, Sender, TooLarge
 from crenel.errors import SubjectError, UsageError
 from crenel.model import Model, Task
-
-_RETRY = frozenset({429, 500, 502, 503, 504})
-#: Longest wait before another try, seconds.
-_LONGEST = 30.0
 
 
 @dataclass(frozen=True)
@@ -45,9 +40,14 @@ class Endpoint:
     batch : int
         Rows in one request.
     retries : int
-        Further tries after 429, a 5xx or a broken connection.
+        Further tries after 429, a 5xx, a timeout or a broken connection.
     backoff : float
-        Seconds before the first of these, doubled for each further one.
+        Seconds before the first of these, doubled for each further one, unless the endpoint says
+        by Retry-After how long to wait.
+    patience : float
+        Longest wait that it may ask for, seconds.
+    rate : float or None
+        Requests in a second at most.
     """
 
     url: str
@@ -57,11 +57,23 @@ class Endpoint:
     batch: int = 256
     retries: int = 4
     backoff: float = 0.5
+    patience: float = 120.0
+    rate: float | None = None
+    _sender: Sender = field(init=False, repr=False, compare=False)
+    _paid: dict[bytes, list[Any]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_sender", Sender.of(self))
+
+    def __str__(self) -> str:
+        return self.shown
 
     @classmethod
     def of(cls, url: str, settings: Mapping[str, Any]) -> Endpoint:
         """An endpoint with the settings of a configuration, checked."""
-        known = [f.name for f in fields(cls) if f.name != "url"]
+        known = [f.name for f in fields(cls) if f.init and f.name != "url"]
         for key in settings:
             if key not in known:
                 near = get_close_matches(key, known, n=1)
@@ -72,6 +84,8 @@ class Endpoint:
             raise UsageError(f"endpoint: protocol is {made.protocol!r}; use 'kserve' or 'mlflow'")
         if made.batch < 1 or made.timeout <= 0 or made.retries < 0:
             raise UsageError("endpoint: batch and timeout must be above 0, retries at least 0")
+        if made.patience < 0 or made.backoff < 0 or (made.rate is not None and made.rate <= 0):
+            raise UsageError("endpoint: rate must be above 0, patience and backoff at least 0")
         return made
 
     @property
@@ -103,15 +117,39 @@ class Endpoint:
         return urlsplit(self.url).path.rstrip("/").endswith("/invocations")
 
     def ask(self, x: Any) -> list[Any]:
-        """The answers to n rows: a label, a score, a list of scores or a map for each."""
+        """The answers to n rows: a label, a score, a list of scores or a map for each.
+
+        Where a batch fails for good, answers to the batches before it are kept, and the same rows
+        are not sent again when they are asked for once more.
+        """
+        done: dict[bytes, list[Any]] = {}
         answers: list[Any] = []
-        for start in range(0, len(x), self.batch):
-            answers += self._batch(x[start : start + self.batch])
+        try:
+            for start in range(0, len(x), self.batch):
+                answers += self._batch(x[start : start + self.batch], done)
+        except SubjectError:
+            self._paid.update(done)
+            raise
         return answers
 
-    def _batch(self, rows: Any) -> list[Any]:
+    def _batch(self, rows: Any, done: dict[bytes, list[Any]]) -> list[Any]:
         body = json.dumps(self._body(rows), allow_nan=False).encode()
-        reply = self._send(body)
+        key = hashlib.sha256(body).digest()
+        if key in self._paid:
+            return done.setdefault(key, self._paid.pop(key))
+        try:
+            reply = self._sender.send(body)
+        except TooLarge:
+            if len(rows) < 2:
+                raise
+            half = len(rows) // 2
+            return self._batch(rows[:half], done) + self._batch(rows[half:], done)
+        done[key] = self._answers(reply, len(rows))
+        self._sender.count(len(rows))
+        return done[key]
+
+    def _answers(self, reply: bytes, n: int) -> list[Any]:
+        """The predictions in a reply to n rows."""
         try:
             found = json.loads(reply)
         except ValueError as error:
@@ -121,12 +159,17 @@ class Endpoint:
         )
         if not isinstance(answers, list):
             raise SubjectError(f'{self.shown} answered without a list of "predictions"')
-        if len(answers) != len(rows):
+        if len(answers) != n:
             raise SubjectError(
-                f"{self.shown} gave {len(answers)} predictions for {len(rows)} rows; "
+                f"{self.shown} gave {len(answers)} predictions for {n} rows; "
                 "it must give one for each"
             )
         return answers
+
+    @property
+    def meter(self) -> Meter:
+        """What was sent so far."""
+        return self._sender.meter
 
     def _body(self, rows: Any) -> dict[str, Any]:
         if not self.is_mlflow:
@@ -135,37 +178,6 @@ class Endpoint:
             names = [str(c) for c in rows.columns]
             return {"dataframe_split": {"columns": names, "data": _values(rows)}}
         return {"inputs": _values(rows)}
-
-    def _send(self, body: bytes) -> bytes:
-        headers = self.all_headers()
-        for attempt in range(self.retries + 1):
-            request = urllib.request.Request(self.address, data=body, headers=headers)
-            try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as reply:
-                    return bytes(reply.read())
-            except urllib.error.HTTPError as error:
-                if error.code not in _RETRY or attempt == self.retries:
-                    raise SubjectError(self._refused(error)) from error
-                wait = _asked_to_wait(error.headers.get("Retry-After"))
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                if attempt == self.retries:
-                    reason = getattr(error, "reason", error)
-                    raise SubjectError(
-                        f"{self.shown} cannot be reached ({reason}; {attempt + 1} tries); "
-                        "is the endpoint running, and is the URL right?"
-                    ) from error
-                wait = None
-            time.sleep(min(_LONGEST, self.backoff * 2**attempt if wait is None else wait))
-        raise AssertionError("every way out of the loop returns or raises")
-
-    def _refused(self, error: urllib.error.HTTPError) -> str:
-        detail = error.read(2000).decode("utf-8", "replace").strip().splitlines()
-        said = f": {detail[0][:200]}" if detail else ""
-        hint = {
-            401: "; give endpoint.headers", 403: "; give endpoint.headers",
-            404: "; is the path right?", 413: "; make endpoint.batch smaller",
-        }.get(error.code, "")  # fmt: skip
-        return f"{self.shown} answered {error.code} {error.reason}{said}{hint}"
 
 
 def wrap_endpoint(
@@ -184,7 +196,7 @@ def wrap_endpoint(
     url : str
         ``http://host/v1/models/name:predict`` (KServe v1) or ``http://host/invocations`` (MLflow).
     settings : mapping
-        protocol, headers, timeout, batch, retries, backoff; see `Endpoint`.
+        protocol, headers, timeout, batch, retries, backoff, patience, rate; see `Endpoint`.
     classes, task, columns, sample : optional
         See `crenel.adapters.wrap`.
 
@@ -203,7 +215,7 @@ def wrap_endpoint(
         classes = list(first) if isinstance(first, dict) else None
     return wrap_answers(
         lambda x: _as_array(endpoint.ask(narrow(x, columns)), classes, endpoint.shown),
-        endpoint.shown,
+        endpoint,
         framework="http",
         classes=classes,
         task=task,
@@ -231,11 +243,6 @@ def interpolated(headers: Mapping[str, str]) -> dict[str, str]:
         return os.environ[name]
 
     return {k: re.sub(r"\$\{(\w+)\}", value, v) for k, v in headers.items()}
-
-
-def _asked_to_wait(text: str | None) -> float | None:
-    """Seconds of a Retry-After header, None where it gives none."""
-    return float(text) if text is not None and text.strip().isdigit() else None
 
 
 def _values(rows: Any) -> list[Any]:
