@@ -12,6 +12,7 @@ _PUBLIC = {
     "field_search": "crenel.evasion.fields",
     "gradient_attack": "crenel.evasion.cascade",
     "legal": "crenel.evasion.legality",
+    "minimal_norm": "crenel.evasion.minimal",
     "TreeDistances": "crenel.evasion.trees",
     "tree_distance": "crenel.evasion.trees",
     "Verdicts": "crenel.evasion.verdicts",

@@ -58,8 +58,7 @@ SCHEDULES: dict[str, tuple[Stage, ...]] = {
     "standard": (
         *OPENING,
         Stage("targeted-margin", 8, copies=tuple(range(3, 9)), near=2 * NEAR),
-        Stage("dlr", 20, copies=tuple(range(4)), near=NEAR),
-        Stage("margin", 20, copies=tuple(range(4)), near=NEARER),
+        Stage("margin", 20, copies=tuple(range(8)), near=NEAR),
         Stage("square", 60, near=NEARER),
     ),
     "deep": (
