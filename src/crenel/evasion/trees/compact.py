@@ -213,9 +213,11 @@ def extract(p: Place, trees: Trees, pair: Pair, box: Ints, g: Room) -> Compact:
     size, kept = int(np.int64(0)), 0  # not a literal, for which Numba would compile twice
     constant = trees.base[pair.target] - trees.base[pair.label]
     set_box(box, g)
-    for root in trees.roots:
+    for t in range(len(trees.roots)):
+        if not (trees.matters[t, pair.target] or trees.matters[t, pair.label]):
+            continue
         begin = size
-        size = restrict(root, begin, p, trees, pair, g)
+        size = restrict(trees.roots[t], begin, p, trees, pair, g)
         least = most = g.value[size - 1]
         for n in range(begin, size - 1):
             if g.nodes[n, COLUMN] < 0:

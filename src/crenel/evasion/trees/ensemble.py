@@ -8,12 +8,14 @@ float64 input, the same as ``x < b`` for one float64 number b, found here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from crenel.evasion.trees.routing import route
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -85,6 +87,13 @@ class TreeEnsemble:
     def leaves(self, x: Floats) -> Ints:
         """Leaf of each row in each tree, (n, trees) int32, for rows (n, d) float64."""
         out = np.empty((len(x), len(self.roots)), dtype=np.int32)
+        if not self.categories:
+            dense = np.ascontiguousarray(x, dtype=np.float64)
+            route(
+                dense, self.feature, self.threshold, self.left, self.right, self.missing_left,
+                self.roots, out,
+            )  # fmt: skip
+            return out
         for tree, root in enumerate(self.roots):
             pending = [(int(root), np.arange(len(x)))]
             while pending:
@@ -153,8 +162,9 @@ class Growing:
         missing_left: NDArray[np.bool_],
         value: Floats,
         categories: Mapping[int, CategorySplit] | None = None,
+        roots: Sequence[int] = (0,),
     ) -> None:
-        """Append one tree whose children are numbered within the tree (leaf: feature -1)."""
+        """Append trees whose children are numbered within the arrays (leaf: feature -1)."""
         inner = feature >= 0
         arrays: dict[str, NDArray[np.generic]] = {
             "feature": feature.astype(np.int32),
@@ -168,7 +178,7 @@ class Growing:
             self.parts.setdefault(name, []).append(array)
         for node, split in (categories or {}).items():
             self.categories[node + self.size] = split
-        self.roots.append(self.size)
+        self.roots.extend(self.size + int(root) for root in roots)
         self.size += len(feature)
 
     def freeze(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crenel.errors import NotApplicable
 from crenel.evasion.trees.ensemble import CategorySplit, Floats, Growing, below_float32
@@ -104,38 +106,51 @@ def grow(booster: dict[str, Any], classes: int, used: int | None) -> Growing:
         raise NotApplicable(f"XGBoost booster {booster['name']} is not made of trees.")
     model = booster.get("gbtree", booster)["model"]
     weights = booster.get("weight_drop", [1.0] * len(model["trees"]))
-    growing = Growing()
-    for tree, group, weight in list(zip(model["trees"], model["tree_info"], weights))[:used]:
-        add_tree(
-            growing,
-            tree,
-            1 if classes == 2 and max(model["tree_info"]) == 0 else group,
-            classes,
-            weight,
-        )
-    return growing
-
-
-def add_tree(
-    growing: Growing, tree: dict[str, Any], target: int, classes: int, weight: float
-) -> None:
-    """Append one tree, whose leaves add to class ``target``."""
-    if int(tree["tree_param"].get("size_leaf_vector", 1)) > 1:
+    trees, groups = model["trees"][:used], np.array(model["tree_info"][:used], dtype=np.int64)
+    if any(int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees):
         raise NotApplicable(
             "XGBoost trees with vector leaves (multi_output_tree) are not supported."
         )
-    left = np.array(tree["left_children"], dtype=np.int64)
-    condition = np.array(tree["split_conditions"], dtype=np.float32)
+    growing = Growing()
+    if trees:
+        targets = groups if max(model["tree_info"]) > 0 or classes > 2 else groups + 1
+        add_trees(growing, trees, targets, classes, np.array(weights[:used], dtype=np.float32))
+    return growing
+
+
+def add_trees(
+    growing: Growing,
+    trees: list[dict[str, Any]],
+    targets: NDArray[np.int64],
+    classes: int,
+    weights: NDArray[np.float32],
+) -> None:
+    """Append trees, the leaves of each of which add to its class of ``targets``."""
+    sizes = np.array([len(tree["left_children"]) for tree in trees])
+    begin = np.cumsum(sizes) - sizes
+
+    def joined(key: str, kind: type) -> NDArray[Any]:
+        numbers = chain.from_iterable(tree[key] for tree in trees)
+        return np.fromiter(numbers, dtype=kind, count=int(sizes.sum()))
+
+    offset = np.repeat(begin, sizes)
+    left, condition = joined("left_children", np.int64), joined("split_conditions", np.float32)
     value = np.zeros((len(left), classes))
-    value[:, target] = condition * np.float32(weight)
+    value[np.arange(len(left)), np.repeat(targets, sizes)] = condition * np.repeat(weights, sizes)
+    splits = (
+        (first + node, split)
+        for first, tree in zip(begin, trees)
+        for node, split in category_splits(tree).items()
+    )
     growing.add(
-        feature=np.where(left >= 0, tree["split_indices"], -1).astype(np.int32),
+        feature=np.where(left >= 0, joined("split_indices", np.int64), -1).astype(np.int32),
         threshold=below_float32(condition),
-        left=left,
-        right=np.array(tree["right_children"], dtype=np.int64),
-        missing_left=np.array(tree["default_left"], dtype=bool),
+        left=left + offset,
+        right=joined("right_children", np.int64) + offset,
+        missing_left=joined("default_left", np.bool_),
         value=value,
-        categories=category_splits(tree),
+        categories=dict(splits),
+        roots=begin.tolist(),
     )
 
 

@@ -24,6 +24,7 @@ class Trees(NamedTuple):
 
     ``nodes`` (m, 3) is feature, left, right.  Margins within ``tolerance`` are those that float
     sums could turn; ``whole`` says that all sums are exact.  ``mode`` decides such margins.
+    ``matters`` (trees, k) says whether a tree adds to a class at all.
     """
 
     nodes: Ints
@@ -42,6 +43,7 @@ class Trees(NamedTuple):
     from_below: Floats
     from_above: Floats
     category: Ints
+    matters: NDArray[np.bool_]
 
 
 class Place(NamedTuple):
@@ -121,8 +123,10 @@ def flips(margin: float, cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bo
 def wins(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bool:
     """Whether a row of cells is decided for the other class, asking every tree."""
     margin = trees.base[pair.target] - trees.base[pair.label]
-    for root in trees.roots:
-        leaf = leaf_of(root, cells, cut, trees.nodes)
+    for t in range(len(trees.roots)):
+        if not (trees.matters[t, pair.target] or trees.matters[t, pair.label]):
+            continue
+        leaf = leaf_of(trees.roots[t], cells, cut, trees.nodes)
         margin += trees.value[leaf, pair.target] - trees.value[leaf, pair.label]
     return flips(margin, cells, cut, trees, pair)
 

@@ -173,9 +173,8 @@ def trees_of(ensemble: TreeEnsemble, grid: Grid, mode: int) -> Trees:
     """The kernels' view of an ensemble; ``mode`` decides margins within rounding."""
     e = ensemble
     whole = not e.single and bool(np.all(e.value == np.round(e.value)) and not e.base.any())
-    ends = np.append(e.roots[1:], len(e.value))
     largest = np.abs(e.value).max(axis=1)
-    size = sum(largest[a:b].max() for a, b in zip(e.roots, ends)) + np.abs(e.base).max()
+    size = np.maximum.reduceat(largest, e.roots).sum() + np.abs(e.base).max()
     unit = float(np.finfo(np.float32 if e.single else np.float64).eps)
     # Sums of t terms err by at most t units in the last place of the sum of sizes.
     tolerance = 0.0 if whole else 2 * (len(e.roots) + 2) * unit * size + e.link_tolerance
@@ -196,4 +195,5 @@ def trees_of(ensemble: TreeEnsemble, grid: Grid, mode: int) -> Trees:
         from_below=grid.from_below,
         from_above=grid.from_above,
         category=np.array(sorted(e.categories), dtype=np.int32),
+        matters=np.maximum.reduceat(np.abs(e.value), e.roots, axis=0) > 0,
     )

@@ -1,0 +1,27 @@
+"""Which leaf of each tree a row reaches, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.evasion.trees.compiled import compiled
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+
+@compiled
+def route(
+    x: Floats, feature: Ints, threshold: Floats, left: Ints, right: Ints,
+    missing_left: NDArray[np.bool_], roots: Ints, out: Ints,
+) -> None:  # fmt: skip
+    """Write the leaves (n, trees) of rows (n, d); every split is ``x < threshold``."""
+    for i in range(len(x)):
+        for tree in range(len(roots)):
+            node = roots[tree]
+            while feature[node] >= 0:
+                number = x[i, feature[node]]
+                lower = missing_left[node] if np.isnan(number) else number < threshold[node]
+                node = left[node] if lower else right[node]
+            out[i, tree] = node
