@@ -48,14 +48,16 @@ def verified(
     )
 
 
-def converged(found: TextSearch, queries: int, series: str) -> HealthTest:
-    """Whether the second half of the queries turned few further texts."""
-    half, full = (found.first <= queries / 2).mean(), np.isfinite(found.first).mean()
+def converged(found: TextSearch, half: TextSearch, series: str) -> HealthTest:
+    """Whether the same search with half of the queries turns nearly as many of the same texts."""
+    n = len(half.flipped)
+    few, many = float(half.flipped.mean()), float(found.flipped[:n].mean())
+    done = found.complete and half.complete
     return HealthTest(
         name="twice the queries change little",
-        ok=bool(full - half <= 0.05) and found.complete,
-        detail=f"{series}: {half:.1%} within half of the queries, {full:.1%} within all"
-        + ("" if found.complete else "; time ran out"),
+        ok=many - few <= 0.05 + 1e-9 and done,
+        detail=f"{series}: half of the queries turn {few:.0%} of {n} texts, all {many:.0%}"
+        + ("" if done else "; time ran out"),
     )
 
 

@@ -38,8 +38,8 @@ EDITS = (1, 2, 3, 5, 10)
 SHARES = (0.01, 0.02, 0.05, 0.1)
 #: Query budgets of the last curve.
 GRID = (1, 3, 10, 30, 100, 300, 1000, 3000)
-#: Texts of the comparison with decisions only.
-FEW = 30
+#: Texts of the comparisons with decisions only, and with half of the queries.
+FEW, HALVED = 30, 40
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,12 @@ class _Job:
 
     def search(
         self, documents: list[Document], oracle: Oracle, kind: str, rankings: list[Ranking],
-        spent: list[int],
+        spent: list[int], queries: int | None = None,
     ) -> TextSearch:  # fmt: skip
         """One search for one kind of edits."""
         return search(
             documents, oracle, self.editors[kind], rankings,
-            max_edits=EDITS[-1], queries=self.queries, spent=spent, seed=self.seed,
+            max_edits=EDITS[-1], queries=queries or self.queries, spent=spent, seed=self.seed,
         )  # fmt: skip
 
 
@@ -178,12 +178,20 @@ def _health(a: Attacked, job: _Job, oracle: Oracle, labels: bool) -> dict[str, l
         editor = a.editors[series]
         tests[series] = [
             *both, verified(found, a.documents, oracle, editor),
-            converged(found, job.queries, series),
+            converged(found, _halved(a, job, oracle, series), series),
             finds_planted(a.documents, job.taught[:200], editor, labels, job.seed),
         ]  # fmt: skip
         if not labels:
             tests[series].append(_compared(a, job, series))
     return tests
+
+
+def _halved(a: Attacked, job: _Job, oracle: Oracle, series: str) -> TextSearch:
+    """The same search with half of the queries, on some of the texts."""
+    some, queries = slice(0, HALVED), max(1, job.queries // 2)
+    again = replace(oracle, y=a.data.y[some], deadline=job.context.deadline)
+    rankings, spent = rank_words(a.documents[some], again, job.seed, max(1, job.most // 2))
+    return job.search(a.documents[some], again, series, rankings, spent, queries)
 
 
 def _compared(a: Attacked, job: _Job, series: str) -> HealthTest:
@@ -206,8 +214,9 @@ def _exposures(
     made = [_by_edits(a, series, Health.of(*tests[series]), common) for series in a.found]
     everything = Health.of(*dict.fromkeys(t for found in tests.values() for t in found))
     least = np.min([a.share(series) for series in a.found], axis=0)
-    by_share, by_queries = within(least, SHARES), []
-    grid = [q for q in GRID if q <= job.queries * len(a.found)]
+    by_share = within(least, SHARES)
+    most = job.queries * len(a.found)
+    grid = [*(q for q in GRID if q < most), most]
     by_queries = within(a.first(), grid)
     made.append(flip_curve(
         name="edited share of the text", unit="of characters, or of words", series="share",

@@ -15,7 +15,7 @@ from crenel.evasion.text.importance import Ranking
 #: Edited texts kept at each step; where a guide ranks candidates, those ranked and those asked.
 BEAM, FORETOLD, GUIDED = 3, 48, 10
 #: Numbers of the best single edits that are tried together.
-TOGETHER = (2, 3, 5, 10)
+TOGETHER = (2, 3, 4, 5, 6, 7, 8, 9, 10)
 
 Changes = tuple[Change, ...]
 
@@ -141,7 +141,7 @@ def search(
         if not live or oracle.expired:
             break
         _step(live, step, oracle, editor, max_edits, queries, seed)
-    _prune(rows, oracle)
+    _prune(rows, oracle, queries)
     return _checked(rows, oracle)
 
 
@@ -155,7 +155,7 @@ def _step(
         rng = np.random.default_rng([seed, row.i, step])
         left = queries - row.spent
         allow = min(left, max(12, left // 3)) if oracle.guide is None else FORETOLD
-        made = _together(row, max_edits) if step == 2 else []
+        made = _together(row, editor, max_edits, rng) if step == 2 else []
         made += _candidates(row, editor, allow, rng)
         made = [c for c in dict.fromkeys(made) if c not in row.seen]
         made = [c for c in made if size_of(c) < row.edits and editor.allowed(row.document, c)]
@@ -198,14 +198,17 @@ def _candidates(row: _Row, editor: Editor, allow: int, rng: np.random.Generator)
     return made
 
 
-def _together(row: _Row, max_edits: int) -> list[Changes]:
-    """The best single edits, several at once."""
-    best = sorted((m, p, new) for p, (m, new) in row.guess.items() if new is not None)
-    return [
-        tuple(sorted((p, new, 1) for _, p, new in best[:e]))
-        for e in TOGETHER
-        if e <= min(max_edits, len(best))
-    ]
+def _together(row: _Row, editor: Editor, max_edits: int, rng: np.random.Generator) -> list[Changes]:
+    """The best single edits, several at once; words not tried yet are edited untried."""
+    best: list[Change] = []
+    for p in sorted(row.guess, key=lambda p: row.guess[p][0]):
+        known = row.guess[p][1]
+        new = [known] if known is not None else []
+        new = new or editor.propose(row.document.tokens[p], row.y, row.i + p, 1, rng)
+        best += [(p, new[0], 1)] if new else []
+        if len(best) == max_edits:
+            break
+    return [tuple(sorted(best[:e])) for e in TOGETHER if e <= len(best)]
 
 
 def _best_foretold(
@@ -243,10 +246,13 @@ def _learn(
         row.beam = [changes for m, changes in near if np.isfinite(m)]
 
 
-def _prune(rows: Sequence[_Row], oracle: Oracle) -> None:
+def _prune(rows: Sequence[_Row], oracle: Oracle, queries: int) -> None:
     """Take back edited words that were not needed, one by one."""
-    live = [r for r in rows if len(r.found) > 1]
-    while live and not oracle.expired:
+    live = list(rows)
+    while not oracle.expired:
+        live = [r for r in live if len(r.found) > 1 and r.spent + len(r.found) <= queries]
+        if not live:
+            break
         batch = [(r, tuple(c for c in r.found if c is not out)) for r in live for out in r.found]
         turned, _ = oracle.ask(*_texts(batch))
         smaller: dict[int, Changes] = {}
@@ -257,7 +263,6 @@ def _prune(rows: Sequence[_Row], oracle: Oracle) -> None:
         live = [r for r in live if r.i in smaller]
         for row in live:
             row.found = smaller[row.i]
-        live = [r for r in live if len(r.found) > 1]
 
 
 def _checked(rows: Sequence[_Row], oracle: Oracle) -> TextSearch:

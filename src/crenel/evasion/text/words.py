@@ -71,13 +71,13 @@ def inflections(word: str) -> list[str]:
     """Other forms of an English word by rule: number, past, gerund, contractions written out."""
     if word in CONTRACTIONS:
         return [CONTRACTIONS[word]]
-    if len(word) < 4 or not word.isalpha():
+    if len(word) < 3 or not word.isalpha():
         return [_SHORT[word]] if word in _SHORT else []
-    if word.endswith("ies"):
+    if word.endswith("ies") and len(word) > 4:
         return [word[:-3] + "y"]
-    if word.endswith("ing"):
+    if word.endswith("ing") and len(word) > 5:
         return [word[:-3], word[:-3] + "e"]
-    if word.endswith("ed"):
+    if word.endswith("ed") and len(word) > 4:
         return [word[:-2], word[:-1]]
     if word.endswith("s") and not word.endswith("ss"):
         return [word[:-1]]
