@@ -80,6 +80,11 @@ def test_labels_alone_and_a_days_queries() -> None:
     assert "only decisions" in result.findings[0].sentence
 
 
+def test_a_price_below_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="price_per_1000"):
+        Access(price_per_1000=-1)
+
+
 def test_words_are_left_to_the_search_over_fields() -> None:
     result = execute(checks.queries_alone, table("words"), seed=0, seconds=60)
     assert result.outcome.outcome is State.NOT_APPLICABLE
