@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,38 +12,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.access import Access, Attacker
-from crenel.check import Context, Measurement, access_of
-from crenel.evasion.curves import flip_curve, percent, telling, within
+from crenel.check import Context, Level, Measurement, access_of
+from crenel.errors import NotApplicable
+from crenel.evasion.curves import percent, sandwich, within
 from crenel.evasion.field_report import right_rows
+from crenel.evasion.lattice import lattice_of
+from crenel.evasion.legality import legal
 from crenel.evasion.robustness import Robustness, robustness
-from crenel.exposure import Exposure, Health, HealthTest
+from crenel.evasion.unit import Unit, freedom_of
+from crenel.evasion.verdicts import Verdicts
+from crenel.evasion.verification import verified
+from crenel.exposure import HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.model import Model
-from crenel.schema import Kind
+from crenel.schema import Kind, Schema
 from crenel.statistics import Interval
 from crenel.subject import Data, Subject
 
 CHECK = "EVA-101"
 #: Rows attacked by each norm.
 ROWS = 200
-#: Forward passes that both norms cost for each row at most, a backward counted as two.
-PASSES = 1000
+#: Forward passes that both norms cost for each row, a backward counted as two: most rows break
+#: early, so these are less than twice what a level allows.
+PASSES: dict[Level, int] = {"quick": 300, "standard": 1000, "deep": 4000}
 #: L-inf radii as shares of the legal range; L2 radii are these times half the root of d.
 EPSILONS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 #: Where a finding is judged: near the usual 8/255.
 TELLING = 2
+#: Share of a norm's time for proofs, and how far they go at each level.
+PROOFS = 0.3
+EFFORT: dict[Level, str] = {"quick": "interval", "standard": "linear", "deep": "slopes"}
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """One norm's attack, verified on the model's own way from rows to decisions."""
+    """One norm's attack and proofs, in shares of the legal range.
+
+    Attributes
+    ----------
+    norm : float
+    epsilons : tuple of float
+    verdicts : Verdicts
+        Witnesses are in the user's own form, checked on the model's own way to decisions.
+    """
 
     norm: float
     epsilons: tuple[float, ...]
-    needed: NDArray[np.float64]
-    adversarial: NDArray[np.float32]
-    health: Health
-    passes: int
+    verdicts: Verdicts
 
     @property
     def name(self) -> str:
@@ -50,78 +66,77 @@ class Attacked:
         return "L-inf" if self.norm == math.inf else "L2"
 
     @property
+    def needed(self) -> NDArray[np.float64]:
+        """Size of the smallest change found for each row."""
+        return self.verdicts.upper
+
+    @property
     def shares(self) -> list[Interval]:
         """Share flipped within each epsilon."""
         return within(self.needed, self.epsilons)
 
 
+@dataclass(frozen=True)
+class Job:
+    """What both norms share.
+
+    Attributes
+    ----------
+    model : Model
+    rows : Data
+        Decided rightly.
+    unit : Unit
+    schema : Schema or None
+        Of a table.
+    context : Context
+    """
+
+    model: Model
+    rows: Data
+    unit: Unit
+    schema: Schema | None
+    context: Context
+
+
 def measure(subject: Subject, context: Context) -> Measurement:
-    """Attack by gradients in both norms."""
+    """Attack by gradients in both norms, and prove what can be proven."""
+    from crenel.data import infer_schema
+
     model, test = subject.model, subject.test
     assert model is not None
     assert test is not None
     low, high = legal_range(subject)
     rows = right_rows(model, test, _affordable(model, test, context), context.rng("rows"))
-    unit = Unit.of(model, rows.x, low, high)
+    schema = (subject.schema or infer_schema(rows.x)) if rows.is_table else None
+    freedom = None if schema is None else freedom_of(schema, rows.x)
+    job = Job(model, rows, Unit.of(model, low, high, freedom), schema, context)
     done: list[Attacked] = []
     for i, norm in enumerate((math.inf, 2.0)):
         if done and context.expired:
             break
-        done.append(_attack(model, rows, unit, norm, context, share=0.5 if i == 0 else 0.9))
+        done.append(_attack(job, norm, share=0.5 if i == 0 else 0.9))
         context.progress((i + 1) / 2)
     access = access_of(subject, attacker=Attacker.GRADIENTS)
-    exposures = tuple(_exposure(a, context, access) for a in done)
+    exposures = tuple(
+        sandwich(
+            a.verdicts, a.epsilons, check=CHECK, name=f"{a.name} distance", unit="of the range",
+            access=access, seed=context.seed, series=a.name, seconds=context.elapsed,
+            headline=_headline(a),
+        )
+        for a in done
+    )  # fmt: skip
     features = () if subject.schema is None else subject.schema.features
     hidden = frozenset(f.name for f in features if f.sensitive)
-    finding = _finding(model, rows, unit, done[0], access, hidden)
+    finding = _finding(job, done[0], access, hidden)
     notes = [f"Epsilon is in shares of the legal range, {_range_words(low, high)}."]
-    if rows.is_table:
-        notes.append("Every column is moved as if it were continuous and mutable; EVA-102 is not.")
+    notes += [n for a in done for n in a.verdicts.notes if n not in notes]
+    if freedom is not None and freedom.frozen.any():
+        held = int(freedom.frozen.sum())
+        notes.append(
+            f"{held} of {len(freedom.frozen)} columns stay as they are (immutable, categories or "
+            "flags, or derived from others); EVA-102 changes the mutable ones."
+        )
     return Measurement(exposures, () if finding is None else (finding,), tuple(notes))
-
-
-@dataclass(frozen=True)
-class Unit:
-    """The model over rows rescaled so that the legal range is [0, 1].
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        Takes rescaled rows.
-    low, span : ndarray
-        Broadcast against rows.
-    """
-
-    module: Any
-    low: NDArray[np.float32]
-    span: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, model: Model, x: Any, low: Any, high: Any) -> Unit:
-        """Rescale the module of a model."""
-        from crenel.evasion.rescaled import Rescaled
-
-        a, b = np.asarray(low, dtype=np.float32), np.asarray(high, dtype=np.float32)
-        span = np.maximum(b - a, 1e-12).astype(np.float32)
-        return cls(Rescaled(model.module, a, span), a, span)
-
-    def into(self, x: Any) -> NDArray[np.float32]:
-        """Rows to [0, 1]."""
-        x = x.to_numpy(dtype=np.float32) if hasattr(x, "iloc") else np.asarray(x, dtype=np.float32)
-        return np.asarray((x - self.low) / self.span, dtype=np.float32)
-
-    def back(self, z: NDArray[np.float32], like: Any) -> Any:
-        """Rescaled rows in the form and dtype of the user's own; whole numbers are rounded."""
-        x = self.low + z * self.span
-        if hasattr(like, "iloc"):
-            frame = like.copy()
-            for j, name in enumerate(like.columns):
-                column = x[:, j]
-                kind = like[name].dtype
-                whole = getattr(kind, "kind", "f") in "iub"
-                frame[name] = (np.round(column) if whole else column).astype(kind)
-            return frame
-        return np.round(x).astype(like.dtype) if like.dtype.kind in "iu" else x.astype(like.dtype)
 
 
 def legal_range(subject: Subject) -> tuple[Any, Any]:
@@ -155,68 +170,148 @@ def _affordable(model: Model, test: Data, context: Context) -> int:
     begun = time.perf_counter()
     model.predict(some)
     forward = (time.perf_counter() - begun) / len(some)
-    return int(np.clip(0.7 * context.time_left() / (PASSES * forward), 20, ROWS))
+    return int(np.clip(0.7 * context.time_left() / (PASSES[context.level] * forward), 20, ROWS))
 
 
-def _attack(
-    model: Model, rows: Data, unit: Unit, norm: float, context: Context, share: float
-) -> Attacked:
-    z = unit.into(rows.x)
-    root = 1.0 if norm == math.inf else math.sqrt(z[0].size) / 2
-    epsilons = tuple(float(f"{e * root:.3g}") for e in EPSILONS)
-    deadline = None
+def _attack(job: Job, norm: float, share: float) -> Attacked:
+    context, unit = job.context, job.unit
+    z = unit.into(job.rows.x)
+    epsilons = _epsilons(unit, z, norm)
+    attack = proofs = None
     if context.deadline is not None:
-        deadline = time.monotonic() + share * context.time_left()
+        begun, time_left = time.monotonic(), share * context.time_left()
+        attack, proofs = begun + (1 - PROOFS) * time_left, begun + time_left
     got = robustness(
-        unit.module, z, rows.y, norm=norm, epsilons=epsilons,
-        seed=context.derive_seed(str(norm)), deadline=deadline,
+        unit.module, z, job.rows.y, norm=norm, epsilons=epsilons, bounds=unit.box(z),
+        seed=context.derive_seed(str(norm)), deadline=attack, level=context.level,
     )  # fmt: skip
-    needed, test = _verified(model, rows, unit, got)
-    health = Health.of(*got.tests, test)
-    a = got.attack
-    return Attacked(norm, epsilons, needed, a.adversarial, health, a.passes)
+    upper, witness, holds = _verified(job, got, norm)
+    lower, notes = _proven(job, z, norm, epsilons, upper, proofs)
+    verdicts = Verdicts(
+        correct=np.ones(len(z), dtype=bool), lower=lower, upper=upper, witness=witness,
+        tests=(*got.tests, holds), attacker=Attacker.GRADIENTS, queries=got.attack.passes,
+        notes=notes,
+    )  # fmt: skip
+    return Attacked(norm, epsilons, verdicts)
+
+
+def _epsilons(unit: Unit, z: NDArray[np.float32], norm: float) -> tuple[float, ...]:
+    d = z[0].size if unit.freedom is None else max(1, unit.freedom.movable)
+    root = 1.0 if norm == math.inf else math.sqrt(d) / 2
+    return tuple(float(f"{e * root:.3g}") for e in EPSILONS)
 
 
 def _verified(
-    model: Model, rows: Data, unit: Unit, got: Robustness
-) -> tuple[NDArray[np.float64], HealthTest]:
-    """Epsilons needed, infinite where the model itself, asked as users ask it, still holds."""
-    needed = got.attack.smallest.copy()
-    hit = np.flatnonzero(np.isfinite(needed))
-    share = 1.0
-    if hit.size:
-        like = rows.take(hit).x
-        wrong = model.predict(unit.back(got.attack.adversarial[hit], like)) != rows.y[hit]
-        needed[hit[~wrong]], share = math.inf, float(wrong.mean())
-    return needed, HealthTest(
-        name="witnesses hold as rows of the user's own kind",
-        ok=share >= 0.98,
-        detail=f"{share:.1%} of {hit.size}; the others are not counted",
+    job: Job, got: Robustness, norm: float
+) -> tuple[NDArray[np.float64], Any, HealthTest]:
+    """Sizes of the changes that the model itself, asked as users ask it, decides otherwise.
+
+    Infinite where none holds; beside them the changed rows, and the test that most hold.
+    """
+    decide = _majority(job.model.predict, got.draws)
+    attack = got.attack
+    if job.schema is None:
+        upper, witness = _images(job, decide, attack.adversarial, attack.distance, norm)
+    else:
+        upper, witness = _table(job, decide, attack.adversarial, attack.distance)
+    found, held = int(np.isfinite(attack.distance).sum()), int(np.isfinite(upper).sum())
+    return (
+        upper,
+        witness,
+        HealthTest(
+            name="witnesses hold as rows of the user's own kind",
+            ok=held >= 0.98 * found,
+            detail=f"{held} of {found}; the others are not counted",
+        ),
     )
 
 
-def _exposure(a: Attacked, context: Context, access: Access) -> Exposure:
-    shares = a.shares
-    i = telling(shares)
-    return flip_curve(
-        check=CHECK, name=f"{a.name} distance", unit="of the range", series=a.name,
-        budgets=a.epsilons, shares=shares, n=len(a.needed), access=access, seed=context.seed,
-        health=a.health, queries=a.passes, seconds=context.elapsed, scale="log",
-        headline=f"a change of {a.name} size {a.epsilons[i]:.3g} of the range flips "
-        f"{percent(shares[i])} of correct decisions",
-    )  # fmt: skip
+def _majority(predict: Callable[[Any], Any], draws: int) -> Callable[[Any], NDArray[np.int64]]:
+    """Decisions as users get them; of a model that answers at random, the most frequent."""
+
+    def decide(x: Any) -> NDArray[np.int64]:
+        asked = np.stack([np.asarray(predict(x)) for _ in range(draws)])
+        if draws == 1:
+            return np.asarray(asked[0], dtype=np.int64)
+        votes = np.stack([(asked == k).sum(axis=0) for k in range(int(asked.max()) + 1)])
+        return np.asarray(votes.argmax(axis=0), dtype=np.int64)
+
+    return decide
 
 
-def _finding(
-    model: Model, rows: Data, unit: Unit, a: Attacked, access: Access, hidden: frozenset[str]
-) -> Finding | None:
+def _images(
+    job: Job, decide: Callable[[Any], Any], z: NDArray[np.float32], sizes: NDArray[np.float64],
+    norm: float,
+) -> tuple[NDArray[np.float64], Any]:  # fmt: skip
+    """Images on their lattice; sizes in shares of the range."""
+    x0 = np.asarray(job.rows.x)
+    span = float(job.unit.span)
+    lattice = lattice_of(x0, float(job.unit.low), float(job.unit.low) + span)
+    witness, size = verified(
+        decide, x0, job.rows.y, job.unit.values(z), lattice, norm=norm, within=sizes * span
+    )
+    return size / span, witness
+
+
+def _table(
+    job: Job, decide: Callable[[Any], Any], z: NDArray[np.float32], sizes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], Any]:
+    """Rows of a table that are legal under its schema; the others do not count."""
+    assert job.schema is not None
+    rows = job.rows
+    witness = job.unit.frame(z, rows.x)
+    hit = np.flatnonzero(np.isfinite(sizes))
+    upper = np.full(len(sizes), math.inf)
+    if hit.size:
+        changed = rows.take(hit).x
+        after = witness.iloc[hit].reset_index(drop=True)
+        held = legal(changed, after, job.schema) & (decide(after) != rows.y[hit])
+        upper[hit[held]] = sizes[hit[held]]
+    return upper, witness
+
+
+def _proven(
+    job: Job, z: NDArray[np.float32], norm: float, epsilons: tuple[float, ...],
+    upper: NDArray[np.float64], deadline: float | None,
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:  # fmt: skip
+    """Radii within which no change turns a decision, legal or not; and why there are none."""
+    from crenel.evasion.certify import certified_radius
+
+    lower = np.zeros(len(z))
+    open_ = np.flatnonzero(upper > epsilons[0])
+    if not open_.size:
+        return lower, ()
+    flat, plain = job.unit.plain(z), job.unit.continuous(job.model)
+    try:
+        lower[open_] = certified_radius(
+            plain, flat[open_], job.rows.y[open_], norm=norm, epsilons=epsilons,
+            seed=job.context.derive_seed("proofs"), deadline=deadline, upper=upper[open_],
+            effort=EFFORT[job.context.level],
+        )  # fmt: skip
+    except NotApplicable as reason:
+        return lower, (f"Nothing is proven: {str(reason).rstrip('.')}.",)
+    return np.where(lower < upper, lower, 0.0), ()
+
+
+def _headline(a: Attacked) -> str:
+    """The harm at the radius where it is nearest a half, and what is proven there."""
+    i = int(np.argmin([abs(s.value - 0.5) for s in a.shares]))
+    held = float((a.verdicts.lower >= a.epsilons[i]).mean())
+    proven = f"; {100 * held:.0f} % are proven to hold" if (a.verdicts.lower > 0).any() else ""
+    return (
+        f"a change of {a.name} size {a.epsilons[i]:.3g} of the range flips "
+        f"{percent(a.shares[i])} of correct decisions{proven}"
+    )
+
+
+def _finding(job: Job, a: Attacked, access: Access, hidden: frozenset[str]) -> Finding | None:
     share, epsilon = a.shares[TELLING], a.epsilons[TELLING]
     level = severity(share.low, access)
     if level is None:
         return None
     hit = np.flatnonzero(a.needed <= epsilon)
     first = hit[np.argsort(a.needed[hit], kind="stable")][:3]
-    examples = tuple(_example(model, rows, unit, a, int(i), hidden) for i in first)
+    examples = tuple(_example(job, a, int(i), hidden) for i in first)
     return Finding(
         check=CHECK, risk="evasion", severity=level, subject="decisions under small changes, L-inf",
         sentence=f"A change of at most {100 * epsilon:.3g} % of the range, mostly too small to "
@@ -226,19 +321,21 @@ def _finding(
         fix="Train on adversarial examples, smooth the decisions, or check inputs against "
         "what the sensor can really deliver; then measure again with this attacker.",
         evidence=Evidence(
-            rows=rows.names(np.flatnonzero(hit)[:20]),
+            rows=job.rows.names(hit[:20]),
             images=tuple(u for e in examples for u in e.images[1:2]),
             values={"flipped": round(share.value, 4), "epsilon": epsilon},
         ),
-        examples=examples, gain=share.low,
+        examples=examples,
+        remedies=("adversarial-training", "restore-inputs", "watch-inputs"),
+        gain=share.low,
     )  # fmt: skip
 
 
-def _example(
-    model: Model, rows: Data, unit: Unit, a: Attacked, i: int, hidden: frozenset[str]
-) -> Example:
+def _example(job: Job, a: Attacked, i: int, hidden: frozenset[str]) -> Example:
+    model, rows = job.model, job.rows
     one = rows.take(np.array([i]))
-    after = unit.back(a.adversarial[i : i + 1], one.x)
+    witness = a.verdicts.witness
+    after = witness.iloc[i : i + 1] if rows.is_table else witness[i : i + 1]
     decided = model.classes[model.predict(after)[0]]
     title = (
         f"row {rows.ids[i]}: {model.classes[rows.y[i]]!s} → {decided!s}, {a.name} {a.needed[i]:.3g}"
@@ -254,7 +351,7 @@ def _example(
             if one.x[c].iloc[0] != after[c].iloc[0]
         ]
         return Example(title=title, edits=tuple(edits[:8]))
-    return Example(title=title, images=twins(unit.into(one.x)[0], a.adversarial[i]))
+    return Example(title=title, images=twins(job.unit.into(one.x)[0], job.unit.into(after)[0]))
 
 
 def twins(before: NDArray[Any], after: NDArray[Any]) -> tuple[str, ...]:

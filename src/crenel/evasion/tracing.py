@@ -14,7 +14,9 @@ from typing import Any
 from crenel.evasion.network import Logits, TorchFunctionMode, torch
 
 #: Correlation, over a row's numbers, from which a tensor follows the rows.
-FOLLOWS = 0.8
+FOLLOWS = 0.5
+#: Functions that leave torch: nothing can be handed through them.
+LEAVING = {"numpy", "__array__", "tolist"}
 #: Share of rows on which a tensor must decide as the answer does.
 AGREES = 0.99
 
@@ -35,7 +37,9 @@ class _Watch(TorchFunctionMode):  # type: ignore[misc]
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         """Run one torch function, noting what it is given and what it gives."""
-        result = func(*[self._given(a) for a in args], **(kwargs or {}))
+        leaving = getattr(func, "__name__", "") in LEAVING
+        given = args if leaving else [self._given(a) for a in args]
+        result = func(*given, **(kwargs or {}))
         if self._like_answers(result):
             self.heads.append(result)
         return result
