@@ -52,7 +52,9 @@ def art_attack(model: Any, x: Any, y: Any, name: str) -> Iterator[tuple[Any, flo
         classifier = SklearnClassifier(model, clip_values=(low, high))
     if name == "hopskipjump":
         attack = HopSkipJump(
-            classifier, norm=np.inf, max_iter=10, max_eval=1000, init_eval=10, verbose=False
+            classifier,
+            norm=np.inf,
+            verbose=False,  # as the library comes
         )
     else:  # the parameters of the library's own examples on tables
         attack = ZooAttack(
