@@ -136,6 +136,7 @@ CAPABILITIES = {
     "test": "no test data is given",
     "table": "the data is not a table",
     "text": "no column is free text that an attacker can change",
+    "images": "the data is no images",
     "sources": "no source column is given",
     "learner": "no learning loop is given ([target.NAME.learning])",
     "base": "no base model is given ([target.NAME.base])",
@@ -189,6 +190,7 @@ def capabilities(subject: Subject) -> frozenset[str]:
         "table": data is not None and data.is_table,
         "text": subject.schema is not None
         and any(f.kind is Kind.TEXT and f.mutable for f in subject.schema.features),
+        "images": data is not None and not data.is_table and data.x.ndim in (3, 4),
         "sources": subject.train is not None and subject.train.source is not None,
         "learner": subject.learning is not None,
         "base": subject.base is not None,

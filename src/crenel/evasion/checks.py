@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crenel.check import Context, Controls, Cost, Measurement, Risk, check
-from crenel.evasion import controls
+from crenel.evasion import controls, patch_controls
 from crenel.evasion.blackbox import controls as query_controls
 from crenel.evasion.text import controls as text_controls
 from crenel.subject import Subject
@@ -225,6 +225,44 @@ def edited_texts(subject: Subject, context: Context) -> Measurement:
     statistical spam filters", 2005.
     """
     from crenel.evasion.text.report import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "EVA-106",
+    risk=Risk.EVASION,
+    title="Patches and universal changes",
+    question="Does one patch, or one change for all images, turn decisions on images not seen?",
+    needs=("model", "classification", "gradients", "test", "images"),
+    cost=Cost(seconds=4.0, queries=150_000, least=0.2),
+    references=("AML.T0043.000", "AML.T0015", "NISTAML.022", "ML01:2023", "AIA:15(5)"),
+    controls=Controls(weak=patch_controls.one_spot_decides, sound=controls.wide_margins),
+)
+def patches(subject: Subject, context: Context) -> Measurement:
+    """Does one patch, or one change for all images, turn decisions on images not seen.
+
+    Up to 200 test images that the model decides rightly are split in halves. On the first half
+    two things are fit by gradients: a square patch of 1 to 20 % of the area, over random places,
+    and one change of every number by at most 1 to 20 % of the range, added to every image. Both
+    are then tried on the second half, in the images' own dtype and steps, by the model as users
+    call it: the patch at three random places of each image. The harm at a budget is the share of
+    those decisions that turn, of the best budget up to that one.
+
+    Such attacks need no access to single inputs: a sticker in the scene, a film on a lens.
+
+    Health: the loss rose in every fit; a larger budget does no less harm; a random patch or
+    change of the same size does no more; without limit (the whole image, the whole range) every
+    decision falls but those of the one class that is then decided.
+
+    Limits: an attack shows harm, never safety. The patch is not turned, bent, or seen in other
+    light; one that is fit to a single image and place does more. Gradients that a model hides
+    are not mended here: then the loss does not rise and the curve is a lower bound.
+
+    References: Brown et al., "Adversarial patch", 2017; Moosavi-Dezfooli et al., "Universal
+    adversarial perturbations", 2017; Shafahi et al., "Universal adversarial training", 2020.
+    """
+    from crenel.evasion.patch_report import measure
 
     return measure(subject, context)
 
