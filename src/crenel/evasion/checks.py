@@ -25,28 +25,40 @@ def small_changes(subject: Subject, context: Context) -> Measurement:
     Up to 200 test rows that the model decides rightly are attacked in two norms, at six radii
     that are shares of the legal range: L-inf (every number moves by at most epsilon) and L2.
     A cascade of projected gradient attacks with adaptive steps runs on the margin, on
-    cross-entropy and on the targeted difference of logits ratio; a row is left alone at its first
-    wrong decision, and each row is attacked hard only at the largest radius that it resists. The
-    harm at a radius is the share of rows flipped. Every witness is put back into the user's own
-    form (whole numbers rounded) and decided by the model as users call it.
+    cross-entropy and on the margins of the likeliest wrong classes; a row is left alone once it
+    breaks, and attacked hard only at the largest radius that it resists. The level (quick,
+    standard, deep) bounds the gradients of a row. The harm at a radius is the share of rows
+    broken. Every witness is put back into the user's own form (8-bit pixels, whole numbers) and
+    decided by the model as users call it. What no change within a radius can turn is proven
+    beside, where bounds are known through the network's layers: the truth lies between.
 
-    Gradients that a model hides are mended before the attack: rounding, signs and casts pass
-    them straight through, a final softmax is left out, random answers are averaged. Decisions
-    stay the model's own.
+    On tables a change is one that the schema allows: immutable columns, categories, flags and
+    derived columns stay, one-way columns move their way only, integers by whole steps, and rules
+    between columns hold.
+
+    Gradients that a model hides are mended before the attack: logits are read before a softmax,
+    a switch or dead units; rounding, cuts and comparisons pass gradients straight through, and
+    so does whole preprocessing, in torch or not; ripples are smoothed, random answers averaged,
+    statistics of the batch held; where nothing helps, slopes are estimated from answers.
+    Decisions stay the model's own, those of a random model the majority of nine fixed draws.
 
     Health: gradients are not zero and agree with finite differences; the same input gives the
-    same output; outputs are logits; the loss rose; with unlimited epsilon every decision falls; a
-    larger radius does no less harm when attacked anew; twice the steps change little; a
-    search without gradients is not stronger. Where one fails, the curve is a lower bound.
+    same output, alone and in a batch; outputs are logits; rows lie within the legal range; the
+    loss rose; with unlimited epsilon every decision falls; a larger radius does no less harm when
+    attacked anew; a weakness planted behind the same defence is found; twice the steps, a search
+    by scores, one by decisions alone, and transfer from an ensemble taught by the model's
+    decisions do little more; successes hold. Where one fails, every row that stands is attacked
+    again in these other ways, what breaks is counted, and the curve is a lower bound all the same.
 
     Limits: an attack shows harm, never safety; a stronger one may find more. Changes other than
-    small ones (turns, patches) are not tried. On tables every column is moved as a continuous
-    one, whatever the schema says.
+    small ones (turns, patches) are not tried. Proofs are of all changes, legal or not, so on
+    tables they may say less than is true.
 
     References: Croce and Hein, "Reliable evaluation of adversarial robustness", 2020; Athalye,
     Carlini and Wagner, "Obfuscated gradients give a false sense of security", 2018; Carlini et
-    al., "On evaluating adversarial robustness", 2019; Andriushchenko et al., "Square attack",
-    2020.
+    al., "On evaluating adversarial robustness", 2019; Pintor et al., "Indicators of attack
+    failure", 2022; Zimmermann et al., "Increasing confidence in adversarial robustness
+    evaluations", 2022; Andriushchenko et al., "Square attack", 2020.
     """
     from crenel.evasion.gradient_report import measure
 
