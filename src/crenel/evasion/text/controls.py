@@ -13,7 +13,7 @@ from crenel.subject import Data, Subject
 def one_word_decides() -> Subject:
     """A filter for letters that goes by a single word."""
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 200).astype(np.int64)
+    y = rng.integers(0, 2, 140).astype(np.int64)
     common = [_word(i) for i in range(60)]
     texts = []
     for label in y:
@@ -25,11 +25,11 @@ def one_word_decides() -> Subject:
 
 
 def many_words_agree() -> Subject:
-    """Reports of which each holds forty words of its own field's vocabulary."""
+    """Reports of which each holds thirty words of its own field's vocabulary."""
     rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 80).astype(np.int64)
+    y = rng.integers(0, 2, 60).astype(np.int64)
     fields = [[_word(100 * (1 + k) + i) for i in range(60)] for k in (0, 1)]
-    return _subject([" ".join(rng.choice(fields[label], 40)) for label in y], y)
+    return _subject([" ".join(rng.choice(fields[label], 30)) for label in y], y)
 
 
 def _word(i: int) -> str:
