@@ -155,10 +155,10 @@ def auto_attack(version):
     def attack(model, x, y, epsilon):
         from pyautoattack import AutoAttack
 
-        kind = "standard" if version == "standard" else "custom"
-        own = AutoAttack(model, norm="Linf", eps=epsilon, version=kind, seed=0, verbose=False)
+        kind = {"version": "standard"}
         if version != "standard":
-            own.attacks_to_run = [version]
+            kind = {"version": "custom", "attacks": [version]}
+        own = AutoAttack(model, norm="Linf", eps=epsilon, seed=0, **kind)
         got = own.run_standard_evaluation(x, y, batch_size=500)
         return got[0] if isinstance(got, tuple) else got
 
