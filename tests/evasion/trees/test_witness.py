@@ -258,3 +258,17 @@ def test_trees_that_do_not_score_as_the_model_are_refused():
 
 def test_public_name():
     assert crenel.evasion.tree_distance is tree_distance
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+def test_bounds_in_other_norms_are_their_own(norm):
+    x, y = load_breast_cancer(return_X_y=True)
+    x = ((x - x.min(0)) / np.ptp(x, axis=0)).astype(np.float32)
+    model = RandomForestClassifier(60, max_depth=6, random_state=0).fit(x[:400], y[:400])
+    rows, label = x[400:406], model.predict(x[400:406])
+    wide = tree_distance(model, rows, label, node_limit=1_000)
+    found = tree_distance(model, rows, label, norm=norm, node_limit=4_000)
+    step = np.linalg.norm(wide.adversarial.astype(float) - rows, ord=norm, axis=1)
+    assert found.upper.mean() < 0.97 * step.mean()
+    assert found.lower.sum() > 1.05 * wide.lower.sum()
+    assert (found.lower <= found.upper).all()

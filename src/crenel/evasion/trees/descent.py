@@ -7,7 +7,9 @@ import numpy as np
 from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact
 from crenel.evasion.trees.compiled import compiled
 from crenel.evasion.trees.ensemble import Ints
-from crenel.evasion.trees.kernels import Pair, Place, Trees, flips
+from crenel.evasion.trees.kernels import Pair, Place, Trees, flips, reached
+
+TRIALS = 3000  # exchanges tried before a row is left as it is
 
 
 @compiled
@@ -93,3 +95,44 @@ def descend(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair, norm: i
             elif norm == 0:
                 return
             step, f = farthest(cells, p, step)
+
+
+@compiled
+def exchange(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair, norm: int) -> bool:
+    """Put one column back and move another farther, where both together bring the row nearer.
+
+    With `descend` a search over neighbouring tuples of leaves (Zhang et al., 2020).
+    """
+    best, trials = reached(cells, p, norm), 0
+    for f in range(len(cells)):
+        kept = cells[f]
+        if kept == p.cell[f]:
+            continue
+        saved = p.distance[p.start[f] + kept] ** norm
+        cells[f] = p.cell[f]
+        for g in range(len(cells)):
+            held = cells[g]
+            most = saved + p.distance[p.start[g] + held] ** norm - 1e-9 * best
+            for side in range(-1, 2, 2):
+                cells[g] = held + side
+                while 0 <= cells[g] < p.start[g + 1] - p.start[g]:
+                    if g == f or p.distance[p.start[g] + cells[g]] ** norm >= most:
+                        break
+                    trials += 1
+                    if holds(cells, c, p, trees, pair):
+                        return True
+                    if trials > TRIALS:
+                        cells[f], cells[g] = kept, held
+                        return False
+                    cells[g] += side
+            cells[g] = held
+        cells[f] = kept
+    return False
+
+
+@compiled
+def polish(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair, norm: int) -> None:
+    """Bring adversarial ``cells`` nearer in L1 or L2 until no single exchange does."""
+    descend(cells, c, p, trees, pair, norm)
+    while exchange(cells, c, p, trees, pair, norm):
+        descend(cells, c, p, trees, pair, norm)

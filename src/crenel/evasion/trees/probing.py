@@ -18,7 +18,7 @@ from crenel.evasion.trees.bound import (
 )
 from crenel.evasion.trees.compact import Compact, Room, merge
 from crenel.evasion.trees.compiled import compiled
-from crenel.evasion.trees.descent import descend
+from crenel.evasion.trees.descent import descend, polish
 from crenel.evasion.trees.ensemble import Floats, Ints
 from crenel.evasion.trees.kernels import Pair, Place, Trees, box_within, reached, rooted
 
@@ -197,6 +197,8 @@ def minimise(
         if best < before:
             for f in range(len(cells)):
                 cells[f] = found[f]
+            if status == UNDECIDED:
+                polish(cells, c, p, trees, pair, norm)
             upper = reach = rooted(reached(cells, p, norm), norm)
         if status != UNDECIDED:
             # A search that ends proves all below its radius, or below what it found.

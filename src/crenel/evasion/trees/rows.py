@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crenel.evasion.trees.bound import new_stack
 from crenel.evasion.trees.compact import Compact, extract, room_for
 from crenel.evasion.trees.compiled import compiled
-from crenel.evasion.trees.descent import descend
+from crenel.evasion.trees.descent import descend, polish
 from crenel.evasion.trees.ensemble import Floats, Ints
 from crenel.evasion.trees.kernels import (
     Pair,
@@ -27,6 +27,7 @@ from crenel.evasion.trees.probing import Known, Work, bisect, minimise
 
 STARTS = 3
 HALVES = 512
+WIDEST = 4  # the fraction of the boxes that L1 and L2 spend on L-inf first
 
 
 class Rows(NamedTuple):
@@ -142,6 +143,28 @@ def start(
 
 
 @compiled
+def from_widest(
+    p: Place, trees: Trees, pair: Pair, c: Compact, w: Work, known: Known, cells: Ints, norm: int,
+    node_limit: int, cap: int,
+) -> Known:  # fmt: skip
+    """Bounds in L1 or L2 from those in L-inf, which are quickly had: a good start for both."""
+    widest = norm * 0  # not a literal, for which Numba would compile twice
+    near = cells.copy()
+    far = reached(cells, p, widest) if np.isfinite(known.upper) else np.inf
+    wide = Known(0.0, far, 0)
+    wide = bisect(p, trees, pair, c, w, wide, near, widest, node_limit, cap)
+    upper = known.upper
+    if np.isfinite(wide.upper):
+        polish(near, c, p, trees, pair, norm)
+        distance = rooted(reached(near, p, norm), norm)
+        if distance < upper:
+            upper = distance
+            for f in range(len(cells)):
+                cells[f] = near[f]
+    return Known(min(max(known.lower, wide.lower), upper), upper, wide.nodes)
+
+
+@compiled
 def narrow_pair(
     p: Place, trees: Trees, pair: Pair, w: Work, norm: int, known: Known, cells: Ints,
     node_limit: int, cap: int,
@@ -151,7 +174,12 @@ def narrow_pair(
     c: Compact = extract(p, trees, pair, w.box, w.whole)
     if norm == 0:
         return bisect(p, trees, pair, c, w, known, cells, norm, node_limit, cap)
-    return minimise(p, trees, pair, c, w, known, cells, norm, node_limit, cap)
+    if node_limit > 0:
+        known = from_widest(p, trees, pair, c, w, known, cells, norm, node_limit // WIDEST, cap)
+        box_within(known.upper, p, w.box)
+        c = extract(p, trees, pair, w.box, w.whole)
+    narrowed = minimise(p, trees, pair, c, w, known, cells, norm, node_limit - known.nodes, cap)
+    return Known(narrowed.lower, narrowed.upper, known.nodes + narrowed.nodes)
 
 
 @compiled
