@@ -193,6 +193,21 @@ def test_witnesses_are_within_ball_and_box_to_the_last_bit(norm: float) -> None:
     assert np.abs(got.adversarial).max() <= 1
 
 
+@pytest.mark.parametrize("level", ["quick", "standard"])
+@pytest.mark.parametrize("norm", [0, 1, 2])
+def test_no_norm_costs_more_than_its_level_allows(norm: float, level: str) -> None:
+    model, x = linear(2), rows(12)
+    y = decided(model, x)
+    exact = closed_form(model, x, norm) if norm else np.ones(12)
+    i = int(exact.argmin())
+    one = slice(i, i + 1)
+    epsilon = 0.999 * float(exact[i]) if norm else 0.5
+    got = gradient_attack(model, x[one], y[one], norm=norm, epsilons=[epsilon], bounds=WIDE,
+                          level=level)  # fmt: skip
+    assert not got.broken.any()
+    assert 40 <= got.gradients <= {"quick": 80, "standard": 300}[level]
+
+
 def test_logits_that_are_not_numbers_are_no_decision() -> None:
     class Undefined(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.ball import Ball
-from crenel.evasion.descent import check_arguments, descend, likeliest
+from crenel.evasion.descent import check_arguments, descend, likeliest, narrow
 from crenel.evasion.network import (
     Logits,
     as_labels,
@@ -141,7 +141,7 @@ def gradient_attack(
     """
     values = np.unique(np.asarray(epsilons, dtype=np.float64))
     check_arguments(norm, values)
-    stages = schedule(level)
+    stages = schedule(level, norm)
     module = module_of(model)
     rows, right = on_host(x, module), as_labels(y, module)
     goal = None if targets is None else as_labels(targets, module)
@@ -263,7 +263,7 @@ class _Cascade:
             ranks = torch.tensor(stage.copies, device=x.device) % aims.shape[1]
             target = aims[:, ranks].flatten()
         assert loss != "square"
-        got = descend(
+        got = (narrow if stage.narrowing else descend)(
             self.logits, x.repeat_interleave(copies, dim=0), y.repeat_interleave(copies), ball,
             loss=loss, steps=stage.steps * self.factor, start=start, target=target,
             goal=None if goal is None else target,

@@ -27,6 +27,8 @@ class Stage:
         wrong class of its own, the likeliest being 0; modulo their number.
     near : float
         Only rows whose margin fell to this share of what it was without attack.
+    narrowing : bool
+        Whether the descent begins in wider balls: see `crenel.evasion.descent.narrow`.
     """
 
     loss: Loss | Literal["square"]
@@ -34,6 +36,7 @@ class Stage:
     start: Literal["here", "random", "stripes"] = "stripes"
     copies: tuple[int, ...] = (0,)
     near: float = math.inf
+    narrowing: bool = False
 
     @property
     def gradients(self) -> int:
@@ -74,12 +77,34 @@ SCHEDULES: dict[str, tuple[Stage, ...]] = {
 }
 
 
-def schedule(level: str) -> tuple[Stage, ...]:
+#: In L1 short descents reach little: fewer and longer ones, from wider balls.
+FIRST_L1 = (Stage("margin", 8, "here"), Stage("margin", 40, narrowing=True))
+SCHEDULES_L1: dict[str, tuple[Stage, ...]] = {
+    "quick": (*FIRST_L1, Stage("targeted-margin", 30, "random", narrowing=True)),
+    "standard": (
+        *FIRST_L1,
+        Stage("targeted-margin", 40, "random", (1,), narrowing=True),
+        Stage("margin", 40, copies=tuple(range(1, 5)), near=2 * NEAR, narrowing=True),
+        Stage("square", 60, near=NEARER),
+    ),
+    "deep": (
+        *FIRST_L1,
+        *(Stage("targeted-margin", 60, copies=(r,), narrowing=True) for r in range(9)),
+        Stage("ce", 100, "random", narrowing=True),
+        Stage("square", 300),
+        Stage("margin", 60, copies=tuple(range(10)), near=2 * NEAR, narrowing=True),
+        Stage("square", 1000, near=NEAR),
+    ),
+}
+
+
+def schedule(level: str, norm: float = math.inf) -> tuple[Stage, ...]:
     """Stages of a level, within its cap.
 
     Parameters
     ----------
     level : {"quick", "standard", "deep"}
+    norm : float
 
     Raises
     ------
@@ -87,6 +112,6 @@ def schedule(level: str) -> tuple[Stage, ...]:
         Where there is no such level.
     """
     most = gradients(level)
-    stages = SCHEDULES[level]
+    stages = (SCHEDULES_L1 if norm == 1 else SCHEDULES)[level]
     assert sum(s.gradients for s in stages) <= most
     return stages
