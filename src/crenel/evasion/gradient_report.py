@@ -107,7 +107,8 @@ def measure(subject: Subject, context: Context) -> Measurement:
     assert test is not None
     low, high = legal_range(subject)
     rows = right_rows(model, test, _affordable(model, test, context), context.rng("rows"))
-    schema = (subject.schema or infer_schema(rows.x)) if rows.is_table else None
+    known = subject.schema or infer_schema((subject.train or test).x)
+    schema = known if rows.is_table else None
     freedom = None if schema is None else freedom_of(schema, rows.x)
     job = Job(model, rows, Unit.of(model, low, high, freedom), schema, context)
     done: list[Attacked] = []
@@ -282,9 +283,10 @@ def _proven(
     if not open_.size:
         return lower, ()
     flat, plain = job.unit.plain(z), job.unit.continuous(job.model)
+    bounds = tuple(job.unit.plain(b[None])[0] if np.ndim(b) else b for b in job.unit.box(z))
     try:
         lower[open_] = certified_radius(
-            plain, flat[open_], job.rows.y[open_], norm=norm, epsilons=epsilons,
+            plain, flat[open_], job.rows.y[open_], norm=norm, epsilons=epsilons, bounds=bounds,
             seed=job.context.derive_seed("proofs"), deadline=deadline, upper=upper[open_],
             effort=EFFORT[job.context.level],
         )  # fmt: skip

@@ -90,14 +90,14 @@ class Unit:
         return z if self.freedom is None else z[:, : len(self.freedom.frozen)]
 
     def box(self, z: NDArray[np.float32]) -> tuple[Any, Any]:
-        """Legal range of rescaled rows."""
-        if self.freedom is None or not self.freedom.bound.size:
+        """Legal range of rescaled rows; of a table wide enough for rows that lie outside it."""
+        if self.freedom is None:
             return 0.0, 1.0
-        own = z[:, len(self.freedom.frozen) :]
+        low, high = z.min(axis=0), z.max(axis=0)
         d = len(self.freedom.frozen)
-        low = np.concatenate([np.zeros(d), own.min(axis=0)])
-        high = np.concatenate([np.ones(d), np.maximum(own.max(axis=0), own.min(axis=0) + 1)])
-        return low.astype(np.float32), high.astype(np.float32)
+        low[:d], high[:d] = np.minimum(low[:d], 0), np.maximum(high[:d], 1)
+        high[d:] = np.maximum(high[d:], low[d:] + 1)
+        return low, high
 
     def continuous(self, model: Model) -> Any:
         """The rescaled module as if every number were free: what is proven of it holds."""
