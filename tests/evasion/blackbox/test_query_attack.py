@@ -229,6 +229,7 @@ def test_pixels_of_eight_bits_count_at_the_radius_itself() -> None:
         lattice=lattice, queries=1500,
     )  # fmt: skip
     found = np.isfinite(got.distance)
+    assert np.isin(got.distance[found], np.arange(256) / 255).all()  # exactly, as users write it
     assert (got.distance[found] >= 8 / 255 * (1 - 1e-6)).all()
     assert (got.distance <= 12 / 255).mean() >= 0.8
     stored = got.witness[found] * 255

@@ -238,9 +238,12 @@ class Ledger:
             return delta
         step = np.broadcast_to(np.asarray(self.lattice.step, dtype=np.float64), self.x.shape[1:])
         unit = np.where(step > 0, step, 1.0).ravel() / self.scale
-        whole = np.round(delta / unit) * unit
+        steps, per = np.round(delta / unit), np.round(1 / unit)
+        # dividing gives the very float that a user writes as 8 / 255
+        even = np.abs(per * unit - 1) < 1e-9
+        whole = np.where(even, steps / np.maximum(per, 1.0), steps * unit)
         near = (step.ravel() > 0) & (np.abs(whole - delta) < 1e-3 * unit)
-        return np.where(near, whole * (1 - 1e-12), delta)
+        return np.where(near, whole, delta)
 
     def forget(self, rows: Rows) -> None:
         """Take back what was found for rows whose witness does not hold when asked again."""
