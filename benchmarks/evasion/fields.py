@@ -9,8 +9,9 @@ Each table meets three Pipelines: a random forest, histogram boosting and a mult
 Peers (where ART is installed; else the script says so) get the changeable numeric columns scaled
 to [0, 1] with the other columns held, through ``BlackBoxClassifierNeuralNetwork``. Their success
 is counted three ways: the decision flips within the box; the row is legal as they return it; and
-it still flips after whole numbers are rounded for them. ``x`` is ours over the better peer, by
-flips within the box, which is the kindest to peers.
+it still flips after whole numbers are rounded for them. Success per 100 queries is flips over all
+rows asked, ours with those asked of donors and to verify: ``x`` is ours over the better peer, by
+flips within the box whatever they change, which is the kindest to peers.
 
     python benchmarks/evasion/fields.py [--rows 60] [--peer-rows 12] [--quick]
         [--tables adult,german] [--models forest] [--json FILE]
@@ -219,31 +220,37 @@ def ours(t: Table, model: Any, x: Any, y: Any, only: str, labels: bool) -> dict[
     if not schema.mutable:
         return {"attack": f"ours, {only}", "skipped": "no such column"}
     known = pd.concat([t.train, t.test], ignore_index=True)
-    fewest, counted = Counted(model), Counted(model)
-    common: dict[str, Any] = {"max_fields": 3, "queries": 1000, "labels_only": labels}
-    begun = time.process_time()
+    counted, begun = Counted(model), time.process_time()
+    common: dict[str, Any] = {"labels_only": labels, "scores": counted.predict_proba}
     best = field_search(
-        fewest.predict, x, y, schema, t.train, scores=fewest.predict_proba, **common
+        counted.predict, x, y, schema, t.train, max_fields=3, queries=1000, **common
     )
-    seconds = time.process_time() - begun
-    quick = field_search(
-        counted.predict, x, y, schema, t.train, scores=counted.predict_proba, first=True, **common
-    )
-    good = valid(t, x, best.adversarial, known)[best.flipped]
-    also = valid(t, x, quick.adversarial, known)[quick.flipped]
-    turned = model.predict_proba(quick.adversarial).argmax(axis=1) != y
-    return {
+    line: dict[str, Any] = {
         "attack": f"ours, {only or 'all'} columns, {'labels' if labels else 'scores'}",
         "flipped at 1, 2, 3, all fields": [
             round(float((best.fields <= k).mean()), 3) for k in (1, 2, 3, x.shape[1])
         ],
-        "queries a row, fewest fields": round(fewest.asked / len(x), 1),
-        "flipped, first found": round(float((quick.flipped & turned).mean()), 3),
-        "queries a row, first found": round(counted.asked / len(x), 1),
-        "per 100 queries": round(100 * float(quick.flipped.sum()) / counted.asked, 3),
-        "valid": f"{int(good.sum() + also.sum())} of {len(good) + len(also)}",
-        "cpu_s": round(seconds, 2),
+        "queries a row": round(counted.asked / len(x), 1),
+        "median queries to the first": float(np.median(best.first)),
+        "cpu_s": round(time.process_time() - begun, 2),
     }
+    found = [best]
+    for name, fields in (("3 fields", 3), ("any fields", x.shape[1])):
+        counted.asked = 0
+        got = field_search(
+            counted.predict, x, y, schema, t.train, max_fields=fields, queries=100, first=True,
+            **common,
+        )  # fmt: skip
+        hit = got.fields <= fields
+        turned = model.predict_proba(got.adversarial).argmax(axis=1) != y
+        found.append(got)
+        line[f"within 100 queries, {name}"] = round(float((hit & turned).mean()), 3)
+        line[f"per 100 queries, {name}"] = round(
+            100 * float((hit & turned).sum()) / counted.asked, 3
+        )
+    good = [valid(t, x, got.adversarial, known)[got.flipped] for got in found]
+    line["valid"] = f"{sum(int(g.sum()) for g in good)} of {sum(len(g) for g in good)}"
+    return line
 
 
 def peers(t: Table, model: Any, x: Any, y: Any, quick: bool) -> list[dict[str, Any]]:
@@ -326,8 +333,10 @@ def measured(t: Table, kind: str, options: Any) -> dict[str, Any]:
     lines += peers(t, model, x.iloc[few].reset_index(drop=True), y[few], options.quick)
     rates = [p["per 100 queries"] for p in lines if p["attack"].startswith("ART")]
     if rates:
-        for line in lines[2:4]:
-            line["x"] = round(line["per 100 queries"] / max(max(rates), 1e-9), 1)
+        for line in lines[2:4]:  # the peers change every number, and no row legally
+            rate = line["per 100 queries, any fields"]
+            line["x"] = round(rate / max(*rates, 1e-9), 1)
+            line["x, 3 fields"] = round(line["per 100 queries, 3 fields"] / max(*rates, 1e-9), 1)
     accuracy = round(float((model.predict(t.test) == t.truth).mean()), 4)
     for line in lines:
         print(t.name, kind, json.dumps(line), flush=True)

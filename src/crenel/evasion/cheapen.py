@@ -148,6 +148,8 @@ def written(
             last = len(f.values) - 1
             values = [f.values[i] for i in np.clip(values, 0, last).astype(int)]
         column = out[f.name].copy()
+        if column.dtype.kind in "iu":  # whatever the schema says, the column holds whole numbers
+            values = np.round(np.asarray(values, dtype=np.float64))
         column.iloc[rows] = pd.Series(values).astype(column.dtype).to_numpy()
         out[f.name] = column
     return out

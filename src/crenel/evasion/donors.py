@@ -109,12 +109,13 @@ def nearest(
 
 
 def swap(oracle: Oracle, best: Best, pairs: tuple[Codes, Codes]) -> None:
-    """Take over the nearest whole donor of each row: one question, many fields."""
-    rows, donors = pairs
-    near = places(rows) == 0
-    rows = rows[near]
-    codes = oracle.space.tidy(rows, oracle.space.donor_codes(donors[near]))
-    _ask_some(oracle, best, np.full(oracle.space.n, 1), rows, codes)
+    """Take over whole donors, the nearest first, until a row turns: few questions, many fields."""
+    place = places(pairs[0])
+    for k in range(int(place.max(initial=-1)) + 1):
+        at = np.flatnonzero((place == k) & np.isinf(best.fields)[pairs[0]])
+        rows = pairs[0][at]
+        codes = oracle.space.tidy(rows, oracle.space.donor_codes(pairs[1][at]))
+        _ask_some(oracle, best, np.full(oracle.space.n, k + 1), rows, codes)
 
 
 def borrow(

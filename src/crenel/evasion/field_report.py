@@ -13,10 +13,13 @@ from crenel.access import Access, Attacker
 from crenel.check import Context, Measurement, access_of
 from crenel.errors import Inconclusive, NotApplicable
 from crenel.evasion.curves import flip_curve, percent, within
+from crenel.evasion.diffs import edits
 from crenel.evasion.fields import FieldSearch, field_search
-from crenel.evasion.legality import CHANGEABLE, legal
+from crenel.evasion.learned_rules import LearnedRule, broken_rules, learn_rules
+from crenel.evasion.legality import CHANGEABLE, derived_columns, legal
+from crenel.evasion.sharpen import sharpened
 from crenel.exposure import Exposure, Health, HealthTest
-from crenel.finding import Edit, Evidence, Example, Finding, severity
+from crenel.finding import Evidence, Example, Finding, severity
 from crenel.schema import Feature, Kind, Schema
 from crenel.statistics import Interval, proportion
 from crenel.subject import Data, Subject
@@ -49,6 +52,7 @@ class Attacked:
     access: Access
     queries: int
     found: FieldSearch
+    unusual: Unusual
 
     @property
     def n(self) -> int:
@@ -64,7 +68,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     assert model is not None
     assert test is not None
     reference = test.x if subject.train is None else subject.train.x
-    schema = subject.schema or infer_schema(reference)
+    schema, notes = sharpened(subject.schema or infer_schema(reference), reference)
     if not any(f.mutable and f.kind in CHANGEABLE for f in schema.features):
         raise NotApplicable("no field is one that an attacker can change (all are fixed or text)")
     rows = right_rows(model, test, ROWS, context.rng("rows"))
@@ -79,11 +83,67 @@ def measure(subject: Subject, context: Context) -> Measurement:
     context.progress(0.7)
     kept = rows.take(np.arange(len(found.flipped)))
     access = access_of(subject, attacker=seen)
-    attacked = Attacked(model, schema, kept, reference, labels, access, queries, found)
+    unusual = _unusual(kept, found, schema, reference, context)
+    attacked = Attacked(model, schema, kept, reference, labels, access, queries, found, unusual)
     health = Health.of(*_health(attacked, context))
     exposures = _exposures(attacked, context, health)
-    notes = () if len(kept) == len(rows) else (f"Time allowed {len(kept)} of {len(rows)} rows.",)
-    return Measurement(exposures, tuple(_findings(attacked)), notes)
+    if len(kept) < len(rows):
+        notes += (f"Time allowed {len(kept)} of {len(rows)} rows.",)
+    return Measurement(exposures, tuple(_findings(attacked)), (*notes, *unusual.notes))
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """Which witnesses break rules that the data seem to keep.
+
+    Attributes
+    ----------
+    rules : tuple of LearnedRule
+    broken : ndarray of bool, shape (n, rules)
+    found : ndarray of bool, shape (n,)
+        Rows that have a witness.
+    names : tuple of str
+        The rules as they may be shown.
+    """
+
+    rules: tuple[LearnedRule, ...]
+    broken: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    names: tuple[str, ...]
+
+    @property
+    def usual(self) -> float:
+        """Share of witnesses that break no rule; 1 where there are none."""
+        return float(1 - self.broken[self.found].any(axis=1).mean()) if self.found.any() else 1.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How far the witnesses look like rows of the data, as a sentence."""
+        if not self.rules or not self.found.any():
+            return ()
+        return (
+            f"{100 * self.usual:.0f} % of the changed rows break none of {len(self.rules)} rules "
+            "that the data seem to keep; the others are marked as unusual. Declare a rule as a "
+            "constraint where it must hold.",
+        )
+
+    def told(self, row: int) -> str:
+        """What a witness breaks: "unusual: breaks start <= end", or nothing."""
+        names = [n for n, b in zip(self.names, self.broken[row]) if b]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"unusual: breaks {'; '.join(names[:3])}{more}" if names else ""
+
+
+def _unusual(
+    data: Data, found: FieldSearch, schema: Schema, reference: pd.DataFrame, context: Context
+) -> Unusual:
+    rules = learn_rules(reference, schema, context.derive_seed("rules"))
+    hidden = {f.name for f in schema.features if f.sensitive}
+    names = tuple(
+        f"a tie of {' and '.join(r.columns)}" if hidden & set(r.columns) else r.text for r in rules
+    )
+    broken = broken_rules(rules, data.x, found.adversarial)
+    return Unusual(rules, broken, found.flipped, names)
 
 
 def right_rows(model: Model, data: Data, count: int, rng: np.random.Generator) -> Data:
@@ -254,8 +314,13 @@ def _findings(a: Attacked) -> list[Finding]:
     """The weakness of decisions as a whole, and of the fields that alone turn many."""
     made = [_overall(a)]
     changed, flipped = a.found.changed, a.found.flipped
-    alone = flipped & (changed.sum(axis=1) == 1)
-    counts = {name: alone & changed[:, j] for j, name in enumerate(a.schema.names) if alone.any()}
+    alone = flipped & (a.found.counted == 1)
+    follows = derived_columns(a.schema)
+    counts = {
+        name: alone & changed[:, j]
+        for j, name in enumerate(a.schema.names)
+        if alone.any() and name not in follows
+    }
     ranked = sorted(counts, key=lambda name: -int(counts[name].sum()))[:3]
     made += [_of_field(a, name, counts[name]) for name in ranked]
     return [f for f in made if f is not None]
@@ -284,6 +349,7 @@ def _overall(a: Attacked) -> Finding | None:
             rows=a.data.names(np.flatnonzero(hit)[:20]), columns=tuple(columns),
             values={
                 "flipped": round(shares[k].value, 4),
+                "share of changed rows that break no learned rule": round(a.unusual.usual, 4),
                 **{f"flips with {c}": int(touched[a.schema.names.index(c)]) for c in columns},
             },
         ),
@@ -327,36 +393,23 @@ def _who_pays(a: Attacked, hit: NDArray[np.bool_]) -> str:
 
 
 def _examples(a: Attacked, hit: NDArray[np.bool_]) -> tuple[Example, ...]:
-    """The three cheapest witnesses as differences of fields."""
+    """Three witnesses as differences of fields: usual ones before unusual, then the cheapest."""
     rows = np.flatnonzero(hit)
-    rows = rows[np.lexsort([a.found.cost[rows], a.found.fields[rows]])][:3]
+    odd = a.unusual.broken[rows].any(axis=1)
+    rows = rows[np.lexsort([a.found.cost[rows], odd, a.found.fields[rows]])][:3]
     return tuple(_example(a, int(i)) for i in rows)
 
 
 def _example(a: Attacked, i: int) -> Example:
-    before, after = a.data.x.iloc[i], a.found.adversarial.iloc[i]
-    edits = []
-    for j in np.flatnonzero(a.found.changed[i]):
-        feature = a.schema.features[j]
-        old, new = _shown(before[feature.name]), _shown(after[feature.name])
-        if feature.sensitive:
-            old, new = "(withheld)", "(changed)"
-        edits.append(Edit(field=feature.name, before=old, after=new))
     classes = a.model.classes
     turned = f"{classes[a.data.y[i]]!s} → {classes[a.found.decision[i]]!s}"
     return Example(
-        title=f"row {a.data.ids[i]}: {turned}, {_spent(a, i)} queries", edits=tuple(edits)
+        title=f"row {a.data.ids[i]}: {turned}, {_spent(a, i)} queries",
+        edits=edits(a.data.x.iloc[[i]], a.found.adversarial.iloc[[i]], a.schema),
+        text=a.unusual.told(i),
     )
 
 
 def _spent(a: Attacked, i: int) -> int:
     """Queries until the first change that turned the row."""
     return int(a.found.first[i] if np.isfinite(a.found.first[i]) else a.found.queries[i])
-
-
-def _shown(value: Any) -> str:
-    import pandas as pd
-
-    if pd.isna(value):
-        return "missing"
-    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NEAREST = 8
 #: Queries for each row from which on what one row told guides the questions about others.
 TELLING = 20
+#: Whole donors tried first by who may change every field.
+SWAPS = 5
 #: Integers of one block of rows in memory, at most.
 BLOCK = 2**24
 
@@ -202,7 +204,7 @@ class _Task:
         best = Best.none(space.n, space.d, self.limit)
         oracle = self._oracle(space, x, y, int(rng.integers(2**31)))
         if self.first and self.limit >= len(space.free):
-            swap(oracle, best, nearest(space, y, self.donors.decided, 1))
+            swap(oracle, best, nearest(space, y, self.donors.decided, SWAPS))
         # who wants the fewest queries goes on to pairs soon, who wants the fewest fields late
         most = max(1, self.queries // (1 if self.limit == 1 else 3 if self.first else 2))
         moves = space.moves()

@@ -16,6 +16,7 @@ from crenel.evasion.cheapen import changed_fields, movable
 from crenel.evasion.curves import flip_curve, percent, within
 from crenel.evasion.diffs import edits
 from crenel.evasion.legality import CHANGEABLE, legal
+from crenel.evasion.sharpen import sharpened
 from crenel.evasion.shifts import Shifts, field_shifts, small_shifts
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.finding import Evidence, Example, Finding, severity
@@ -70,7 +71,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     assert model is not None
     assert test is not None
     reference = test.x if subject.train is None else subject.train.x
-    schema = subject.schema or infer_schema(reference)
+    schema, taken = sharpened(subject.schema or infer_schema(reference), reference)
     if not any(f.mutable and f.kind in CHANGEABLE for f in schema.features):
         raise NotApplicable("no field is one that an attacker can change (all are fixed or text)")
     error = error_of(model, test)
@@ -88,7 +89,9 @@ def measure(subject: Subject, context: Context) -> Measurement:
     exposures = [_by_fields(moved, context, health)]
     if movable(schema):
         exposures.append(_by_size(moved, context, health))
-    notes = [] if len(kept) == len(rows) else [f"Time allowed {len(kept)} of {len(rows)} rows."]
+    notes = list(taken)
+    if len(kept) < len(rows):
+        notes.append(f"Time allowed {len(kept)} of {len(rows)} rows.")
     notes.append(
         f"The model's error on the test data is {error:.4g} (root mean square); a prediction "
         f"counts as moved from {2 * error:.4g} on."
