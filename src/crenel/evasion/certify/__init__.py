@@ -9,19 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crenel.evasion.certify.ladder import branched
+    from crenel.evasion.certify.ladder import branched, still_open
     from crenel.evasion.certify.radius import certified, certified_radius
     from crenel.evasion.certify.smoothing import Smoothed
     from crenel.evasion.certify.tracing import graph_of
 
 _HOMES = {
     "branched": "ladder",
+    "still_open": "ladder",
     "certified": "radius",
     "certified_radius": "radius",
     "graph_of": "tracing",
     "Smoothed": "smoothing",
 }
-__all__ = ["Smoothed", "branched", "certified", "certified_radius", "graph_of"]
+__all__ = ["Smoothed", "branched", "certified", "certified_radius", "graph_of", "still_open"]
 
 
 def __getattr__(name: str) -> Any:

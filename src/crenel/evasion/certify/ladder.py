@@ -96,6 +96,13 @@ def branched(
     return True, None
 
 
+def still_open(graph: Graph, region: Region, question: Question) -> Tensor:
+    """Which functions of a question linear bounds leave open, shape (n, s)."""
+    with torch.no_grad():
+        bounds, _opened = refined(graph, region)
+        return question.bound(graph, bounds, region) <= 0
+
+
 def _left(question: Question, bound: Tensor) -> Question | None:
     """The question of one row without the functions that are proven; None where none is left."""
     if bool(question.proven(bound)[0]):
