@@ -82,15 +82,21 @@ def few_fields(subject: Subject, context: Context) -> Measurement:
     through any Pipeline, by an attacker who sees scores, or decisions only where the target says
     so. Every changed value is legal under the schema: listed values, numbers within bounds, whole
     numbers that stay whole, missing values only where they occur, fixed and one-way columns,
-    row-wise constraints. All single fields are tried first; a beam adds a second and a third
-    where the margin is smallest; rows that still stand borrow values from real rows that are
-    decided otherwise, and give back those that are not needed. At last numbers move back towards
+    row-wise constraints as expressions or functions, derived columns that follow when their
+    inputs move, one-hot groups and decimals as declared or as all rows show them. All single
+    fields are tried first, those first of which a surrogate fitted to the answers so far expects
+    most; a beam adds a second and a third where the margin is smallest; rows that still stand
+    borrow values from real rows that are decided otherwise, and give back those that are not
+    needed. At last numbers move back towards
     the original as far as the decision allows. At most 1,000 queries a row.
 
     Three curves come of one search: the share of right decisions flipped against the number of
     changed fields (the last point allows all), against the cost of the change in the schema's
     units, and against queries. Findings name the decisions as a whole and the fields that turn
-    them alone.
+    them alone. Rules that the data seem to keep (orderings, sums, one column deciding another,
+    ranges within a category) are learned on half of the rows and checked on the other half; they
+    forbid nothing, but a changed row that breaks one is shown as unusual, and the share of those
+    that break none is given.
 
     Health: every witness is legal and turns the decision when asked again; taking over a whole
     row that is decided otherwise turns it, and where every field may take any value that is seen
@@ -102,7 +108,8 @@ def few_fields(subject: Subject, context: Context) -> Measurement:
     to say: mark those that cannot as immutable.
 
     References: Gower, "A general coefficient of similarity", 1971; Zeller and Hildebrandt,
-    "Simplifying and isolating failure-inducing input", 2002.
+    "Simplifying and isolating failure-inducing input", 2002; Geurts, Ernst and Wehenkel,
+    "Extremely randomized trees", 2006.
     """
     from crenel.evasion.field_report import measure
 
