@@ -328,7 +328,7 @@ def _finding(job: Job, a: Attacked, access: Access, hidden: frozenset[str]) -> F
             values={"flipped": round(share.value, 4), "epsilon": epsilon},
         ),
         examples=examples,
-        remedies=("adversarial-training", "restore-inputs", "watch-inputs"),
+        remedies=("adversarial-training", "randomized-smoothing", "restore-inputs", "watch-inputs"),
         gain=share.low,
     )  # fmt: skip
 

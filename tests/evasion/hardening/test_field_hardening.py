@@ -57,9 +57,12 @@ def encoded(final):
 
 
 @pytest.mark.parametrize(
-    "final", [LogisticRegression(), RandomForestClassifier(30, max_depth=4, random_state=0)],
-    ids=["linear", "forest"],
-)  # fmt: skip
+    "final",
+    [
+        pytest.param(LogisticRegression(), id="linear", marks=pytest.mark.slow),
+        pytest.param(RandomForestClassifier(30, max_depth=4, random_state=0), id="forest"),
+    ],
+)
 def test_what_people_state_is_taken_away_where_measurements_tell_enough(final):
     fixed = tuple(f"measured {j}" for j in range(12))
     subject = subject_of(encoded(final), fixed)

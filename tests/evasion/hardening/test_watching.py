@@ -126,6 +126,7 @@ def test_a_detector_of_anything_unseen_catches_all_and_a_blind_one_nothing(netwo
     assert none.falls
 
 
+@pytest.mark.slow
 def test_published_detectors_catch_less_from_who_knows_of_them(network):
     module, x, y = network
     known, right = torch.from_numpy(x[:400]), torch.from_numpy(y[:400])
