@@ -40,7 +40,7 @@ def test_an_exact_distance_is_broken_at_itself_and_certified_just_below():
 
 
 def test_a_proof_that_an_attack_contradicts_is_refused():
-    with pytest.raises(ValueError, match="row 0 is proven up to 0.3 and turned by 0.2"):
+    with pytest.raises(ValueError, match=r"row 0 is proven up to 0\.3 and turned by 0\.2"):
         verdicts([0.3], [0.2])
 
 

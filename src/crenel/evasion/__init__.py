@@ -13,6 +13,8 @@ _PUBLIC = {
     "gradient_attack": "crenel.evasion.cascade",
     "legal": "crenel.evasion.legality",
     "minimal_norm": "crenel.evasion.minimal",
+    "query_attack": "crenel.evasion.blackbox",
+    "text_search": "crenel.evasion.text",
     "TreeDistances": "crenel.evasion.trees",
     "tree_distance": "crenel.evasion.trees",
     "Verdicts": "crenel.evasion.verdicts",

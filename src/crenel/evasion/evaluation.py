@@ -47,8 +47,8 @@ def evaluate(
     The strongest attack that the model and the attacker's access allow is used: gradients of a
     torch module, the exact distance of a tree ensemble, queries of any other model. The curve is
     a sandwich: ``harm.values`` is the share broken, each with a witness that the model itself
-    decides otherwise; ``harm.possible`` is the share that is not certified. `verdicts_of` gives both
-    bounds row by row.
+    decides otherwise; ``harm.possible`` is the share that is not certified. `verdicts_of` gives
+    both bounds row by row.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from crenel.check import Level
 from crenel.errors import NotApplicable, UsageError
 from crenel.evasion.lattice import Lattice
 from crenel.evasion.verdicts import Verdicts, just_below
-from crenel.evasion.verification import verified
+from crenel.evasion.verification import majority, verified
 from crenel.exposure import HealthTest
 from crenel.model import Model
 from crenel.subject import is_tree_ensemble
@@ -115,8 +115,8 @@ def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) 
     correct = correct & attack.correct
     within = np.where(correct, attack.smallest, math.inf)
     witness, upper = verified(
-        model.predict, asked.x, asked.y, attack.adversarial, asked.lattice, norm=asked.norm,
-        within=within,
+        majority(model.predict, got.draws), asked.x, asked.y, attack.adversarial, asked.lattice,
+        norm=asked.norm, within=within,
     )  # fmt: skip
     lower, notes = _proven(model, asked, correct, upper)
     tests = [*got.tests, _holds(np.isfinite(within), np.isfinite(upper))]
@@ -125,7 +125,8 @@ def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) 
         tests.append(agree)
     return Verdicts(
         correct=correct, lower=lower, upper=upper, witness=witness, tests=tuple(tests),
-        attacker=Attacker.GRADIENTS, queries=attack.passes, notes=notes,
+        attacker=Attacker.GRADIENTS, queries=attack.passes - attack.gradients,
+        gradients=attack.gradients, notes=notes,
     )  # fmt: skip
 
 

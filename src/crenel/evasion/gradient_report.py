@@ -21,7 +21,7 @@ from crenel.evasion.legality import legal
 from crenel.evasion.robustness import Robustness, robustness
 from crenel.evasion.unit import Unit, freedom_of
 from crenel.evasion.verdicts import Verdicts
-from crenel.evasion.verification import verified
+from crenel.evasion.verification import majority, verified
 from crenel.exposure import HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.model import Model
@@ -209,10 +209,10 @@ def _verified(
 
     Infinite where none holds; beside them the changed rows, and the test that most hold.
     """
-    decide = _majority(job.model.predict, got.draws)
+    decide = majority(job.model.predict, got.draws)
     attack = got.attack
     if job.schema is None:
-        upper, witness = _images(job, decide, attack.adversarial, attack.distance, norm)
+        upper, witness = _images(job, decide, attack.adversarial, attack.smallest, norm)
     else:
         upper, witness = _table(job, decide, attack.adversarial, attack.distance)
     found, held = int(np.isfinite(attack.distance).sum()), int(np.isfinite(upper).sum())
@@ -227,24 +227,15 @@ def _verified(
     )
 
 
-def _majority(predict: Callable[[Any], Any], draws: int) -> Callable[[Any], NDArray[np.int64]]:
-    """Decisions as users get them; of a model that answers at random, the most frequent."""
-
-    def decide(x: Any) -> NDArray[np.int64]:
-        asked = np.stack([np.asarray(predict(x)) for _ in range(draws)])
-        if draws == 1:
-            return np.asarray(asked[0], dtype=np.int64)
-        votes = np.stack([(asked == k).sum(axis=0) for k in range(int(asked.max()) + 1)])
-        return np.asarray(votes.argmax(axis=0), dtype=np.int64)
-
-    return decide
-
-
 def _images(
     job: Job, decide: Callable[[Any], Any], z: NDArray[np.float32], sizes: NDArray[np.float64],
     norm: float,
 ) -> tuple[NDArray[np.float64], Any]:  # fmt: skip
-    """Images on their lattice; sizes in shares of the range."""
+    """Images on their lattice; sizes in shares of the range.
+
+    ``sizes`` are the radii that rows were attacked at: a change that was drawn back to the very
+    boundary of the decision needs room to be rounded to legal pixels.
+    """
     x0 = np.asarray(job.rows.x)
     span = float(job.unit.span)
     lattice = lattice_of(x0, float(job.unit.low), float(job.unit.low) + span)

@@ -25,6 +25,29 @@ def sizes(x0: NDArray[Any], x: NDArray[Any], norm: float) -> NDArray[np.float64]
     return np.asarray(np.linalg.norm(change, ord=norm, axis=1), dtype=np.float64)
 
 
+def majority(
+    predict: Callable[[Any], NDArray[Any]], draws: int
+) -> Callable[[Any], NDArray[np.int64]]:
+    """Decisions as users get them; of a model that answers at random, the most frequent.
+
+    Parameters
+    ----------
+    predict : callable
+        Rows to class indices.
+    draws : int
+        Times that the model is asked, 1 or more.
+    """
+
+    def decide(x: Any) -> NDArray[np.int64]:
+        asked = np.stack([np.asarray(predict(x)) for _ in range(draws)])
+        if draws == 1 or not asked.size:
+            return np.asarray(asked[0], dtype=np.int64)
+        votes = np.stack([(asked == k).sum(axis=0) for k in range(int(asked.max()) + 1)])
+        return np.asarray(votes.argmax(axis=0), dtype=np.int64)
+
+    return decide
+
+
 def verified(
     predict: Callable[[Any], NDArray[Any]],
     x0: NDArray[Any],
