@@ -148,13 +148,13 @@ def limit_fields(subject: Subject, finding: Finding, context: Context) -> Treatm
     needs=("model", "classification", "gradients", "train"),
 )
 def randomized_smoothing(subject: Subject, finding: Finding, context: Context) -> Treatment:
-    """Let the network decide by the mean over 32 noisy copies, after training on noise.
+    """Let the network decide by the mean over 16 noisy copies, after training on noise.
 
     Three widths of the noise are tried: for each the network is trained further on noisy rows, and
     held-out rows are decided and certified by the vote over 1,000 copies. The width with the best
     accuracy and proven L2 radius is put in place where, under the cascade of EVA-101 through the
     mean, more rows stand beyond chance at five points of accuracy at most. Every decision then
-    costs 32 passes; the radius is proven of the vote over fresh noise (``certificate``), which the
+    costs 16 passes; the radius is proven of the vote over fresh noise (``certificate``), which the
     mean approximates.
 
     References: Cohen, Rosenfeld and Kolter, "Certified adversarial robustness via randomized

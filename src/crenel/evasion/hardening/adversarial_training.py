@@ -170,7 +170,7 @@ def telling_radius(module: Any, x: Any, y: Any, finding: Finding | None, context
     radii = sorted({least, *(r for r in RADII if r > least)})
     few = slice(0, COMPARED // 2)
     attack = gradient_attack(
-        module, x[few], y[few], epsilons=radii, seed=context.derive_seed("radius")
+        module, x[few], y[few], epsilons=radii, seed=context.derive_seed("radius"), level="quick"
     )
     harm = attack.broken.sum(axis=1) / max(1, attack.correct.sum())
     return radii[int(np.argmin(np.abs(harm - 0.5)))]
@@ -204,7 +204,12 @@ def standing(module: Any, x: Any, y: Any, epsilon: float, context: Context) -> O
         right = decisions(logits_of(module), x) == y.cpu().numpy()
     few = slice(0, COMPARED)
     attack = gradient_attack(
-        module, x[few], y[few], epsilons=[epsilon], seed=context.derive_seed("attack")
+        module,
+        x[few],
+        y[few],
+        epsilons=[epsilon],
+        seed=context.derive_seed("attack"),
+        level="quick",
     )
     return Outcome(right, attack.correct & ~attack.broken[0])
 

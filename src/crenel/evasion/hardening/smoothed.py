@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from crenel.finding import Finding
 
 #: Noisy copies of a decision, of a certificate, rows certified, epochs with noise.
-COPIES, DRAWS, CERTIFIED, EPOCHS = 32, 1000, 80, 8
+COPIES, DRAWS, CERTIFIED, EPOCHS = 16, 1000, 80, 8
 #: Standard deviations tried, as shares of the legal range.
 SIGMAS = (0.06, 0.12, 0.25)
 
