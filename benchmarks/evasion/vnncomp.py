@@ -23,11 +23,14 @@ import torch
 from vnnlib import read
 
 from crenel.adapters.onnx_torch import OnnxModule
+from crenel.evasion.certify.candidates import weakest_points
 from crenel.evasion.certify.ladder import branched, still_open
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.region import Region
 from crenel.evasion.certify.tracing import graph_of
 
+#: Points from which the attack descends, mixed with more and more chance.
+RESTARTS = 40
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "12_vnncomp2021"
 
 
@@ -57,9 +60,27 @@ def attack(module, case, seconds, seed=0, restarts=64, steps=60):
     return None
 
 
-def descend(module, x, low, high, rows, limits, steps):
+def focused(claim, case, module, left):
+    """A descent from where the linear bound of each unsafe set that is left is least."""
+    points = weakest_points(claim.graph, claim.region, claim.question)[0].float()
+    low, high = claim.region.low.float(), claim.region.high.float()
+    draw = torch.Generator().manual_seed(2)
+    for g in left:
+        rows, limits = (torch.tensor(v).float() for v in case.unsafe[g])
+        for i in (i for i, s in enumerate(claim.sets) if s == g):
+            shape = (RESTARTS, *points.shape[1:])
+            share = torch.linspace(0, 0.4, RESTARTS).reshape(-1, *[1] * (len(shape) - 1))
+            chance = low + torch.rand(shape, generator=draw) * (high - low)
+            x = torch.where(torch.rand(shape, generator=draw) < share, chance, points[i])
+            found = descend(module, x, low, high, rows, limits, 60, momentum=0.0)
+            if found is not None:
+                return found
+    return None
+
+
+def descend(module, x, low, high, rows, limits, steps, momentum=0.75):
     """Signed momentum steps on the worst constraint, with steps that shrink."""
-    momentum = torch.zeros_like(x)
+    moving = torch.zeros_like(x)
     for i in range(steps):
         x = x.detach().requires_grad_(True)
         z = module(x) @ rows.T - limits
@@ -69,9 +90,9 @@ def descend(module, x, low, high, rows, limits, steps):
             return x.detach()[hit[:1]]
         (grad,) = torch.autograd.grad(worst.sum(), x)
         scale = grad.abs().flatten(1).amax(1).clamp_min(1e-20)
-        momentum = 0.75 * momentum + grad / scale.reshape(-1, *[1] * (x.ndim - 1))
+        moving = momentum * moving + grad / scale.reshape(-1, *[1] * (x.ndim - 1))
         size = 0.5 * (high - low) * 0.5 * (1 + np.cos(np.pi * i / steps)) * 0.5
-        x = torch.minimum(torch.maximum(x.detach() - size * momentum.sign(), low), high)
+        x = torch.minimum(torch.maximum(x.detach() - size * moving.sign(), low), high)
     return None
 
 
@@ -151,7 +172,9 @@ def judge(row, seconds):
                 proven += 1
                 continue
             near = replace(case, unsafe=tuple(case.unsafe[g] for g in left))
-            found = attack(module, near, 0.25 * share, seed=1)
+            found = focused(claim, case, module, left)
+            if found is None:
+                found = attack(module, near, 0.2 * share, seed=1)
         if found is not None:
             if runtime.valid(module, case, found.numpy()):
                 return "violated"

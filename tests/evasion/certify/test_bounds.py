@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 
 from crenel.errors import NotApplicable  # noqa: E402
 from crenel.evasion.certify.branching import Branching  # noqa: E402
+from crenel.evasion.certify.candidates import descended, weakest_points  # noqa: E402
 from crenel.evasion.certify.interval import intervals  # noqa: E402
 from crenel.evasion.certify.ladder import branched  # noqa: E402
 from crenel.evasion.certify.linear import Freedom, lower_bounds  # noqa: E402
@@ -147,10 +148,33 @@ def test_proofs_and_counterexamples_agree_with_the_exact_answer(seed, sizes):
         assert (split.witness >= region.low[0]).all()
         assert (split.witness <= region.high[0]).all()
     if freedom.slopes:
-        proven = Branching(graph, question, inside, region, freedom).prove(None, most=200)
+        search = Branching(graph, question, inside, region, freedom)
+        proven = search.prove(None, most=200)
         assert not (proven and exact <= 0)
         assert proven or exact < 0.02
+        assert search.witness is not None or exact > -0.02
+        if search.witness is not None:
+            assert float(graph.forward(search.witness[None])[0] @ question.rows[0, 0]) <= 0
+            assert (search.witness >= region.low[0]).all()
+            assert (search.witness <= region.high[0]).all()
     assert branched(graph, region, question, None)[0] == (exact > 0)
+
+
+def test_points_where_bounds_are_least_are_in_the_box_and_near_its_least_value():
+    net, x = mlp(nn.ReLU), rows_of((4,), 6)
+    graph = graph_of(net, x)
+    region = Region.ball(x, 0.3, np.inf, (0.0, 1.0), torch.float64)
+    question = Question.decided(graph.forward(x).argmax(dim=1), 3, torch.float64)
+    points = weakest_points(graph, region, question)
+    assert (points >= region.low[:, None]).all()
+    assert (points <= region.high[:, None]).all()
+    chance = torch.rand(5000, 4, generator=torch.Generator().manual_seed(0)).double()
+    for i in range(6):
+        one, box = question.of(slice(i, i + 1)).each(0), region.rows(slice(i, i + 1))
+        best, value = descended(graph, one, box, points[i, :1], 20)
+        assert float(graph.forward(best)[0] @ one.rows[0, 0]) == pytest.approx(float(value[0]))
+        sampled = graph.forward(box.low + chance * (box.high - box.low)) @ one.rows[0, 0]
+        assert float(value[0]) <= max(float(sampled.min()) + 0.02, 0.0)
 
 
 def test_groups_need_one_function_above_zero_at_each_point():

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from crenel.evasion.certify.candidates import descended, least_points
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import Bounds, intervals
 from crenel.evasion.certify.layers import Rectifier
@@ -24,6 +25,8 @@ from crenel.evasion.network import torch
 Tensor = Any
 #: Parts looked at together, gradient steps for each, ReLUs tried before one is taken.
 PARTS, STEPS, TRIED = 32, 10, 3
+#: Gradient steps from the point where the bound of a part is least.
+DESCENT = 10
 #: First step of slopes and of multipliers.
 SLOPE_STEP, MULTIPLIER_STEP = 0.1, 0.05
 
@@ -79,6 +82,13 @@ class Branching:
         Of one row.
     freedom : Freedom
         Slopes to begin with.
+
+    Attributes
+    ----------
+    witness : Tensor or None, shape (…)
+        A point of the region at which the function is not above zero, where one was met.
+    seen : int
+        Parts looked at.
     """
 
     def __init__(
@@ -89,6 +99,7 @@ class Branching:
         self.steps = [k for k in graph.steps() if isinstance(graph.nodes[k].layer, Rectifier)]
         self.freedom = freedom
         self.seen = 0
+        self.witness: Tensor | None = None
 
     def prove(self, deadline: float | None, most: int = 4000) -> bool:
         """Whether the function is above zero; False also where the time was too short."""
@@ -103,7 +114,7 @@ class Branching:
             order = waiting.value.argsort(descending=True)  # nearly proven parts first
             now, waiting = waiting.take(order[:PARTS]), waiting.take(order[PARTS:])
             parts = self.split(now)
-            if parts is None:
+            if parts is None or self.witness is not None:
                 return False
             left = self.bounded(parts)
             self.seen += len(parts)
@@ -170,6 +181,7 @@ class Branching:
             bounds = self.narrowed(parts.signs)
             watch: dict[int, Tensor] = {}
             self._bound(parts, bounds, watch)
+            self._look(watch[0])
             score = torch.cat([self._scores(k, parts, bounds, watch) for k in self.steps], 1)
             if not bool((score.amax(1) > 0).all()):
                 return None
@@ -185,6 +197,15 @@ class Branching:
                 index = places.indices[:, j]
                 chosen = torch.where(better, index, chosen) if chosen is not None else index
             return self._halves(parts, chosen)
+
+    def _look(self, slopes: Tensor) -> None:
+        """Look for a counterexample where the bounds of the parts are least."""
+        if self.region.center is not None:
+            return
+        points = least_points(slopes, self.region.repeated(len(slopes)))[:, 0]
+        best, value = descended(self.graph, self.question, self.region, points, DESCENT)
+        if bool((value <= 0).any()):
+            self.witness = best[value.argmin()]
 
     def _scores(
         self, k: int, parts: Parts, bounds: list[Bounds], watch: dict[int, Tensor]

@@ -91,8 +91,9 @@ def branched(
             continue
         slopes = Freedom({k: s[:, i : i + 1] for k, s in freedom.slopes.items()})
         one = Question(question.rows[:, i : i + 1], question.thresholds[:, i : i + 1])
-        if not Branching(graph, one, bounds, region, slopes).prove(until):
-            return False, None
+        search = Branching(graph, one, bounds, region, slopes)
+        if not search.prove(until):
+            return False, search.witness
     return True, None
 
 
