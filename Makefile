@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 .PHONY: help venv demo test test-slow lint types check bench clean
 
 help:
-	@echo "make demo       a real audit of two real models, about a minute"
+	@echo "make demo       a real audit of two real models, a minute or two"
 	@echo "make test       the whole test suite"
 	@echo "make check      lint, types, tests, demo: what CI runs"
 	@echo "make venv       .venv with every extra; the command is .venv/bin/crenel"

@@ -12,11 +12,11 @@ from crenel.cli.options import OUT, Json, Out, StoreUrl
 def demo(
     out: Out = OUT,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same figures.")] = 0,
-    time: Annotated[str, typer.Option("--time", help="Time for all checks together.")] = "60s",
+    time: Annotated[str, typer.Option("--time", help="Time for all checks together.")] = "2m",
     store: StoreUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Audit two real models against all five risks; needs no network, takes about a minute.
+    """Audit two real models against all five risks; needs no network, takes a minute or two.
 
     A phishing detector, and a small CNN tuned from a public base, are trained on data that ships
     inside installed packages and written to OUT/demo with a crenel.toml. The verdict does not set

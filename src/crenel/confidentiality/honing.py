@@ -93,9 +93,11 @@ def turn_directly(
         deadline=None if context.deadline is None else time.monotonic() + context.time_left() / 2,
     )
     within = found.flipped & (found.changed.sum(axis=1) <= FIELDS)
-    first = np.where(within, found.first, np.inf)
+    # What the search learnt from other rows was asked of the model too: each row bears its share.
+    learnt = found.learnt / max(1, len(found.first))
+    first = np.where(within, found.first + learnt, np.inf)
     # A row is left as soon as it is turned; one that is not costs all that was spent on it.
-    return Turned(first=first, spent=np.where(np.isfinite(first), first, found.queries))
+    return Turned(first=first, spent=np.where(np.isfinite(first), first, found.queries + learnt))
 
 
 def turn_by_copy(

@@ -42,6 +42,7 @@ card = "digits-base-card.md"
 [audit]
 time = "{time}"
 seed = {seed}
+level = "quick"
 """
 
 

@@ -306,7 +306,9 @@ def _headline(a: Attacked, counts: list[int], shares: list[Interval]) -> str:
     i = min(1, len(counts) - 1)
     fields = "1 field" if counts[i] == 1 else f"{counts[i]} fields"
     first = a.found.first[np.isfinite(a.found.first)]
-    spent = f", in {np.median(first):.0f} queries (median)" if first.size else ""
+    median = f"{np.median(first):.0f}" if first.size else ""
+    spent = f", in {median} {'query' if median == '1' else 'queries'} (median)" if median else ""
+    spent += f" after {a.found.learnt} asked once for all rows" if median else ""
     return f"changing {fields} flips {percent(shares[i])} of correct decisions{spent}"
 
 

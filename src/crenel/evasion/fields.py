@@ -60,6 +60,8 @@ class FieldSearch:
         Witnesses thrown out because they were illegal or did not turn the decision again.
     asked : int
         Queries in all, those on donors included.
+    learnt : int
+        Queries on donors: asked once, before the first row, for all rows; not in ``first``.
     """
 
     adversarial: pd.DataFrame
@@ -73,6 +75,7 @@ class FieldSearch:
     limit: int
     rejected: int
     asked: int
+    learnt: int
 
     @property
     def fields(self) -> NDArray[np.float64]:
@@ -277,6 +280,7 @@ class _Task:
             limit=self.limit,
             rejected=len(bad),
             asked=got.asked + spent + len(found) + self.donors.asked,
+            learnt=self.donors.asked,
         )
 
 
