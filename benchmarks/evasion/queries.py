@@ -1,8 +1,8 @@
 """Attacks by queries alone against ART's HopSkipJump, Square and ZOO and AutoAttack's Square.
 
-Claim: at equal queries for each row, no smaller share of rows flipped within epsilon and no larger
-median distance than any of them, on networks and on a scikit-learn model; and over a network that
-fails and limits, the attack comes to its end, loses no answer and counts what the server counts.
+Measures, at equal queries for each row, the share of rows flipped within epsilon and the median
+distance, on networks and on a scikit-learn model. Claim: no larger median distance than any of
+them from 300 queries on; and over a network that fails and limits, the attack comes to its end, loses no answer and counts what the server counts.
 
 Every attack asks the same counted model; what a peer had found when a row's queries were spent is
 what counts, whatever it asked later. Peers that are not installed are left out and named.
