@@ -2,7 +2,8 @@
 
 Measures, at equal queries for each row, the share of rows flipped within epsilon and the median
 distance, on networks and on a scikit-learn model. Claim: no larger median distance than any of
-them from 300 queries on; and over a network that fails and limits, the attack comes to its end, loses no answer and counts what the server counts.
+them from 300 queries on; and over a network that fails and limits, the attack comes to its end,
+loses no answer and counts what the server counts.
 
 Every attack asks the same counted model; what a peer had found when a row's queries were spent is
 what counts, whatever it asked later. Peers that are not installed are left out and named.

@@ -120,3 +120,17 @@ def test_a_policy_without_limits_is_refused(tmp_path):
 def test_a_job_survives_the_store(before):
     job, _ = before
     assert Job.model_validate_json(job.model_dump_json(exclude_unset=True)) == job
+
+
+def test_a_finding_is_gone_only_where_its_check_measured_again():
+    from crenel.auditor.execute import Result
+    from crenel.auditor.harden import _fate
+    from crenel.run import State
+    from tests.helpers import finding, outcome
+
+    was = finding()
+    assert _fate(was, [Result(outcome=outcome())]) == "gone"
+    killed = Result(outcome=outcome(state=State.ERROR, reason="the worker died"))
+    assert _fate(was, [killed]) == "not measured (the worker died)"
+    assert _fate(was, []) == "not measured"
+    assert _fate(was, [Result(outcome=outcome(), findings=(was,))]) == was.sentence

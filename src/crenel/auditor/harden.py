@@ -203,7 +203,7 @@ def _conclude(
                 "status": "complete",
                 "finished": now(),
                 "seconds": sum(r.outcome.seconds for r in results),
-                "treatment": _record(treated, finding, findings),
+                "treatment": _record(treated, finding, results),
             }
         ),
         target=TargetRecord(name=f"{finding.target}, hardened", parts=(treated.loaded.part,)),
@@ -215,11 +215,21 @@ def _conclude(
     )
 
 
-def _record(treated: Treated, finding: Finding, findings: Sequence[Finding]) -> dict[str, Any]:
+def _record(treated: Treated, finding: Finding, results: Sequence[Result]) -> dict[str, Any]:
     """What was done, and what became of the finding."""
-    same = [f for f in findings if f.fingerprint == finding.fingerprint]
     return {
         **treated.model_dump(mode="json", exclude={"loaded", "checks"}),
         "finding": finding.sentence,
-        "result": f"before: {finding.sentence}; now: {same[0].sentence if same else 'gone'}",
+        "result": f"before: {finding.sentence}; now: {_fate(finding, results)}",
     }
+
+
+def _fate(finding: Finding, results: Sequence[Result]) -> str:
+    """The finding as it was measured again; silence is only good news where the check measured."""
+    same = [f for r in results for f in r.findings if f.fingerprint == finding.fingerprint]
+    if same:
+        return same[0].sentence
+    own = [r.outcome for r in results if r.outcome.check == finding.check]
+    if own and own[0].outcome is State.MEASURED:
+        return "gone"
+    return "not measured" + (f" ({own[0].reason})" if own and own[0].reason else "")
