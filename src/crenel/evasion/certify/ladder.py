@@ -26,7 +26,7 @@ FEW_INPUTS = 8
 #: Gradient steps for slopes of the outputs, and of the whole network.
 STEPS, THROUGHOUT = 10, 20
 #: Rows taken together by intervals, and by linear bounds.
-MANY, SOME = 512, 32
+MANY, SOME = 512, 2
 
 
 def by_intervals(graph: Graph, region: Region, question: Question, _: float | None) -> Tensor:
