@@ -14,6 +14,7 @@ from crenel.access import Attacker
 from crenel.check import Level
 from crenel.errors import NotApplicable, UsageError
 from crenel.evasion.lattice import Lattice
+from crenel.evasion.levels import proofs_until
 from crenel.evasion.verdicts import Verdicts, just_below
 from crenel.evasion.verification import majority, verified
 from crenel.exposure import HealthTest
@@ -143,7 +144,8 @@ def _proven(
     try:
         lower[rows] = certified_radius(
             model.module, asked.x[rows], asked.y[rows], norm=asked.norm, epsilons=asked.radii,
-            bounds=asked.bounds, seed=asked.seed, deadline=asked.deadline, upper=upper[rows],
+            bounds=asked.bounds, seed=asked.seed, upper=upper[rows],
+            deadline=proofs_until(asked.level, asked.deadline),
             effort=EFFORT[asked.level],
         )  # fmt: skip
     except NotApplicable as reason:

@@ -18,6 +18,7 @@ from crenel.evasion.curves import percent, sandwich, within
 from crenel.evasion.field_report import right_rows
 from crenel.evasion.lattice import lattice_of
 from crenel.evasion.legality import legal
+from crenel.evasion.levels import proofs_until
 from crenel.evasion.robustness import Robustness, robustness
 from crenel.evasion.unit import Unit, freedom_of
 from crenel.evasion.verdicts import Verdicts
@@ -278,7 +279,8 @@ def _proven(
     try:
         lower[open_] = certified_radius(
             plain, flat[open_], job.rows.y[open_], norm=norm, epsilons=epsilons, bounds=bounds,
-            seed=job.context.derive_seed("proofs"), deadline=deadline, upper=upper[open_],
+            seed=job.context.derive_seed("proofs"), upper=upper[open_],
+            deadline=proofs_until(job.context.level, deadline),
             effort=EFFORT[job.context.level],
         )  # fmt: skip
     except NotApplicable as reason:

@@ -26,7 +26,9 @@ FEW_INPUTS = 8
 #: Gradient steps for slopes of the outputs, and of the whole network.
 STEPS, THROUGHOUT = 10, 20
 #: Rows taken together by intervals, and by linear bounds.
-MANY, SOME = 512, 2
+MANY, SOME = 512, 32
+#: Numbers in one matrix of coefficients: linear bounds of wide layers take fewer rows together.
+MATRIX = 2**23
 
 
 def by_intervals(graph: Graph, region: Region, question: Question, _: float | None) -> Tensor:
@@ -133,6 +135,9 @@ def climb(
 ) -> Tensor:
     """One rung for all rows, some at a time; rows that the deadline leaves out are not proven."""
     out = torch.zeros(len(region), dtype=torch.bool)
+    if size == SOME:
+        widest = max(node.size for node in graph.nodes)
+        size = max(1, min(size, MATRIX // widest**2))
     with torch.no_grad():
         for i in range(0, len(region), size):
             if until is not None and time.monotonic() >= until:
