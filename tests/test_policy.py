@@ -156,17 +156,25 @@ def test_silence_of_the_checks_that_could_run_is_no_pass_for_those_that_could_no
     assert verdict(only_findings, [scanned]) is Verdict.PASS
 
 
-def proven(possible, high, **changes):
+def proven(possible, most, **changes):
     e = exposure(**changes)
-    bounds = {"possible": possible, "possible_high": high}
+    bounds = {"possible": possible, "possible_high": most}
     return e.model_copy(update={"harm": e.harm.model_copy(update=bounds)})
 
 
-def test_a_proof_that_keeps_the_limit_passes_without_a_healthy_attack():
-    kept = proven((0.0, 0.15, 0.32), (0.05, 0.2, 0.38), ok=False)
+def test_a_proof_decides_what_an_interval_leaves_open():
+    wide = {"values": (0, 0.2, 0.3), "high": (0.2, 0.4, 0.5)}
+    assert verdict([HARM], [outcome()], [exposure(**wide)]) is Verdict.INCOMPLETE
+    kept = proven((0.0, 0.2, 0.32), (0.05, 0.25, 0.38), **wide)
     assert verdict([HARM], [outcome()], [kept]) is Verdict.PASS
-    left_open = proven((0.0, 0.15, 0.5), (0.05, 0.2, 0.55), ok=False)
-    assert verdict([HARM], [outcome()], [left_open]) is Verdict.INCOMPLETE
+
+
+def test_a_proof_does_not_pass_where_a_test_failed():
+    # The failed test may be the one that shows the proof itself to be wrong.
+    kept = proven((0.0, 0.15, 0.32), (0.05, 0.2, 0.38), ok=False)
+    assert verdict([HARM], [outcome()], [kept]) is Verdict.INCOMPLETE
+    strict = HARM.model_copy(update={"proven": True})
+    assert verdict([strict], [outcome()], [kept]) is Verdict.INCOMPLETE
 
 
 def test_a_limit_on_proofs_does_not_pass_by_attacks_alone():

@@ -290,17 +290,16 @@ def _judge_exposure(limit: Limit, exposure: Exposure) -> Judgement:
     most = exposure.possible_at(limit.budget)
     if value > limit.harm:
         status, sentence = "fail", figure
-    elif most is not None and most <= limit.harm:
-        # A proof needs no healthy attack.
-        status, sentence = "pass", f"{figure}; proven to be at most {most:.3g}"
-    elif limit.proven:
+    elif limit.proven and (most is None or most > limit.harm):
         left = "nothing is proven" if most is None else f"proofs leave up to {most:.3g} open"
         status, sentence = "incomplete", f"{figure}, and {left}"
-    elif high > limit.harm:
+    elif high > limit.harm and (most is None or most > limit.harm):
         status, sentence = "incomplete", f"{figure}: the interval straddles the limit, measure more"
     elif not exposure.health.ok:
         failed = ", ".join(t.name for t in exposure.health.tests if not t.ok)
         status, sentence = "incomplete", f"{figure}, but the attack was not healthy: {failed}"
+    elif most is not None and most <= limit.harm:
+        status, sentence = "pass", f"{figure}; proven to be at most {most:.3g}"
     else:
         status, sentence = "pass", figure
     return Judgement(

@@ -71,3 +71,18 @@ def test_levels_have_the_stated_numbers_of_gradients():
     assert gradients("deep") > 300
     with pytest.raises(UsageError, match="quick, standard or deep"):
         gradients("fast")
+
+
+def test_a_search_that_claims_every_row_counts_the_undecided_at_its_high_end():
+    v = verdicts([0.05] * 30 + [0.5] * 70, [np.inf] * 100)
+    words = {"check": "T-1", "name": "d", "unit": "", "access": Access(), "seed": 0}
+    attacked, exact = sandwich(v, [0.1], **words).harm, sandwich(v, [0.1], exact=True, **words).harm
+    assert attacked.high[0] < 0.05
+    assert exact.values == attacked.values == (0.0,)
+    assert exact.high[0] == exact.possible_high[0] > 0.3
+
+
+def test_where_nothing_is_known_the_high_end_is_all():
+    v = verdicts([0.0] * 20, [np.inf] * 20)
+    words = {"check": "T-1", "name": "d", "unit": "", "access": Access(), "seed": 0}
+    assert sandwich(v, [0.1], exact=True, **words).harm.high == (1.0,)

@@ -90,6 +90,7 @@ def sandwich(
     headline: str | None = None,
     series: str = "",
     seconds: float = 0.0,
+    exact: bool = False,
 ) -> Exposure:
     """Attack and certificate as the two sides of one curve.
 
@@ -102,10 +103,14 @@ def sandwich(
     epsilons : sequence of float, increasing
     headline : str, optional
         By default said of the radius whose harm is nearest a half.
+    exact : bool
+        The search claims every row, so that the high end counts undecided ones as flipped.
     """
     n = verdicts.n
     shares = [proportion(int(k), n) for k in verdicts.broken(epsilons)]
     held = [proportion(int(k), n) for k in verdicts.certified(epsilons)]
+    if exact:
+        shares = [Interval(s.value, s.low, max(s.high, 1 - h.low)) for s, h in zip(shares, held)]
     i = telling(shares)
     proven = bool((verdicts.lower[verdicts.correct] > 0).any())
     words = headline or (

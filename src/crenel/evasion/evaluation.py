@@ -102,6 +102,7 @@ def evaluate(
         found, asked.radii, check="evaluate", name=f"{name} distance", unit=unit,
         access=_access(access).model_copy(update={"attacker": found.attacker}), seed=seed,
         series=name, seconds=time.monotonic() - asked.begun,
+        exact=found.attacker is Attacker.WEIGHTS,
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     curve = sandwich(
         verdicts, EPSILONS, check=CHECK, name="L-inf distance", unit="interquartile ranges",
         series="exact", access=access, seed=context.seed, seconds=context.elapsed,
-        headline=_headline(shares),
+        headline=_headline(shares), exact=True,
     )  # fmt: skip
     finding = _finding(rows, model, inputs, verdicts, shares[TELLING], access)
     notes = [_note(inputs)]
