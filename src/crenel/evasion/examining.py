@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 
 from crenel.access import Attacker
 from crenel.check import Level
-from crenel.errors import NotApplicable, UsageError
+from crenel.errors import UsageError
 from crenel.evasion.lattice import Lattice
-from crenel.evasion.levels import proofs_until
+from crenel.evasion.proving import proofs
 from crenel.evasion.verdicts import Verdicts, just_below
 from crenel.evasion.verification import majority, verified
 from crenel.exposure import HealthTest
 from crenel.model import Model
 from crenel.subject import is_tree_ensemble
 
-#: How far proofs of networks go at each level.
-EFFORT = {"quick": "linear", "standard": "slopes", "deep": "branch"}
 #: Share of the time that proofs may take after the attack.
 PROOFS = 0.4
 
@@ -119,51 +117,17 @@ def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) 
         majority(model.predict, got.draws), asked.x, asked.y, attack.adversarial, asked.lattice,
         norm=asked.norm, within=within,
     )  # fmt: skip
-    lower, notes = _proven(model, asked, correct, upper)
-    tests = [*got.tests, _holds(np.isfinite(within), np.isfinite(upper))]
-    if lower.any():
-        lower, agree = _agreed(lower, upper)
-        tests.append(agree)
-    return Verdicts(
-        correct=correct, lower=lower, upper=upper, witness=witness, tests=tuple(tests),
-        attacker=Attacker.GRADIENTS, queries=attack.passes - attack.gradients,
-        gradients=attack.gradients, notes=notes,
+    proven = proofs(
+        model.module, asked.x, asked.y, np.where(correct, upper, 0.0), norm=asked.norm,
+        epsilons=asked.radii, bounds=asked.bounds, seed=asked.seed, level=asked.level,
+        deadline=asked.deadline,
     )  # fmt: skip
-
-
-def _proven(
-    model: Model, asked: Examination, correct: NDArray[np.bool_], upper: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Radii proven by bounds of the network, and why there are none."""
-    from crenel.evasion.certify import certified_radius
-
-    lower = np.zeros(len(correct))
-    rows = np.flatnonzero(correct & (upper > asked.radii[0]))
-    if asked.norm == 0 or not rows.size:
-        return lower, ()
-    try:
-        lower[rows] = certified_radius(
-            model.module, asked.x[rows], asked.y[rows], norm=asked.norm, epsilons=asked.radii,
-            bounds=asked.bounds, seed=asked.seed, upper=upper[rows],
-            deadline=proofs_until(asked.level, asked.deadline),
-            effort=EFFORT[asked.level],
-        )  # fmt: skip
-    except NotApplicable as reason:
-        return lower, (f"Nothing is proven: {reason}.",)
-    return lower, ()
-
-
-def _agreed(
-    lower: NDArray[np.float64], upper: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], HealthTest]:
-    """Proofs without those that a witness contradicts, of which there must be none."""
-    clash = lower >= upper
-    test = HealthTest(
-        name="no witness contradicts a proof",
-        ok=not clash.any(),
-        detail=f"{int(clash.sum())} of {int((lower > 0).sum())} proofs",
-    )
-    return np.where(clash, 0.0, lower), test
+    tests = (*got.tests, _holds(np.isfinite(within), np.isfinite(upper)), *proven.tests)
+    return Verdicts(
+        correct=correct, lower=proven.lower, upper=upper, witness=witness, tests=tests,
+        attacker=Attacker.GRADIENTS, queries=attack.passes - attack.gradients,
+        gradients=attack.gradients, notes=proven.notes,
+    )  # fmt: skip
 
 
 def _by_trees(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from crenel.access import Access, Attacker
 from crenel.check import Context, Level, Measurement, access_of
-from crenel.errors import NotApplicable
 from crenel.evasion.curves import percent, sandwich, within
 from crenel.evasion.field_report import right_rows
 from crenel.evasion.lattice import lattice_of
 from crenel.evasion.legality import legal
-from crenel.evasion.levels import proofs_until
+from crenel.evasion.proving import Proofs, proofs
 from crenel.evasion.robustness import Robustness, robustness
 from crenel.evasion.unit import Unit, freedom_of
 from crenel.evasion.verdicts import Verdicts
@@ -40,9 +39,8 @@ PASSES: dict[Level, int] = {"quick": 300, "standard": 1000, "deep": 4000}
 EPSILONS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 #: Where a finding is judged: near the usual 8/255.
 TELLING = 2
-#: Share of a norm's time for proofs, and how far they go at each level.
+#: Share of a norm's time for proofs.
 PROOFS = 0.3
-EFFORT: dict[Level, str] = {"quick": "interval", "standard": "linear", "deep": "slopes"}
 
 
 @dataclass(frozen=True)
@@ -179,20 +177,20 @@ def _attack(job: Job, norm: float, share: float) -> Attacked:
     context, unit = job.context, job.unit
     z = unit.into(job.rows.x)
     epsilons = _epsilons(unit, z, norm)
-    attack = proofs = None
+    attack = late = None
     if context.deadline is not None:
         begun, time_left = time.monotonic(), share * context.time_left()
-        attack, proofs = begun + (1 - PROOFS) * time_left, begun + time_left
+        attack, late = begun + (1 - PROOFS) * time_left, begun + time_left
     got = robustness(
         unit.module, z, job.rows.y, norm=norm, epsilons=epsilons, bounds=unit.box(z),
         seed=context.derive_seed(str(norm)), deadline=attack, level=context.level,
     )  # fmt: skip
     upper, witness, holds = _verified(job, got, norm)
-    lower, notes = _proven(job, z, norm, epsilons, upper, proofs)
+    proven = _proven(job, z, norm, epsilons, upper, late)
     verdicts = Verdicts(
-        correct=np.ones(len(z), dtype=bool), lower=lower, upper=upper, witness=witness,
-        tests=(*got.tests, holds), attacker=Attacker.GRADIENTS, queries=got.attack.passes,
-        notes=notes,
+        correct=np.ones(len(z), dtype=bool), lower=proven.lower, upper=upper, witness=witness,
+        tests=(*got.tests, holds, *proven.tests), attacker=Attacker.GRADIENTS,
+        queries=got.attack.passes, notes=proven.notes,
     )  # fmt: skip
     return Attacked(norm, epsilons, verdicts)
 
@@ -266,26 +264,15 @@ def _table(
 def _proven(
     job: Job, z: NDArray[np.float32], norm: float, epsilons: tuple[float, ...],
     upper: NDArray[np.float64], deadline: float | None,
-) -> tuple[NDArray[np.float64], tuple[str, ...]]:  # fmt: skip
+) -> Proofs:  # fmt: skip
     """Radii within which no change turns a decision, legal or not; and why there are none."""
-    from crenel.evasion.certify import certified_radius
-
-    lower = np.zeros(len(z))
-    open_ = np.flatnonzero(upper > epsilons[0])
-    if not open_.size:
-        return lower, ()
-    flat, plain = job.unit.plain(z), job.unit.continuous(job.model)
+    plain = job.unit.continuous(job.model)
     bounds = tuple(job.unit.plain(b[None])[0] if np.ndim(b) else b for b in job.unit.box(z))
-    try:
-        lower[open_] = certified_radius(
-            plain, flat[open_], job.rows.y[open_], norm=norm, epsilons=epsilons, bounds=bounds,
-            seed=job.context.derive_seed("proofs"), upper=upper[open_],
-            deadline=proofs_until(job.context.level, deadline),
-            effort=EFFORT[job.context.level],
-        )  # fmt: skip
-    except NotApplicable as reason:
-        return lower, (f"Nothing is proven: {str(reason).rstrip('.')}.",)
-    return np.where(lower < upper, lower, 0.0), ()
+    return proofs(
+        plain, job.unit.plain(z), job.rows.y, upper, norm=norm, epsilons=epsilons,
+        bounds=(bounds[0], bounds[1]), seed=job.context.derive_seed("proofs"),
+        level=job.context.level, deadline=deadline,
+    )  # fmt: skip
 
 
 def _headline(a: Attacked) -> str:
