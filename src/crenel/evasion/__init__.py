@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from crenel.lazy import public
 
-# No module bears the name of a function in it: importing the module would hide the function.
-_PUBLIC = {
-    "apgd": "crenel.evasion.descent",
-    "evaluate": "crenel.evasion.evaluation",
-    "field_search": "crenel.evasion.fields",
-    "gradient_attack": "crenel.evasion.cascade",
-    "legal": "crenel.evasion.legality",
-    "minimal_norm": "crenel.evasion.minimal",
-    "query_attack": "crenel.evasion.blackbox",
-    "text_search": "crenel.evasion.text",
-    "TreeDistances": "crenel.evasion.trees",
-    "tree_distance": "crenel.evasion.trees",
-    "Verdicts": "crenel.evasion.verdicts",
-    "verdicts_of": "crenel.evasion.evaluation",
-}
-
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__, __getattr__ = public(
+    __name__,
+    {
+        "apgd": "descent",
+        "evaluate": "evaluation",
+        "field_search": "fields",
+        "gradient_attack": "cascade",
+        "legal": "legality",
+        "minimal_norm": "minimal",
+        "query_attack": "blackbox",
+        "text_search": "text",
+        "TreeDistances": "trees",
+        "tree_distance": "trees",
+        "Verdicts": "verdicts",
+        "verdicts_of": "evaluation",
+    },
+)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from crenel.lazy import public
 
-_HOMES = {
-    "LabelScores": "labels",
-    "Trigger": "triggers",
-    "confident_joint": "labels",
-    "dose_response": "dose",
-    "find_triggers": "triggers",
-    "review_labels": "review",
-    "source_effects": "sources",
-    "wrong_labels": "labels",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__all__, __getattr__ = public(
+    __name__,
+    {
+        "LabelScores": "labels",
+        "Trigger": "triggers",
+        "confident_joint": "labels",
+        "dose_response": "dose",
+        "find_triggers": "triggers",
+        "review_labels": "review",
+        "source_effects": "sources",
+        "wrong_labels": "labels",
+    },
+)

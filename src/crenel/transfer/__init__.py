@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from crenel.lazy import public
 
-_HOMES = {
-    "Card": "card",
-    "parse_card": "card",
-    "read_card": "card",
-    "Facts": "checklist",
-    "Item": "checklist",
-    "State": "checklist",
-    "review": "checklist",
-    "Ranged": "surrogate",
-    "craft": "surrogate",
-    "noise": "surrogate",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"crenel.transfer.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__, __getattr__ = public(
+    __name__,
+    {
+        "Card": "card",
+        "parse_card": "card",
+        "read_card": "card",
+        "Facts": "checklist",
+        "Item": "checklist",
+        "State": "checklist",
+        "review": "checklist",
+        "Ranged": "surrogate",
+        "craft": "surrogate",
+        "noise": "surrogate",
+    },
+)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from crenel.lazy import public
 
-_PUBLIC = {
-    "TextSearch": "crenel.evasion.text.search",
-    "learn_words": "crenel.evasion.text.embeddings",
-    "normalise": "crenel.evasion.text.normalising",
-    "text_search": "crenel.evasion.text.attack",
-}
-
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__, __getattr__ = public(
+    __name__,
+    {
+        "TextSearch": "search",
+        "learn_words": "embeddings",
+        "normalise": "normalising",
+        "text_search": "attack",
+    },
+)
