@@ -14,7 +14,7 @@ from crenel.demo import digits  # noqa: E402
 from crenel.evasion.controls import wide_margins  # noqa: E402
 from crenel.evasion.descent import apgd  # noqa: E402
 from crenel.evasion.hardening import adversarial_training as hardening  # noqa: E402
-from crenel.evasion.hardening import training  # noqa: E402
+from crenel.evasion.hardening import scene, training  # noqa: E402
 from crenel.evasion.hardening.losses import (  # noqa: E402
     Plan,
     one_step,
@@ -164,7 +164,7 @@ def digit_subject():
 def test_more_digits_stand_after_it(digit_subject, monkeypatch):
     monkeypatch.setattr(hardening, "plans", lambda epsilon: (Plan("fgsm", 1.0, epsilon),))
     monkeypatch.setattr(hardening, "SEEN", 4000)
-    monkeypatch.setattr(hardening, "COMPARED", 80)
+    monkeypatch.setattr(scene, "COMPARED", 80)
     treated = adversarial_training.apply(digit_subject, None, Context("harden"))
     v = treated.values
     assert treated.model is treated.subject.model.native
@@ -197,7 +197,7 @@ def test_a_network_with_wide_margins_is_left_as_it_is(monkeypatch):
         check="EVA-101", risk="evasion", severity=Severity.LOW, subject="s", sentence="s",
         evidence=Evidence(values={"epsilon": 0.03}),
     )  # fmt: skip
-    monkeypatch.setattr(hardening, "RADII", (0.03, 0.05))
+    monkeypatch.setattr(scene, "RADII", (0.03, 0.05))
     treated = adversarial_training.apply(subject, finding, Context("harden"))
     assert treated.subject is subject
     assert treated.model is None

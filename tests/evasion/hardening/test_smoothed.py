@@ -14,8 +14,7 @@ from crenel.adapters import wrap  # noqa: E402
 from crenel.check import Context  # noqa: E402
 from crenel.demo import digits  # noqa: E402
 from crenel.errors import UsageError  # noqa: E402
-from crenel.evasion.hardening import adversarial_training as hardening  # noqa: E402
-from crenel.evasion.hardening import smoothed  # noqa: E402
+from crenel.evasion.hardening import scene, smoothed  # noqa: E402
 from crenel.evasion.hardening.scale import Scale  # noqa: E402
 from crenel.evasion.hardening.smoothed import SmoothedModule  # noqa: E402
 from crenel.evasion.remedies import randomized_smoothing  # noqa: E402
@@ -87,7 +86,7 @@ def test_the_remedy_gives_a_model_that_can_be_saved_or_says_why_not(monkeypatch)
     monkeypatch.setattr(smoothed, "CERTIFIED", 16)
     monkeypatch.setattr(smoothed, "COPIES", 8)
     monkeypatch.setattr(smoothed, "DRAWS", 200)
-    monkeypatch.setattr(hardening, "COMPARED", 24)
+    monkeypatch.setattr(scene, "COMPARED", 24)
     treated = randomized_smoothing.apply(subject, None, Context("harden"))
     v = treated.values
     assert v["sigma"] == 0.12

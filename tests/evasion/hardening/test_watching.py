@@ -12,8 +12,7 @@ from crenel.adapters import wrap  # noqa: E402
 from crenel.check import Context  # noqa: E402
 from crenel.demo import digits  # noqa: E402
 from crenel.errors import UsageError  # noqa: E402
-from crenel.evasion.hardening import adversarial_training as hardening  # noqa: E402
-from crenel.evasion.hardening import watching  # noqa: E402
+from crenel.evasion.hardening import scene, watching  # noqa: E402
 from crenel.evasion.hardening.detection import detection  # noqa: E402
 from crenel.evasion.hardening.detectors import Detector, detectors, features_of  # noqa: E402
 from crenel.evasion.hardening.restoration import (  # noqa: E402
@@ -158,7 +157,7 @@ def test_the_remedies_say_what_they_are_worth(network, monkeypatch):
     monkeypatch.setattr(watching, "restorations", lambda shape: few)
     monkeypatch.setattr("crenel.evasion.hardening.detection.STEPS", 8)
     monkeypatch.setattr(watching, "COMPARED", 40)
-    monkeypatch.setattr(hardening, "COMPARED", 40)
+    monkeypatch.setattr(scene, "COMPARED", 40)
     watched = watch_inputs.apply(subject, None, Context("harden"))
     assert watched.subject is subject
     assert watched.model is None

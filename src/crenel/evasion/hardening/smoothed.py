@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
-from crenel.evasion.hardening.adversarial_training import (
-    Outcome,
-    Start,
-    rewrapped,
-    sampled,
-    split,
-    standing,
-    telling_radius,
-)
+from crenel.evasion.hardening.adversarial_training import rewrapped
 from crenel.evasion.hardening.scale import Scale
+from crenel.evasion.hardening.scene import Outcome, Scene, standing
 from crenel.evasion.hardening.training import BATCH, RATE, Rows, trainable
 from crenel.evasion.hardening.verdict import MOST_LOST, paired, percent, worth
 from crenel.evasion.network import decisions, generator, logits_of, still, torch
@@ -143,74 +136,60 @@ def smooth_network(subject: Subject, finding: Finding | None, context: Context) 
     crenel.errors.NotApplicable
         Where the model is not a torch module of the user's, or there are too few rows.
     """
-    model, train = subject.model, subject.train
-    assert model is not None
-    assert train is not None
-    scale = Scale.of(subject)
-    start = Start.of(model, scale)
-    rows = split(model, train, scale, context.derive_seed("split"))
-    x, y = rows.held_x, rows.held_y
-    if subject.test is not None:
-        x, y = sampled(model, subject.test, scale, context.derive_seed("compare"))
-    epsilon = telling_radius(start.unit, x, y, finding, context)
-    before = standing(start.unit, x, y, epsilon, context)
+    s = Scene.of(subject, finding, context)
+    before = standing(s.start.unit, s.x, s.y, s.epsilon, context)
     trials = []
     for i, sigma in enumerate(SIGMAS):
-        trials.append(_tried(start, rows, sigma, scale, model.module.form, model.k, context))
+        trials.append(_tried(s, sigma, context))
         context.progress((i + 1) / (len(SIGMAS) + 1))
         if context.expired:
             break
     floor = float(before.right.mean()) - MOST_LOST
     best = max(trials, key=lambda t: (t.held >= floor, t.rank))
-    after = standing(scale.module(best.native), x, y, epsilon, context)
-    return _treatment(subject, scale, epsilon, before, after, best)
+    after = standing(s.scale.module(best.native), s.x, s.y, s.epsilon, context)
+    return _treatment(subject, s, before, after, best)
 
 
 def _treatment(
-    subject: Subject, scale: Scale, epsilon: float, before: Outcome, after: Outcome, best: Trial
+    subject: Subject, s: Scene, before: Outcome, after: Outcome, best: Trial
 ) -> Treatment:
-    model, train = subject.model, subject.train
-    assert model is not None
-    assert train is not None
     clean, robust = paired(before.right, after.right), paired(before.stands, after.stands)
     radius = float(np.median(best.radii))
     values = {
-        "epsilon": epsilon, "sigma": best.sigma, "accuracy_before": clean.before,
+        "epsilon": s.epsilon, "sigma": best.sigma, "accuracy_before": clean.before,
         "accuracy_after": clean.after, "robust_before": robust.before,
         "robust_after": robust.after, "proven_radius": radius,
     }  # fmt: skip
     told = (
         f"decisions by the mean over {COPIES} noisy copies, sigma {best.sigma:g} of the range: "
-        f"{percent(robust.after)} of rows stand under attack at {100 * epsilon:.3g} % of the range "
-        f"(before {percent(robust.before)}), half of held-out rows are proven to an L2 radius of "
-        f"{radius:.3g}, and accuracy goes from {percent(clean.before)} to {percent(clean.after)}; "
-        f"each decision costs {COPIES} passes"
+        f"{percent(robust.after)} of rows stand under attack at {100 * s.epsilon:.3g} % of the "
+        f"range (before {percent(robust.before)}), half of held-out rows are proven to an L2 "
+        f"radius of {radius:.3g}, and accuracy goes from {percent(clean.before)} to "
+        f"{percent(clean.after)}; each decision costs {COPIES} passes"
     )
     if not worth(clean, robust):
         return Treatment(
             subject=subject, sentence=f"nothing was changed, it is not worth its price ({told})",
             values=values,
         )  # fmt: skip
-    hardened = rewrapped(model, best.native, train, None, scale)
+    hardened = rewrapped(s.model, best.native, s.train, None, s.scale)
     return Treatment(
         subject=subject.with_model(hardened), sentence=told, values=values, model=hardened.native
     )
 
 
-def _tried(
-    start: Start, rows: Rows, sigma: float, scale: Scale, form: str, k: int, context: Context
-) -> Trial:
+def _tried(s: Scene, sigma: float, context: Context) -> Trial:
     from crenel.evasion.certify.smoothing import Smoothed
 
-    seed = context.derive_seed("sigma", sigma)
-    unit = trained_on_noise(start.unit, rows, sigma, EPOCHS, seed)
-    body = start.native_of(unit)
-    native = SmoothedModule(body, form, sigma, scale, tuple(rows.x.shape[1:]), seed=seed).eval()
+    seed, rows = context.derive_seed("sigma", sigma), s.rows
+    unit = trained_on_noise(s.start.unit, rows, sigma, EPOCHS, seed)
+    body, form, shape = s.start.native_of(unit), s.model.module.form, tuple(rows.x.shape[1:])
+    native = SmoothedModule(body, form, sigma, s.scale, shape, seed=seed).eval()
     with still(native, seed):
-        right = decisions(logits_of(scale.module(native)), rows.held_x)
+        right = decisions(logits_of(s.scale.module(native)), rows.held_x)
         held = rows.held_y.cpu().numpy()
         few = rows.held_x[:CERTIFIED].cpu().numpy()
-        vote = Smoothed(_decide(unit), k, sigma)
+        vote = Smoothed(_decide(unit), s.model.k, sigma)
         proof = vote.certify(few, n=DRAWS, first=64, seed=seed)
     radii = np.where(proof.decision == held[:CERTIFIED], proof.radius, 0.0)
     return Trial(sigma, native, float((right == held).mean()), radii)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from crenel.check import Context
-from crenel.evasion.hardening.adversarial_training import (
-    COMPARED,
-    Start,
-    rewrapped,
-    sampled,
-    split,
-    telling_radius,
-)
+from crenel.evasion.hardening.adversarial_training import rewrapped
 from crenel.evasion.hardening.detection import Detection, detection
 from crenel.evasion.hardening.detectors import detectors
 from crenel.evasion.hardening.restoration import Guarded, Worth, restorations, worth_of
-from crenel.evasion.hardening.scale import Scale
+from crenel.evasion.hardening.scene import COMPARED, Scene
 from crenel.evasion.hardening.verdict import MOST_LOST, percent
 from crenel.remedy import Treatment
 from crenel.subject import Subject
@@ -30,43 +23,15 @@ if TYPE_CHECKING:
 TOLERATED = (0.001, 0.01, 0.05)
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """A network over rows in [0, 1], rows to attack and rows to set thresholds on."""
-
-    start: Start
-    scale: Scale
-    rows: Any
-    x: Any
-    y: Any
-    epsilon: float
-
-
-def _scene(subject: Subject, finding: Finding | None, context: Context) -> _Scene:
-    model, train = subject.model, subject.train
-    assert model is not None
-    assert train is not None
-    scale = Scale.of(subject)
-    start = Start.of(model, scale)
-    rows = split(model, train, scale, context.derive_seed("split"))
-    x, y = rows.held_x, rows.held_y
-    if subject.test is not None:
-        x, y = sampled(model, subject.test, scale, context.derive_seed("compare"))
-    epsilon = telling_radius(start.unit, x, y, finding, context)
-    return _Scene(start, scale, rows, x[:COMPARED], y[:COMPARED], epsilon)
-
-
 def restore_inputs(subject: Subject, finding: Finding | None, context: Context) -> Treatment:
     """Put a restoration before the network where it helps against who knows of it."""
-    model, train = subject.model, subject.train
-    assert model is not None
-    assert train is not None
-    s = _scene(subject, finding, context)
+    s = Scene.of(subject, finding, context)
+    x, y = s.x[:COMPARED], s.y[:COMPARED]
     found = []
-    for restoration in restorations(tuple(s.x.shape[1:])):
-        found.append(worth_of(s.start.unit, restoration, s.x, s.y, s.epsilon, context))
+    for restoration in restorations(tuple(x.shape[1:])):
+        found.append(worth_of(s.start.unit, restoration, x, y, s.epsilon, context))
         context.progress(len(found) / 4)
-    before = _accuracy(s.start.unit, s.x, s.y)
+    before = _accuracy(s.start.unit, x, y)
     fine = [w for w in found if w.holds and w.clean >= before - MOST_LOST]
     best = max(fine or found, key=lambda w: (w.aware, w.clean))
     values = {
@@ -80,8 +45,8 @@ def restore_inputs(subject: Subject, finding: Finding | None, context: Context) 
             f"attacker who knows of it at an accuracy worth having ({_told(best, s.epsilon)})",
             values=values, tables={"restorations": _table(found)},
         )  # fmt: skip
-    native = Guarded(copy.deepcopy(model.native), best.restoration, s.scale.low, s.scale.span)
-    hardened = rewrapped(model, native.eval(), train, None, s.scale)
+    native = Guarded(copy.deepcopy(s.model.native), best.restoration, s.scale.low, s.scale.span)
+    hardened = rewrapped(s.model, native.eval(), s.train, None, s.scale)
     return Treatment(
         subject=subject.with_model(hardened), sentence=_told(best, s.epsilon), values=values,
         model=hardened.native, tables={"restorations": _table(found)},
@@ -105,14 +70,15 @@ def _accuracy(module: Any, x: Any, y: Any) -> float:
 
 def watch_inputs(subject: Subject, finding: Finding | None, context: Context) -> Treatment:
     """Say what detectors catch, of attackers who do not know of them and of one who does."""
-    s = _scene(subject, finding, context)
+    s = Scene.of(subject, finding, context)
+    x, y = s.x[:COMPARED], s.y[:COMPARED]
     clean = s.rows.held_x
     tolerated = next((t for t in TOLERATED if len(clean) * t >= 1), TOLERATED[-1])
     found: list[Detection] = []
     for detector in detectors(s.start.unit, s.rows.x, s.rows.y):
         found.append(
             detection(
-                detector, s.start.unit, clean, s.x, s.y, epsilon=s.epsilon, tolerated=tolerated,
+                detector, s.start.unit, clean, x, y, epsilon=s.epsilon, tolerated=tolerated,
                 seed=context.derive_seed("detector", detector.name),
             )
         )  # fmt: skip
