@@ -177,6 +177,26 @@ def test_points_where_bounds_are_least_are_in_the_box_and_near_its_least_value()
         assert float(value[0]) <= max(float(sampled.min()) + 0.02, 0.0)
 
 
+def test_a_small_pocket_of_counterexamples_is_met_by_cutting():
+    # the distance from one point less 0.01, and twice that: both below zero only beside it
+    pocket = torch.tensor([0.31, -0.62, 0.17])
+    net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.cat([torch.eye(3), -torch.eye(3)]))
+        net[0].bias.copy_(torch.cat([-pocket, pocket]))
+        net[2].weight.copy_(torch.ones(2, 6) * torch.tensor([[1.0], [2.0]]))
+        net[2].bias.copy_(torch.tensor([-0.01, -0.02]))
+    graph = graph_of(net, torch.zeros(2, 3))
+    rows = torch.eye(2, dtype=torch.float64)[None]
+    question = Question(rows, torch.zeros(1, 2, dtype=torch.float64), (0, 0))
+    region = Region(-torch.ones(1, 3).double(), torch.ones(1, 3).double())
+    got = split_inputs(graph, question, region, most=5000)
+    assert not got.proven
+    assert float((got.witness - pocket.double()).abs().sum()) <= 0.01
+    above = Question(rows, torch.full((1, 2), -0.021, dtype=torch.float64), (0, 0))
+    assert split_inputs(graph, above, region, most=50_000).proven
+
+
 def test_groups_need_one_function_above_zero_at_each_point():
     # |x| is above 0.5, or x is: never both below at once on [0.6, 1]; on [-1, 1] both may be
     net = nn.Sequential(nn.Linear(1, 2))

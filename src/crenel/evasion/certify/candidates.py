@@ -32,34 +32,38 @@ def weakest_points(graph: Graph, region: Region, question: Question) -> Tensor:
 
 
 def descended(
-    graph: Graph, question: Question, region: Region, points: Tensor, steps: int
-) -> tuple[Tensor, Tensor]:
-    """Signed gradient steps down one function, from points within one box.
+    graph: Graph, question: Question, region: Region, points: Tensor, steps: int,
+    reach: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Signed gradient steps against a question, from points within one box.
 
     Parameters
     ----------
     graph : Graph
     question : Question
-        Of one row and one function.
+        Of one row.
     region : Region
         A box, of one row.
     points : Tensor, shape (m, …)
     steps : int
         They shrink to nothing.
+    reach : Tensor, shape (m, …), optional
+        The first steps; by default half the box.
 
     Returns
     -------
     best : Tensor, shape (m, …)
     value : Tensor, shape (m,)
-        Of the function less its threshold, at the best point of each descent.
+        What must be above zero, at the best point of each descent.
     """
-    reach = (region.high - region.low) / 2
+    reach = (region.high - region.low) / 2 if reach is None else reach
     best, value = points, torch.full((len(points),), torch.inf, dtype=graph.dtype)
     x = points
     for i in range(steps + 1):
         with torch.enable_grad():
             x = x.detach().requires_grad_(True)
-            now = graph.values(x)[-1] @ question.rows[0, 0] - question.thresholds[0, 0]
+            out = graph.values(x)[-1] @ question.rows[0].T - question.thresholds[0]
+            now = question.least(out)
             better = now.detach() < value
             shape = (-1, *[1] * (x.ndim - 1))
             best = torch.where(better.reshape(shape), x.detach(), best)

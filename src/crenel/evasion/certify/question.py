@@ -53,13 +53,16 @@ class Question:
         same = tuple(0 for _ in at) if self.groups else None
         return Question(self.rows[:, at], self.thresholds[:, at], same)
 
+    def least(self, values: Tensor) -> Tensor:
+        """What must be above zero, of values of the functions or bounds of them: (n, s) to (n,)."""
+        if self.groups is None:
+            return values.amin(dim=1)
+        members = [[i for i, g in enumerate(self.groups) if g == k] for k in set(self.groups)]
+        return torch.stack([values[:, m].amax(dim=1) for m in members]).amin(dim=0)
+
     def proven(self, bound: Tensor) -> Tensor:
         """Whether lower bounds (n, s) answer the question, shape (n,)."""
-        if self.groups is None:
-            return (bound > 0).all(dim=1)
-        index = torch.tensor(self.groups, device=bound.device)
-        met = torch.zeros(len(bound), max(self.groups) + 1, device=bound.device)
-        return met.index_add(1, index, (bound > 0).to(met.dtype)).amin(1) > 0
+        return self.least(bound) > 0
 
     def bound(
         self, graph: Graph, bounds: list[Bounds], region: Region, freedom: Freedom = FREE,

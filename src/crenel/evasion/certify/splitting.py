@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from crenel.evasion.certify.candidates import descended, least_points
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import intervals
 from crenel.evasion.certify.question import Question
@@ -14,8 +15,8 @@ from crenel.evasion.certify.region import Region
 from crenel.evasion.network import torch
 
 Tensor = Any
-#: Boxes looked at together.
-BOXES = 512
+#: Boxes looked at together, descents tried among them, and gradient steps of each.
+BOXES, DESCENTS, STEPS = 512, 16, 10
 
 
 @dataclass(frozen=True)
@@ -54,63 +55,73 @@ def split_inputs(
     most : int
         Boxes looked at, at most.
     """
-    lows, highs = region.low, region.high
+    waiting, worth = region, torch.zeros(1, dtype=graph.dtype)
     seen = 0
     with torch.no_grad():
-        while len(lows):
+        while len(waiting):
             late = deadline is not None and time.monotonic() >= deadline
             if seen >= most or (late and seen):
                 return Splitting(False, None, seen)
-            part = Region(lows[-BOXES:], highs[-BOXES:])
-            lows, highs = lows[:-BOXES], highs[:-BOXES]
-            seen += len(part)
-            left, cut = _open_boxes(graph, question, part)
-            if not len(left):
+            # the least bounds first: all must be proven, and there a counterexample is likeliest
+            order = worth.argsort()
+            now, later = order[:BOXES], order[BOXES:]
+            seen += len(now)
+            boxes, value, slopes = _open_boxes(graph, question, waiting.rows(now))
+            waiting, worth = waiting.rows(later), worth[later]
+            if not len(boxes):
                 continue
-            witness = _wrong(graph, question, left)
+            witness = _wrong(graph, question, region, boxes, slopes)
             if witness is not None:
                 return Splitting(False, witness, seen)
-            children = _halves(left, cut)
-            lows, highs = torch.cat([lows, children.low]), torch.cat([highs, children.high])
+            left, right = _halves(boxes, _cuts(boxes, value, slopes))
+            parts = (waiting, left, right)
+            waiting = Region(*(torch.cat([getattr(p, k) for p in parts]) for k in ("low", "high")))
+            worth = torch.cat([worth, *[question.least(value)] * 2])
     return Splitting(True, None, seen)
 
 
-def _open_boxes(graph: Graph, question: Question, part: Region) -> tuple[Region, Tensor]:
-    """The boxes that are not proven, and the input along which to cut each."""
-    n = len(part)
-    same = question.of(torch.zeros(n, dtype=torch.int64))
+def _open_boxes(graph: Graph, question: Question, part: Region) -> tuple[Region, Tensor, Tensor]:
+    """The boxes that are not proven, their bounds (n, s), and the slopes of these (n, s, …)."""
+    same = question.of(torch.zeros(len(part), dtype=torch.int64))
     bounds = intervals(graph, part)
-    quick = same.proven(same.by_interval(bounds))
-    open_ = (~quick).nonzero()[:, 0]
-    if not len(open_):
-        return part.rows(open_), open_
+    open_ = (~same.proven(same.by_interval(bounds))).nonzero()[:, 0]
     part, same = part.rows(open_), same.of(open_)
+    if not len(open_):
+        return part, part.low.flatten(1)[:, :0], part.low[:, None]
     bounds, _ = refined(graph, part, [(a[open_], b[open_]) for a, b in bounds])
     watch: dict[int, Tensor] = {}
     value = same.bound(graph, bounds, part, watch=watch)
     left = (~same.proven(value)).nonzero()[:, 0]
-    slopes = watch[0].abs().flatten(2)[left] * (value[left] <= 0)[..., None]
-    width = (part.high - part.low).flatten(1)[left]
-    gain = slopes.sum(1) * width + 1e-9 * width
-    return part.rows(left), gain.argmax(1)
+    return part.rows(left), value[left], watch[0][left]
 
 
-def _wrong(graph: Graph, question: Question, boxes: Region) -> Tensor | None:
-    """The middle of a box that answers the question with no."""
-    middle = (boxes.low + boxes.high) / 2
-    out = graph.forward(middle)
-    same = question.of(torch.zeros(len(middle), dtype=torch.int64))
-    value = (same.rows @ out[..., None])[..., 0] - same.thresholds
-    wrong = (~same.proven(value)).nonzero()[:, 0]
-    return middle[wrong[0]] if len(wrong) else None
+def _cuts(boxes: Region, value: Tensor, slopes: Tensor) -> Tensor:
+    """The input along which to cut each box: where its open bounds have most to gain."""
+    width = (boxes.high - boxes.low).flatten(1)
+    gain = (slopes.abs().flatten(2) * (value <= 0)[..., None]).sum(1)
+    return ((gain + 1e-9) * width).argmax(1)
 
 
-def _halves(boxes: Region, cut: Tensor) -> Region:
+def _wrong(
+    graph: Graph, question: Question, region: Region, boxes: Region, slopes: Tensor
+) -> Tensor | None:
+    """A point that answers the question with no, met from middles and least corners of boxes."""
+    middle = ((boxes.low + boxes.high) / 2)[:, None]
+    points = torch.cat([middle, least_points(slopes, boxes)], dim=1)
+    reach = ((boxes.high - boxes.low) / 2)[:, None].expand_as(points).flatten(0, 1)
+    points = points.flatten(0, 1)
+    out = graph.forward(points) @ question.rows[0].T - question.thresholds[0]
+    first = question.least(out).argsort()[:DESCENTS]
+    best, value = descended(graph, question, region, points[first], STEPS, reach[first])
+    at = value.argmin()
+    return best[at] if bool(value[at] <= 0) else None
+
+
+def _halves(boxes: Region, cut: Tensor) -> tuple[Region, Region]:
     flat_low, flat_high = boxes.low.flatten(1), boxes.high.flatten(1)
     rows = torch.arange(len(cut))
     middle = (flat_low[rows, cut] + flat_high[rows, cut]) / 2
     left_high, right_low = flat_high.clone(), flat_low.clone()
     left_high[rows, cut], right_low[rows, cut] = middle, middle
-    low = torch.cat([flat_low, right_low]).reshape(-1, *boxes.low.shape[1:])
-    high = torch.cat([left_high, flat_high]).reshape(-1, *boxes.high.shape[1:])
-    return Region(low, high)
+    shape = boxes.low.shape
+    return Region(boxes.low, left_high.reshape(shape)), Region(right_low.reshape(shape), boxes.high)
