@@ -228,21 +228,23 @@ class _Cascade:
         if stage.near < math.inf:
             # no gradient stage says "near" of rows whose clean margin is no number
             rows = rows[self.nearest[rows] >= stage.near * self.clean[rows]]
-        for part, x, y, goal in self._batches(rows):
+        for part, x, y, goal in self._batches(rows, len(stage.copies)):
             if stage.loss == "square":
                 self._search(part, x, y, goal, self.balls[ball], stage, index)
             else:
                 self._descend(part, x, y, goal, self.balls[ball], stage, index)
 
-    def _batches(self, rows: NDArray[np.int64], always: bool = False) -> Iterator[Any]:
-        """Rows with what belongs to them, on the device of the model."""
-        device = self.y.device
-        for i in range(0, len(rows), self.batch):
+    def _batches(
+        self, rows: NDArray[np.int64], copies: int = 1, always: bool = False
+    ) -> Iterator[Any]:
+        """Rows with what belongs to them, on the device of the model; fewer where copies go too."""
+        device, size = self.y.device, -(-self.batch // copies)
+        for i in range(0, len(rows), size):
             late = self.deadline is not None and time.monotonic() >= self.deadline
             if late and self.gradients and not always:
                 self.late = True
                 return
-            part = rows[i : i + self.batch]
+            part = rows[i : i + size]
             at = torch.from_numpy(part)
             here = at.to(device)
             yield (part, self.x[at].to(device), self.y[here],

@@ -51,7 +51,7 @@ NEAR, NEARER = 0.25, 0.08
 OPENING = (
     Stage("margin", 8, "here"),
     Stage("ce", 20, "random"),
-    *(Stage("targeted-margin", 16, copies=(rank,)) for rank in range(3)),
+    Stage("targeted-margin", 16, copies=(0, 1, 2)),
 )
 
 #: Stages of each level, in order. A row that never breaks costs the sum of their gradients at
