@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from crenel.errors import UsageError
 from crenel.evasion.beam import WIDTH, Best, deepen, singles
 from crenel.evasion.cheapen import change_cost, changed_fields, cheapen
-from crenel.evasion.donors import Donors, ask_donors, borrow, nearest, scatter, swap
+from crenel.evasion.donors import Donors, ask_donors, borrow, nearest, scatter
+from crenel.evasion.foretelling import ROUNDS, foretell, swap
 from crenel.evasion.legality import fields_changed, legal
 from crenel.evasion.oracle import Oracle, Predict, Scores, shares
 from crenel.evasion.space import Space, build_space
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 NEAREST = 8
 #: Queries for each row from which on what one row told guides the questions about others.
 TELLING = 20
-#: Whole donors tried first by who may change every field.
-SWAPS = 5
+#: One query in so many goes to changes of many fields, for who may change every field.
+SWAPS = 2
 #: Integers of one block of rows in memory, at most.
 BLOCK = 2**24
 
@@ -206,11 +207,13 @@ class _Task:
         space = build_space(x, self.donors.rows, self.reference, self.schema, width)
         best = Best.none(space.n, space.d, self.limit)
         oracle = self._oracle(space, x, y, int(rng.integers(2**31)))
+        moves = space.moves()
         if self.first and self.limit >= len(space.free):
-            swap(oracle, best, nearest(space, y, self.donors.decided, SWAPS))
+            swap(oracle, best, self.donors.decided, rng, max(1, self.queries // SWAPS))
+        if self.first:
+            foretell(oracle, best, moves, rng, min(ROUNDS[-1], self.queries // 2))
         # who wants the fewest queries goes on to pairs soon, who wants the fewest fields late
         most = max(1, self.queries // (1 if self.limit == 1 else 3 if self.first else 2))
-        moves = space.moves()
         beam, table = singles(oracle, best, moves, rng, most, first=self.first)
         for depth in range(2, self.limit + 1):
             left = self.queries - best.spent[np.isinf(best.fields)].max(initial=0)
