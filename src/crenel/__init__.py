@@ -34,7 +34,10 @@ _NAMES = {
     "Verdict": "policy",
     "audit": "auditor.api",
 }
-_PACKAGES = ("confidentiality", "evasion", "online", "poisoning", "scan", "testing", "transfer")
+_PACKAGES = (
+    "confidentiality", "evasion", "online", "poisoning", "provenance", "scan", "testing",
+    "transfer",
+)  # fmt: skip
 
 __all__ = [
     "Access",

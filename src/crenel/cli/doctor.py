@@ -19,6 +19,7 @@ EXTRAS = (
     ("parquet", "pyarrow", "Parquet and Arrow files"),
     ("skops", "skops", "skops model files"),
     ("images", "PIL", "folders of images"),
+    ("provenance", "cryptography", "signed manifests of training data"),
 )
 
 
@@ -39,8 +40,10 @@ def doctor(
 
     if compile:
         from crenel.evasion.trees import warm_up
+        from crenel.provenance.sha256 import warm_up as warm_up_digests
 
         warm_up()
+        warm_up_digests()
     extras = [
         {"extra": name, "installed": find_spec(package) is not None, "unlocks": unlocks}
         for name, package, unlocks in EXTRAS

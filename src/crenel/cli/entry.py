@@ -22,6 +22,7 @@ from crenel.cli import (
     gate,
     harden,
     init,
+    provenance,
     report,
     runs,
     scan,
@@ -56,6 +57,7 @@ for verb in (
     doctor.doctor,
 ):
     app.command()(verb)
+app.add_typer(provenance.provenance)
 
 
 def _version(wanted: bool) -> None:
@@ -89,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"crenel: {error}", file=sys.stderr)
         return error.exit_code
     except wrong_usage as error:
-        if not arguments:  # the message is the whole help
+        if type(error).__name__ == "NoArgsIsHelpError":  # the message is the whole help
             print(error, file=sys.stderr)
             return USAGE
         command = getattr(getattr(error, "ctx", None), "command_path", "crenel")

@@ -1,0 +1,214 @@
+"""``crenel provenance``: a group of verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crenel.cli.options import Json
+
+if TYPE_CHECKING:
+    from crenel.provenance.outcome import Test
+    from crenel.provenance.trust import Trust
+
+provenance = typer.Typer(
+    name="provenance",
+    help="Record where training data comes from, sign it, verify it, see what changed.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Manifest = Annotated[Path, typer.Argument(help="The manifest.")]
+Keys = Annotated[
+    list[Path] | None, typer.Option("--key", help="Public key that is trusted for any source.")
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="Trust policy: TOML with [[source]] tables.")
+]
+Label = Annotated[str | None, typer.Option("--label", help="Column of the label.")]
+RecordId = Annotated[
+    list[str] | None, typer.Option("--record-id", help="Column that names the record; several do.")
+]
+SourceColumn = Annotated[
+    str | None, typer.Option("--source-column", help="Column that says who supplied the row.")
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", help="Type of a column of a text file: when=timestamp, zip=text."),
+]
+
+
+@provenance.command()
+def keygen(
+    path: Annotated[Path, typer.Argument(help="File for the private key.")],
+    as_json: Json = False,
+) -> None:
+    """Make an Ed25519 key: the private one, and the public one beside it (.pub)."""
+    from crenel.cli.options import emit
+    from crenel.provenance.keys import make_key
+
+    public, keyid = make_key(path)
+    if as_json:
+        emit({"private": str(path), "public": str(public), "keyid": keyid})
+        return
+    typer.echo(f"{path} written: keep it secret; hand out {public} (key {keyid[:16]})")
+
+
+@provenance.command()
+def record(
+    paths: Annotated[list[Path], typer.Argument(help="Files of rows, and folders.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Manifest to write.")] = Path(
+        "manifest.json"
+    ),
+    key: Annotated[Path | None, typer.Option("--key", help="Private key to sign with.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Who supplied the rows; one, or one a file."),
+    ] = None,
+    source_column: SourceColumn = None,
+    label: Label = None,
+    record_id: RecordId = None,
+    column_type: Types = None,
+    licence: Annotated[str, typer.Option("--licence", help="Terms, as an SPDX id.")] = "",
+    collected: Annotated[str, typer.Option("--collected", help="When it was collected.")] = "",
+    uri: Annotated[str, typer.Option("--uri", help="Where it came from.")] = "",
+    transform: Annotated[
+        str, typer.Option("--transform", help="What made the files: a command, or a script file.")
+    ] = "",
+    parent: Annotated[
+        list[Path] | None, typer.Option("--parent", help="Manifest of what they were made from.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Record files in a manifest: digests of files and rows, sources, terms; sign it."""
+    from crenel.cli.options import emit
+    from crenel.provenance.keys import read_private
+    from crenel.provenance.recording import Statement, rows_file
+    from crenel.provenance.recording import record as make
+    from crenel.provenance.rows import Roles
+
+    script = Path(transform) if transform and Path(transform).is_file() else None
+    statement = Statement(
+        sources=tuple(source or ()),
+        licence=licence,
+        collected=collected,
+        uri=uri,
+        transform="" if script else transform,
+        transform_file=script,
+        parents=tuple(parent or ()),
+    )
+    private = None if key is None else read_private(key)
+    recorded = make(
+        paths,
+        out,
+        statement=statement,
+        roles=Roles(label, source_column, tuple(record_id or ())),
+        types=_types(column_type),
+        private=private,
+    )
+    predicate = recorded.manifest.predicate
+    if as_json:
+        emit(recorded.manifest.model_dump(mode="json", by_alias=True))
+        return
+    for table in predicate.tables:
+        typer.echo(f"{table.name}: {table.rows:,} rows, root {table.merkle_root[:16]}")
+    beside = f" and {rows_file(out)}" if predicate.rows_file else ""
+    signed = "signed" if private is not None else "not signed: name a key with --key"
+    typer.echo(f"{out}{beside} written, {signed}")
+
+
+@provenance.command()
+def sign(
+    manifest: Manifest,
+    key: Annotated[Path, typer.Option("--key", help="Private key to sign with.")],
+) -> None:
+    """Add a signature to a manifest."""
+    from crenel.provenance.keys import read_private
+    from crenel.provenance.recording import sign as add
+
+    envelope = add(manifest, read_private(key))
+    typer.echo(f"{manifest} carries {len(envelope.signatures)} signatures")
+
+
+@provenance.command()
+def show(manifest: Manifest) -> None:
+    """Print the statement in a manifest, without checking anything."""
+    from crenel.cli.options import emit
+    from crenel.provenance.envelope import read_envelope
+
+    emit(read_envelope(manifest)[1].model_dump(mode="json", by_alias=True))
+
+
+@provenance.command()
+def verify(
+    manifest: Manifest,
+    key: Keys = None,
+    policy: PolicyFile = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Trust a file's own digest; do not read its rows.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify a manifest: signature, files, rows, sources. Exit 0 pass, 1 fail, 2 incomplete."""
+    from crenel.provenance.verification import verify as tests_of
+
+    keys, trust = _trusted(key, policy)
+    _finish(tests_of(manifest, keys=keys, trust=trust, rows=not quick), as_json)
+
+
+@provenance.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="The earlier manifest, or a file of rows.")],
+    new: Annotated[Path, typer.Argument(help="The later one.")],
+    label: Label = None,
+    source_column: SourceColumn = None,
+    record_id: RecordId = None,
+    rows: Annotated[int, typer.Option("--rows", help="Row numbers to list of each kind.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Say which rows were added, removed, relabelled or edited, and whose they are."""
+    from crenel.cli.options import emit
+    from crenel.provenance.rows import Roles
+    from crenel.provenance.snapshots import compare_snapshots
+
+    roles = Roles(label, source_column, tuple(record_id or ()))
+    changes = compare_snapshots(old, new, roles)
+    if as_json:
+        emit([c.to_json() for c in changes])
+        return
+    for change in changes:
+        for line in change.lines(rows):
+            typer.echo(line)
+
+
+def _types(given: list[str] | None) -> dict[str, str]:
+    from crenel.errors import UsageError
+
+    pairs = [text.partition("=") for text in given or ()]
+    for name, equals, kind in pairs:
+        if not (name and equals and kind):
+            raise UsageError(f"{name!r} names no type; write --type when=timestamp")
+    return {name: kind for name, _, kind in pairs}
+
+
+def _trusted(key: list[Path] | None, policy: Path | None) -> tuple[list[Any], Trust | None]:
+    from crenel.provenance.keys import read_public
+    from crenel.provenance.trust import read_trust
+
+    return [read_public(k) for k in key or ()], None if policy is None else read_trust(policy)
+
+
+def _finish(tests: list[Test], as_json: bool) -> None:
+    from crenel.cli.options import emit
+    from crenel.provenance.outcome import exit_code, verdict
+
+    if as_json:
+        emit({"verdict": verdict(tests), "tests": [t.to_json() for t in tests]})
+    else:
+        words = {True: "pass", False: "fail", None: "not tested"}
+        for test in tests:
+            typer.echo(f"{words[test.passed]:<11} {test.sentence}")
+        typer.echo(verdict(tests))
+    raise typer.Exit(exit_code(tests))

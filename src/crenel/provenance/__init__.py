@@ -1,0 +1,23 @@
+"""Where data comes from: row digests, signed manifests, differences of snapshots, a gate."""
+
+from __future__ import annotations
+
+from crenel.lazy import public
+
+__all__, __getattr__ = public(
+    __name__,
+    {
+        "Difference": "difference",
+        "Manifest": "manifest",
+        "RowIndex": "index",
+        "compare_indexes": "difference",
+        "inclusion_path": "merkle",
+        "index_rows": "rows",
+        "merkle_root": "merkle",
+        "read_columns": "reading",
+        "record": "recording",
+        "root_from_path": "merkle",
+        "row_digests": "rows",
+        "verify": "verification",
+    },
+)

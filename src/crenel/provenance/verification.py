@@ -1,0 +1,169 @@
+"""Verify a snapshot: signatures, files, rows, and the trust policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crenel.errors import CrenelError, UsageError
+from crenel.provenance.envelope import Envelope, read_envelope
+from crenel.provenance.index import RowIndex, read_index
+from crenel.provenance.keys import keyid_of
+from crenel.provenance.manifest import ROWS, SHA256, Manifest, Subject, Table
+from crenel.provenance.merkle import merkle_root
+from crenel.provenance.outcome import Test
+from crenel.provenance.reading import file_digest, read_columns
+from crenel.provenance.rows import row_digests
+from crenel.provenance.trust import Trust, judge_sources
+
+_SHOWN = 5
+
+
+def verify(
+    path: Path, *, keys: Sequence[Any] = (), trust: Trust | None = None, rows: bool = True
+) -> list[Test]:
+    """Verify a manifest and the files that it names.
+
+    Parameters
+    ----------
+    path : Path
+        The manifest.
+    keys : sequence of Ed25519 public keys
+        Trusted for any source.
+    trust : Trust, optional
+        Trusted keys and limits for each source.
+    rows : bool
+        Whether the digests of the rows are made again too, from the files: also where a file's
+        own digest is right, which proves that whoever signed recorded its rows truly.
+
+    Returns
+    -------
+    list of Test
+
+    Raises
+    ------
+    UsageError
+        Where no key is trusted, or the manifest does not exist.
+    SubjectError
+        Where the manifest is none, or was rewritten.
+    """
+    if not keys and trust is None:
+        raise UsageError(
+            "a signature proves nothing without a key that you trust; name it: --key NAME.pub, "
+            "or a policy with --policy"
+        )
+    envelope, manifest = read_envelope(path)
+    known = [*keys, *(trust.keys if trust else ())]
+    signers = envelope.signers(known)
+    tests = [_signature(envelope, signers)]
+    if trust is not None:
+        own = {keyid_of(key) for key in keys}
+        tests += [] if signers & own else judge_sources(manifest, signers, trust)
+    tests.append(_counts(manifest))
+    kept, test = _index(manifest, path)
+    tests += [test] if test is not None else []
+    for subject in manifest.subject:
+        if subject.name != manifest.predicate.rows_file:
+            table = manifest.table(subject.name)
+            tests += _subject(path.parent / subject.name, subject, table, kept, rows)
+    return tests
+
+
+def _signature(envelope: Envelope, signers: set[str]) -> Test:
+    if signers:
+        shown = ", ".join(sorted(k[:16] for k in signers))
+        return Test(
+            "signature", True, f"signed by the trusted key {shown}", {"keys": sorted(signers)}
+        )
+    if not envelope.signatures:
+        return Test(
+            "signature", False, "the manifest is not signed; sign it: crenel provenance sign"
+        )
+    return Test("signature", False, "no signature of a trusted key is right")
+
+
+def _counts(manifest: Manifest) -> Test:
+    """The rows of the sources are those of the tables."""
+    sources = sum(s.rows for s in manifest.predicate.sources)
+    tables = sum(t.rows for t in manifest.predicate.tables)
+    same = sources == tables or not manifest.predicate.sources
+    return Test("counts", same, f"{tables:,} rows, of which sources are named for {sources:,}")
+
+
+def _index(manifest: Manifest, path: Path) -> tuple[dict[str, RowIndex], Test | None]:
+    """The row digests kept beside a manifest, and whether they are those recorded."""
+    name = manifest.predicate.rows_file
+    if not name:
+        return {}, None
+    subject = next((s for s in manifest.subject if s.name == name), None)
+    try:
+        beside = path.parent / name
+        if subject is None or file_digest(beside) != subject.digest.get(SHA256):
+            return {}, Test(name, False, f"{name} is not the file that was recorded")
+        kept = read_index(beside)
+    except CrenelError as error:
+        return {}, Test(name, None, str(error))
+    for table in manifest.predicate.tables:
+        index = kept.get(table.name)
+        if index is None or merkle_root(index.digests).hex() != table.merkle_root:
+            return {}, Test(name, False, f"{name} does not hold the rows of {table.name}")
+    return kept, Test(name, True, f"{name} holds the recorded digests of the rows")
+
+
+def _subject(
+    path: Path, subject: Subject, table: Table | None, kept: dict[str, RowIndex], rows: bool
+) -> list[Test]:
+    """Tests of one file or folder."""
+    name = subject.name
+    if not path.exists():
+        return [Test(name, None, f"{name} is not there")]
+    try:
+        digest = subject.digest.get(SHA256)
+        same = digest is not None and file_digest(path) == digest
+        if same and (table is None or not rows):
+            return [Test(name, True, f"{name} is the file that was recorded")]
+        if table is None:
+            return [Test(name, False, f"{name} is not the file that was recorded")]
+        columns = read_columns(path, {c.name: c.type for c in table.columns})
+    except CrenelError as error:
+        return [Test(name, False, f"{name} is not the file that was recorded: {error}")]
+    described = tuple((c.name, c.type) for c in table.columns)
+    if columns is None or tuple(zip(columns.names, columns.types)) != described:
+        return [Test(name, False, f"{name} does not have the columns that were recorded")]
+    found = row_digests(columns)
+    right = merkle_root(found).hex() == table.merkle_root == subject.digest.get(ROWS)
+    if right and (same or digest is None):
+        return [
+            Test(name, True, f"{name} is as recorded, and so is each of its {table.rows:,} rows")
+        ]
+    if right:
+        return [
+            Test(
+                name,
+                False,
+                f"{name} holds the rows that were recorded, in other bytes: record it again",
+            )
+        ]
+    return [_changed(name, found, kept.get(name), same)]
+
+
+def _changed(name: str, found: Any, index: RowIndex | None, same: bool) -> Test:
+    """Which rows are not those recorded, as far as the kept digests tell."""
+    if same:
+        return Test(
+            name, False, f"{name} is the recorded file, but the recorded rows are not its own"
+        )
+    if index is None or len(index) != len(found):
+        counted = "" if index is None else f": {len(found):,} rows in place of {len(index):,}"
+        return Test(name, False, f"{name} does not hold the rows that were recorded{counted}")
+    rows = np.flatnonzero((found != index.digests).any(axis=1))
+    shown = ", ".join(map(str, rows[:_SHOWN].tolist())) + (", …" if len(rows) > _SHOWN else "")
+    return Test(
+        name,
+        False,
+        f"{len(rows):,} of {len(found):,} rows of {name} are not those recorded: {shown}",
+        {"rows": rows[:1000].tolist()},
+    )
