@@ -173,7 +173,8 @@ def diff(
     from crenel.provenance.rows import Roles
     from crenel.provenance.snapshots import compare_snapshots
 
-    roles = Roles(label, source_column, tuple(record_id or ()))
+    given = label or source_column or record_id
+    roles = Roles(label, source_column, tuple(record_id or ())) if given else None
     changes = compare_snapshots(old, new, roles)
     if as_json:
         emit([c.to_json() for c in changes])
@@ -181,6 +182,26 @@ def diff(
     for change in changes:
         for line in change.lines(rows):
             typer.echo(line)
+
+
+@provenance.command()
+def gate(
+    batch: Annotated[Path, typer.Argument(help="Manifest of the batch, or its file of rows.")],
+    trusted: Annotated[
+        Path, typer.Option("--trusted", help="Manifest of the snapshot that it would join.")
+    ],
+    key: Keys = None,
+    policy: PolicyFile = None,
+    source: Annotated[
+        str, typer.Option("--source", help="Who supplied a file that has no column for it.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Test incoming training data: trust, columns, repeats, contradictions, labels, shares."""
+    from crenel.provenance.gate import gate as tests_of
+
+    keys, trust = _trusted(key, policy)
+    _finish(tests_of(batch, trusted, keys=keys, trust=trust, source=source), as_json)
 
 
 def _types(given: list[str] | None) -> dict[str, str]:

@@ -181,11 +181,15 @@ def _words(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:
 def _match_sorted(old: NDArray[np.uint8], new: NDArray[np.uint8], a: Rows, b: Rows) -> Pairs:
     """The same, by sorting; of equal rows the first is paired with the first."""
     words_a, words_b = _words(old[a]), _words(new[b])
-    heads_a, heads_b = words_a[:, 0], words_b[:, 0]
+    heads_a, heads_b = words_a[:, 0].copy(), words_b[:, 0].copy()
     by_a, by_b = _order(heads_a), _order(heads_b)
     pairs = _pair_runs(heads_a[by_a], heads_b[by_b])
-    at_a, at_b = by_a[pairs.old], by_b[pairs.new]
-    twins = _has_twins(words_a[by_a]) or _has_twins(words_b[by_b])
+    # by new rows, so that what lies side by side in memory is compared side by side
+    at_a = np.full(len(b), -1)
+    at_a[by_b[pairs.new]] = by_a[pairs.old]
+    at_b = np.flatnonzero(at_a >= 0)
+    at_a = at_a[at_b]
+    twins = _has_twins(words_a, heads_a, by_a) or _has_twins(words_b, heads_b, by_b)
     if twins or not np.array_equal(words_a[at_a], words_b[at_b]):
         # rows that share eight bytes and no more do not come about by chance: compare all bytes
         _, codes = np.unique(np.vstack([words_a, words_b]), axis=0, return_inverse=True)
@@ -203,12 +207,11 @@ def _order(heads: NDArray[np.uint64]) -> Rows:
     return np.argsort(heads, kind="stable") if (ordered[1:] == ordered[:-1]).any() else order
 
 
-def _has_twins(ordered: NDArray[np.uint64]) -> bool:
+def _has_twins(words: NDArray[np.uint64], heads: NDArray[np.uint64], order: Rows) -> bool:
     """Whether two rows agree in their first word and not in all."""
-    if ordered.shape[1] == 1:
-        return False
-    near = np.flatnonzero(ordered[1:, 0] == ordered[:-1, 0])
-    return not np.array_equal(ordered[near], ordered[near + 1])
+    ordered = heads[order]
+    near = np.flatnonzero(ordered[1:] == ordered[:-1])
+    return not np.array_equal(words[order[near]], words[order[near + 1]])
 
 
 def _pair_runs(a: NDArray[Any], b: NDArray[Any]) -> Pairs:
@@ -262,6 +265,17 @@ def _same_place(gone: Rows, come: Rows, same: Pairs) -> Pairs:
     by_old, by_new = np.argsort(place_old, kind="stable"), np.argsort(place_new, kind="stable")
     pairs = _pair_runs(place_old[by_old], place_new[by_new])
     return Pairs(gone[by_old[pairs.old]], come[by_new[pairs.new]])
+
+
+def equality_codes(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """One number for each distinct row of bytes (n, width), in no particular order, shape (n,)."""
+    words = _words(digests)
+    heads = words[:, 0].copy()
+    if _has_twins(words, heads, _order(heads)):
+        _, codes = np.unique(words, axis=0, return_inverse=True)
+    else:
+        _, codes = np.unique(heads, return_inverse=True)
+    return codes.reshape(-1).astype(np.int64)
 
 
 def sources_of(index: RowIndex) -> Mapping[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crenel.errors import SubjectError, UsageError
+from crenel.provenance.columns import Columns
 from crenel.provenance.difference import CHANGES, Difference, Pairs, compare_indexes
 from crenel.provenance.envelope import read_envelope
 from crenel.provenance.index import RowIndex, read_index
@@ -28,12 +29,20 @@ class Side:
     index : RowIndex
     file : Path
         Where its rows are, or were.
+    roles : Roles
     """
 
     name: str
     columns: tuple[Column, ...]
     index: RowIndex
     file: Path
+    roles: Roles
+
+    @classmethod
+    def of(cls, columns: Columns, roles: Roles, source: str, file: Path) -> Side:
+        """A side from the rows themselves."""
+        described = tuple(Column(name=n, type=t) for n, t in zip(columns.names, columns.types))
+        return cls(file.name, described, index_rows(columns, roles, source), file, roles)
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ def compare_snapshots(old: Path, new: Path, roles: Roles | None = None) -> list[
     """
     before = read_sides(old, roles or Roles(), {})
     known = {c.name: c.type for side in before for c in side.columns}
-    after = read_sides(new, roles or Roles(), known)
+    after = read_sides(new, roles or before[0].roles, known)
     pairs = _matched(before, after)
     if not pairs:
         raise UsageError(
@@ -133,6 +142,11 @@ def compare_snapshots(old: Path, new: Path, roles: Roles | None = None) -> list[
         )
     for a, b in pairs:
         _same_columns(a, b)
+        if a.roles != b.roles:
+            raise SubjectError(
+                f"{a.name} and {b.name} were recorded with other label, source or key columns; "
+                "record both alike"
+            )
     return [Change(a, b, compare_indexes(a.index, b.index)) for a, b in pairs]
 
 
@@ -144,9 +158,8 @@ def read_sides(path: Path, roles: Roles, types: dict[str, str]) -> list[Side]:
         columns = read_columns(path, types)
         if columns is None:
             raise UsageError(f"{path} is neither a manifest nor a file of rows")
-        described = tuple(Column(name=n, type=t) for n, t in zip(columns.names, columns.types))
         roles = Roles(label="label", key=("path",)) if path.is_dir() else roles
-        return [Side(path.name, described, index_rows(columns, roles), path)]
+        return [Side.of(columns, roles, "", path)]
     _, manifest = read_envelope(path)
     name = manifest.predicate.rows_file
     if not name:
@@ -163,7 +176,8 @@ def _side(path: Path, table: Table, kept: dict[str, RowIndex]) -> Side:
     index = kept.get(table.name)
     if index is None or len(index) != table.rows:
         raise SubjectError(f"the row digests beside {path} lack the table {table.name}")
-    return Side(table.name, table.columns, index, path.parent / table.name)
+    roles = Roles(table.label, table.source, table.key)
+    return Side(table.name, table.columns, index, path.parent / table.name, roles)
 
 
 def _matched(before: list[Side], after: list[Side]) -> list[tuple[Side, Side]]:

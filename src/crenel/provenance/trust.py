@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from crenel.errors import UsageError
 from crenel.provenance.keys import keyid_of, read_public
-from crenel.provenance.manifest import Manifest
+from crenel.provenance.manifest import Manifest, Source
 from crenel.provenance.outcome import Test
 
 
@@ -91,6 +91,16 @@ class Trust:
     keys: tuple[Any, ...]
     gate: GateRule = GateRule()
 
+    def rule_of(self, source: str) -> tuple[SourceRule | None, frozenset[str]]:
+        """The first rule that fits a source, and its key ids; None where none does."""
+        fitting = (r for r in self.rules if fnmatchcase(source, r[0].name))
+        return next(fitting, (None, frozenset()))
+
+    def without_shares(self) -> Trust:
+        """The same policy with every share allowed."""
+        rules = tuple((rule.model_copy(update={"share": 1.0}), keys) for rule, keys in self.rules)
+        return replace(self, rules=rules)
+
 
 def read_trust(path: Path) -> Trust:
     """Read a trust policy and the keys that it names.
@@ -126,9 +136,7 @@ def judge_sources(manifest: Manifest, signers: set[str], trust: Trust) -> list[T
     tests = []
     for source in sources:
         shown = repr(source.name) if source.name else "a source without a name"
-        rule, keys = next(
-            (r for r in trust.rules if fnmatchcase(source.name, r[0].name)), (None, frozenset())
-        )
+        rule, keys = trust.rule_of(source.name)
         if rule is None:
             tests.append(
                 Test(f"source {source.name}", False, f"{shown} is not in the trust policy")
@@ -146,14 +154,23 @@ def judge_sources(manifest: Manifest, signers: set[str], trust: Trust) -> list[T
     return tests
 
 
-def _faults(source: Any, total: int, rule: SourceRule, signed: bool) -> Sequence[str]:
+def share_faults(source: str, rows: int, total: int, trust: Trust) -> str:
+    """What is wrong with a source's share of all rows; "" where nothing is."""
+    rule, _ = trust.rule_of(source)
+    if rule is None:
+        return "the trust policy does not name it"
+    if total and rows > rule.share * total:
+        return f"the policy allows {rule.share:.1%}"
+    return ""
+
+
+def _faults(source: Source, total: int, rule: SourceRule, signed: bool) -> Sequence[str]:
     faults = []
     if not signed:
         faults.append("is not signed for by a key that the policy names for it")
     if total and source.rows > rule.share * total:
-        faults.append(
-            f"supplied {source.rows / total:.1%} of the rows; the policy allows {rule.share:.1%}"
-        )
+        share = f"{source.rows / total:.1%}"
+        faults.append(f"supplied {share} of the rows; the policy allows {rule.share:.1%}")
     if rule.licences and source.licence not in rule.licences:
         faults.append(f"has the licence {source.licence or '(none)'!r}, which is not accepted")
     return faults

@@ -58,7 +58,7 @@ def verify(
     envelope, manifest = read_envelope(path)
     known = [*keys, *(trust.keys if trust else ())]
     signers = envelope.signers(known)
-    tests = [_signature(envelope, signers)]
+    tests = [signature_test(envelope, signers)]
     if trust is not None:
         own = {keyid_of(key) for key in keys}
         tests += [] if signers & own else judge_sources(manifest, signers, trust)
@@ -72,17 +72,16 @@ def verify(
     return tests
 
 
-def _signature(envelope: Envelope, signers: set[str]) -> Test:
+def signature_test(envelope: Envelope, signers: set[str], where: str = "") -> Test:
+    """Whether one of the trusted keys has signed: ``signers`` are those that did."""
     if signers:
         shown = ", ".join(sorted(k[:16] for k in signers))
-        return Test(
-            "signature", True, f"signed by the trusted key {shown}", {"keys": sorted(signers)}
-        )
+        sentence = f"{where}signed by the trusted key {shown}"
+        return Test("signature", True, sentence, {"keys": sorted(signers)})
     if not envelope.signatures:
-        return Test(
-            "signature", False, "the manifest is not signed; sign it: crenel provenance sign"
-        )
-    return Test("signature", False, "no signature of a trusted key is right")
+        sentence = f"{where}the manifest is not signed; sign it: crenel provenance sign"
+        return Test("signature", False, sentence)
+    return Test("signature", False, f"{where}no signature of a trusted key is right")
 
 
 def _counts(manifest: Manifest) -> Test:
