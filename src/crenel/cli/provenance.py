@@ -198,10 +198,59 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Test incoming training data: trust, columns, repeats, contradictions, labels, shares."""
-    from crenel.provenance.gate import gate as tests_of
+    from crenel.provenance.incoming import gate as tests_of
 
     keys, trust = _trusted(key, policy)
     _finish(tests_of(batch, trusted, keys=keys, trust=trust, source=source), as_json)
+
+
+@provenance.command(name="split-view")
+def split_view(
+    entries: Annotated[
+        Path, typer.Argument(metavar="LIST", help="Table with url or path, or a folder.")
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where the list's paths are.")
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the URLs.")] = False,
+    private_hosts: Annotated[
+        bool, typer.Option("--private-hosts", help="Also from addresses that are not public.")
+    ] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Write the list as it is now, as Parquet.")
+    ] = None,
+    allow_reencoded: Annotated[
+        bool, typer.Option("--allow-reencoded", help="Pass pictures that were stored anew.")
+    ] = False,
+    rows: Annotated[int, typer.Option("--rows", help="Lines to print.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Check that a list still leads to the same files and pictures, or record what is there."""
+    from collections import Counter
+
+    from crenel.cli.options import emit
+    from crenel.provenance import split_view as views_of
+
+    lines = views_of.read_entries(entries)
+    here = folder or (entries if entries.is_dir() else entries.parent)
+    if record is not None:
+        seen = views_of.record_views(lines, here, record, fetch=fetch, private=private_hosts)
+        code = 2 if seen else 0
+        counts = {"recorded": len(lines) - len(seen), "missing": len(seen)}
+    else:
+        seen = views_of.check_views(lines, here, fetch=fetch, private=private_hosts)
+        code = views_of.exit_code_of(seen, allow_reencoded)
+        found = Counter(v.verdict for v in seen)
+        counts = {v: found[v] for v in views_of.VERDICTS if found[v]}
+    told = [v for v in seen if v.verdict != "same"]
+    if as_json:
+        listed = [{"name": v.entry.name, "verdict": v.verdict, "why": v.sentence} for v in told]
+        emit({"counts": counts, "not the same": listed})
+    else:
+        for view in told[:rows]:
+            typer.echo(f"{view.verdict:<10} {view.entry.name}: {view.sentence}")
+        typer.echo(", ".join(f"{n:,} {word}" for word, n in counts.items()) or "the list is empty")
+    raise typer.Exit(code)
 
 
 def _types(given: list[str] | None) -> dict[str, str]:

@@ -10,7 +10,10 @@ __all__, __getattr__ = public(
         "Difference": "difference",
         "Manifest": "manifest",
         "RowIndex": "index",
+        "Signature": "perceptual",
+        "check_views": "split_view",
         "compare_indexes": "difference",
+        "gate": "incoming",
         "inclusion_path": "merkle",
         "index_rows": "rows",
         "merkle_root": "merkle",
@@ -18,6 +21,7 @@ __all__, __getattr__ = public(
         "record": "recording",
         "root_from_path": "merkle",
         "row_digests": "rows",
+        "signature": "perceptual",
         "verify": "verification",
     },
 )

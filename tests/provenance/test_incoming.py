@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact
 
 from crenel.cli.entry import run
 from crenel.errors import SubjectError
-from crenel.provenance.gate import contradicted, contradicting, gate
+from crenel.provenance.incoming import contradicted, contradicting, gate
 from crenel.provenance.label_mix import label_shift
 from crenel.provenance.outcome import exit_code
 from crenel.provenance.recording import record
