@@ -115,14 +115,17 @@ def table():
     return model.predict_proba, x[300:], y[300:]
 
 
-def ours(scores, x, y, pool, norm: float, labels: bool, queries: int, epsilon: float | None):
-    """Our attack, for the smallest change or aimed at epsilon."""
+def ours(
+    scores, x, y, pool, norm: float, labels: bool, queries: int, epsilon: float | None, taught: bool
+):
+    """Our attack, for the smallest change or aimed at epsilon, with surrogates or without."""
     from crenel.evasion.blackbox import query_attack
 
     begun = time.process_time()
     got = query_attack(
         lambda z: scores(z).argmax(axis=1), x, y, scores=None if labels else scores, norm=norm,
         pool=pool, queries=queries, epsilons=None if epsilon is None else [epsilon],
+        transfer=0 if taught else None,
     )  # fmt: skip
     return got.distance_at, time.process_time() - begun
 
@@ -221,10 +224,12 @@ def compare(name: str, rows: int, grid: list[int], budget: float):
     lines = []
     for norm, epsilon in zip((math.inf, 2.0), RADII[name]):
         done = {
-            f"ours, {'labels' if labels else 'scores'}{', aimed' if aim else ''}": ours(
-                scores, x, y, pool, norm, labels, max(grid), aim
+            f"ours, {'labels' if labels else 'scores'}{', aimed' if aim else ''}"
+            f"{', surrogates' if taught else ''}": ours(
+                scores, x, y, pool, norm, labels, max(grid), aim, taught
             )
             for labels, aim in ((False, None), (False, epsilon), (True, None))
+            for taught in (False, True)
         }
         for peer, attack in peer_attacks(norm, max(grid), epsilon, name != "table").items():
             try:

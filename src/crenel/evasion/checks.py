@@ -172,11 +172,14 @@ def queries_alone(subject: Subject, context: Context) -> Measurement:
     attacker who sees scores, or decisions only where the target says so; any model will do, also
     one behind HTTP. Images and tables of numbers are moved in L-inf: every number by at most
     epsilon, a share of its legal range. Only legal rows are asked (whole numbers, 8-bit pixels,
-    fixed and one-way columns). From the nearest known row that is decided otherwise the search
+    fixed and one-way columns). Where torch is installed, two small networks learn from up to
+    2,000 known rows and from every answer; rows changed along their gradients are asked first, a
+    few queries each. From the nearest known row that is decided otherwise the search
     goes towards the row: blocks of signs are flipped and kept where the row stays turned nearer
     by, or the margin falls; images of 256 pixels or more are searched by square windows where
     scores are seen. At most 1,000 queries a row, or those of a day where the
-    target limits them; a row that a whole round of flips brings no nearer is left alone.
+    target limits them; a row that a whole round of flips brings no nearer begins again from
+    another known row.
 
     Two curves come of one search: the share of right decisions flipped against epsilon, and
     against queries at an epsilon of 5 % of the range. The notes count rows and calls, and money
@@ -192,7 +195,8 @@ def queries_alone(subject: Subject, context: Context) -> Measurement:
     for the schema to say.
 
     References: Andriushchenko et al., "Square attack", 2020; Chen and Gu, "RayS", 2020; Chen,
-    Jordan and Wainwright, "HopSkipJumpAttack", 2020.
+    Jordan and Wainwright, "HopSkipJumpAttack", 2020; Papernot et al., "Practical black-box
+    attacks against machine learning", 2017.
     """
     from crenel.evasion.blackbox.report import measure
 

@@ -80,17 +80,17 @@ def distil(
     right, k = answers.argmax(dim=1), answers.shape[1]
     with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        nets = [net.to(x.device) for net in _networks(rows, k)]
+        nets = [net.to(x.device) for net in networks(rows, k)]
     lesson = torch.cat([rows, *_varied(rows, ball, draw, seed)])
     taught, queries = _decided(own, lesson), len(lesson) + len(rows)
-    _teach(nets, lesson, taught, LEARNING[0], draw, deadline)
+    teach(nets, lesson, taught, LEARNING[0], draw, deadline)
     found = Surrogates(tuple(nets), 0.0, 0)
     hard = torch.cat([
         pursue(found.logits, found.logits, rows, right, ball, steps=8, leave=False).x,
         lesson[len(rows) : 2 * len(rows)],
     ])  # fmt: skip
     lesson, taught = torch.cat([lesson, hard]), torch.cat([taught, _decided(own, hard)])
-    _teach(nets, lesson, taught, LEARNING[1], draw, deadline)
+    teach(nets, lesson, taught, LEARNING[1], draw, deadline)
     agreement = float((_decided(found.logits, rows) == right).float().mean())
     return Surrogates(tuple(n.eval() for n in nets), agreement, queries + len(hard))
 
@@ -118,25 +118,42 @@ def rim(ball: Ball, x0: Any, x: Any, towards: Any, share: float) -> Any:
         width = ball.box(torch.full_like(x, math.inf)) - ball.box(torch.full_like(x, -math.inf))
         return ball.project(x0, x + share * width * ball.direction(towards))
     density = torch.full((len(x),), SPARSE, dtype=x.dtype, device=x.device)
-    return ball.project(x0, x + share * ball.epsilon * ball.direction(towards, density=density))
+    size = torch.as_tensor(ball.epsilon, dtype=x.dtype, device=x.device).expand(len(x))
+    way = ball.direction(towards, density=density)
+    return ball.project(x0, x + shaped(share * size, x) * way)
 
 
 class _Standard(torch.nn.Module):  # type: ignore[misc]
-    """Rows brought to mean 0 and deviation 1, whatever their units."""
+    """Rows brought to mean 0 and deviation 1, whatever their units.
 
-    def __init__(self, rows: Any) -> None:
+    Numbers that hardly differ are not stretched without end: changes of them would seem to
+    matter more than they do.
+    """
+
+    def __init__(self, rows: Any, least: float) -> None:
         super().__init__()
         axes = 0 if rows.ndim == 2 else tuple(range(rows.ndim))
         self.mean, spread = rows.mean(dim=axes), rows.std(dim=axes)
+        spread = spread.clamp(min=least * float(spread.square().mean().sqrt()))
         self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
 
     def forward(self, x: Any) -> Any:
         return (x - self.mean) / self.scale
 
 
-def _networks(rows: Any, k: int) -> list[Any]:
-    """A perceptron, and a small convolutional network for images or else a linear model."""
-    return [torch.nn.Sequential(_Standard(rows), net) for net in _bodies(rows, k)]
+def networks(rows: Any, k: int, least: float = 0.0) -> list[Any]:
+    """A perceptron, and a small convolutional network for images or else a linear model.
+
+    Parameters
+    ----------
+    rows : tensor, shape (n, …)
+        Whose mean and deviation the networks bring rows to.
+    k : int
+        Classes.
+    least : float
+        Least deviation of a number, as a share of the mean one.
+    """
+    return [torch.nn.Sequential(_Standard(rows, least), net) for net in _bodies(rows, k)]
 
 
 def _bodies(rows: Any, k: int) -> list[Any]:
@@ -152,8 +169,22 @@ def _bodies(rows: Any, k: int) -> list[Any]:
     return [wide, nn.Sequential(*body, nn.Linear(size, k))]
 
 
-def _teach(nets: list[Any], x: Any, y: Any, steps: int, draw: Any, deadline: float | None) -> None:
-    """Steps of Adam (Kingma and Ba, 2015), by hand: torch's own takes seconds to import."""
+def teach(nets: list[Any], x: Any, y: Any, steps: int, draw: Any, deadline: float | None) -> None:
+    """Steps of Adam (Kingma and Ba, 2015), by hand: torch's own takes seconds to import.
+
+    Parameters
+    ----------
+    nets : list of torch.nn.Module
+        Taught in place.
+    x : tensor, shape (n, …)
+    y : tensor of int64, shape (n,), or of shares of classes, shape (n, k)
+    steps : int
+        Of 48 rows each.
+    draw : torch.Generator
+        Of batches.
+    deadline : float or None
+        On `time.monotonic`'s clock; teaching stops there.
+    """
     weights = [p for net in nets for p in net.parameters()]
     means, squares = ([torch.zeros_like(p) for p in weights] for _ in range(2))
     for k in range(1, steps + 1):

@@ -14,7 +14,7 @@ from crenel.errors import UsageError
 from crenel.evasion.blackbox.budget import Ledger
 from crenel.evasion.blackbox.decision import pull_in, start, walk
 from crenel.evasion.blackbox.health import answered, held, settled, unlimited
-from crenel.evasion.blackbox.rays import rays
+from crenel.evasion.blackbox.rays import rays, rays_from_elsewhere
 from crenel.evasion.blackbox.scores import ladder, square_down
 from crenel.evasion.blackbox.sparse import one_by_one, restore
 from crenel.evasion.blackbox.windows import Layout
@@ -25,6 +25,10 @@ from crenel.exposure import HealthTest
 SQUARE_FROM = 256
 #: Rungs of the ladder of radii where none are given.
 RUNGS = 48
+#: Rows that must be held for surrogates, and shares of the queries at which they learn anew.
+LEAST, MOMENTS = 50, (0.1, 0.3)
+#: Flips without a gain after which a search from what surrogates found begins elsewhere.
+PATIENCE = 8
 #: Queries that fewer changed numbers may cost at first, and that they keep for the end.
 RESTORE, LAST = 40, 0.1
 
@@ -114,6 +118,7 @@ def query_attack(
     pool: tuple[Any, Any] | None = None,
     queries: int = 1000,
     total: int | None = None,
+    transfer: int | None = None,
     seed: int = 0,
     deadline: float | None = None,
 ) -> QueryAttack:
@@ -123,7 +128,8 @@ def query_attack(
     and L-inf: RayS.
     L2: half circles along estimated normals of the boundary (CGBA), from the nearest row decided
     otherwise. L0 and L1: single numbers, put back as far as the decision allows. All rows are
-    asked together, and a row that is done is left alone.
+    asked together, and a row that is done is left alone. With ``transfer``, rows that break small
+    networks taught from the pool and from all answers are asked first (Papernot et al., 2017).
 
     Parameters
     ----------
@@ -152,6 +158,11 @@ def query_attack(
         For each row at most.
     total : int, optional
         For all rows at most.
+    transfer : int, optional
+        Teach surrogates from the pool, which must have 50 rows or more, and with so many of its
+        rows decided by the model instead of as the pool says; the rows under attack share the
+        cost evenly, at most a quarter of their queries. 0 asks for none. Needs torch. By default
+        nothing is taught.
     seed : int
     deadline : float, optional
         On the monotonic clock; what was found by then is returned.
@@ -180,13 +191,13 @@ def query_attack(
     radii = None if epsilons is None else np.unique(np.asarray(epsilons, dtype=np.float64))
     ledger = Ledger(
         predict, scores, rows, labels, norm, rules, (low, high), unit, queries, total, deadline,
-        enough=0.0 if radii is None else float(radii[0]),
+        enough=0.0 if radii is None else float(radii[0]), heard=None if transfer is None else [],
     )  # fmt: skip
     rng = np.random.default_rng(seed)
     _look(ledger)
     known = (rows, labels) if pool is None else (np.asarray(pool[0]), np.asarray(pool[1]))
     flat = known[0].reshape(len(known[0]), -1).astype(np.float64) / unit
-    _run(ledger, flat, known[1], radii, rng)
+    _run(ledger, flat, known[1], radii, transfer, rng)
     return _result(ledger, radii)
 
 
@@ -213,27 +224,57 @@ def _look(ledger: Ledger) -> None:
 
 def _run(
     ledger: Ledger, pool: NDArray[np.float64], labels: NDArray[Any],
-    radii: NDArray[np.float64] | None, rng: np.random.Generator,
+    radii: NDArray[np.float64] | None, bought: int | None, rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """The attacks that fit the norm and what is seen."""
-    rows = np.flatnonzero(ledger.best > 0)
-    seen, spend = ledger.scores is not None, ledger.most
-    layout = Layout.of(ledger.x.shape[1:])
+    """The attacks that fit the norm and what is seen, after surrogates where there are any."""
+    rows, between = np.flatnonzero(ledger.best > 0), None
+    if bought is not None and len(pool) >= LEAST and len(rows):
+        reach = math.inf if radii is None else float(radii[-1])
+        between = _surrogates(ledger, rows, pool, labels, reach, bought, rng)
+        between()
+    spend, layout = ledger.most, Layout.of(ledger.x.shape[1:])
     start(ledger, rows, pool, labels, rng)
-    if ledger.norm == math.inf and seen and layout.image and layout.pixels >= SQUARE_FROM:
+    if ledger.norm == math.inf and ledger.scores is not None and _large(layout):
         width = float((ledger.high - ledger.low).max())
         square_down(ledger, rows, ladder(width, radii, RUNGS), queries=spend, rng=rng)
         return
     if ledger.norm == math.inf:
-        rays(ledger, rows, rng)
+        # what surrogates found is near where the search would end: it begins elsewhere soon
+        rays(ledger, rows, rng, patience=PATIENCE if between else math.inf, between=between)
+        first = 0 if between else 1
+        rays_from_elsewhere(ledger, rows, rng, pool, labels, first=first, between=between)
         return
     pull_in(ledger, rows)
     if ledger.norm == 2:
         restore(ledger, rows, rng, queries=min(RESTORE, spend // 10))
         walk(ledger, rows, rng, keep=int(LAST * spend))
-    elif seen:
+    elif ledger.scores is not None:
         one_by_one(ledger, rows, rng, queries=spend // 3)
     restore(ledger, rows, rng)
+
+
+def _large(layout: Layout) -> bool:
+    return layout.image and layout.pixels >= SQUARE_FROM
+
+
+def _surrogates(
+    ledger: Ledger, rows: NDArray[np.int64], pool: NDArray[np.float64], labels: NDArray[Any],
+    reach: float, bought: int, rng: np.random.Generator,
+) -> Callable[[], None]:  # fmt: skip
+    """A function that transfers at its first call, and at moments of those after that."""
+    from crenel.evasion.blackbox.transfer import Lessons, transfer  # torch is imported here alone
+
+    lessons = Lessons.of(ledger, pool, labels, int(rng.integers(2**31)))
+    lessons.buy(bought, rows)
+    moments = [0.0, *(share * ledger.most for share in MOMENTS)]
+
+    def between() -> None:
+        if moments and ledger.asked[rows].mean() >= moments[0]:
+            moments.pop(0)
+            transfer(ledger, rows, lessons, reach)
+            ledger.heard = ledger.heard if moments else None
+
+    return between
 
 
 def _result(ledger: Ledger, radii: NDArray[np.float64] | None) -> QueryAttack:

@@ -19,6 +19,8 @@ Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 #: Rows in one call of the model: large enough to be fast, small enough for wide rows.
 BATCH = 4096
+#: Numbers of points heard of that are kept: 80 MB.
+HEARD = 20_000_000
 #: Smallest probability told from 0, so that logarithms stay finite.
 TINY = 1e-38
 
@@ -60,6 +62,8 @@ class Ledger:
         A row whose change is at most this is left alone.
     aside : int
         Rows asked beside the attack, which no row is charged with.
+    heard : list of (points, answers) or None
+        Latest answers, where a list is given: points (m, d), and scores (m, k) or decisions.
 
     Notes
     -----
@@ -80,6 +84,7 @@ class Ledger:
     deadline: float | None = None
     argmax: bool = False
     enough: float = 0.0
+    heard: list[tuple[NDArray[np.float32], NDArray[Any]]] | None = None
     origin: Floats = field(init=False)
     low: Floats = field(init=False)
     high: Floats = field(init=False)
@@ -207,13 +212,55 @@ class Ledger:
     def _answers(self, rows: Rows, legal: NDArray[Any]) -> tuple[Flags, Floats]:
         own = self.y[rows]
         if self.scores is None:
-            turned = np.asarray(self.predict(legal)) != own
+            decided = np.asarray(self.predict(legal))
+            self._hear(legal, decided)
+            turned = decided != own
             return turned, np.where(turned, -1.0, 1.0)
-        margin = margins(np.asarray(self.scores(legal), dtype=np.float64), own)
+        answers = np.asarray(self.scores(legal), dtype=np.float64)
+        self._hear(legal, answers)
+        margin = margins(answers, own)
         if self.argmax:
             return margin < 0, margin
         turned = np.asarray(self.predict(legal)) != own
         return turned, margin
+
+    def _hear(self, legal: NDArray[Any], answers: NDArray[Any]) -> None:
+        if self.heard is None:
+            return
+        flat = legal.reshape(len(legal), -1).astype(np.float64) / self.scale
+        self.heard.append((flat.astype(np.float32), answers))
+        while len(self.heard) > 1 and sum(p.size for p, _ in self.heard) > HEARD:
+            self.heard.pop(0)
+
+    def consult(self, rows: Rows, points: Floats) -> NDArray[Any]:
+        """Ask about points that are none of the rows'; the rows pay for the answers.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (m,)
+            Share the cost as evenly as can be, and must have as many queries left.
+        points : ndarray of float64, shape (p, d)
+
+        Returns
+        -------
+        ndarray
+            Scores (p, k) or decisions (p,); of the first points alone where the model ends.
+        """
+        parts: list[NDArray[Any]] = []
+        free, kind = self.lattice.free, self.lattice.dtype
+        for start in range(0, len(points), BATCH):
+            part = points[start : start + BATCH]
+            moved = (part * self.scale).reshape((len(part), *self.x.shape[1:]))
+            legal = moved.astype(kind) if free else self.lattice.project(moved, moved)
+            try:
+                parts.append(np.asarray((self.scores or self.predict)(legal)))
+            except SubjectError as error:
+                self.stopped = f"the model stopped answering: {error}"
+                break
+            self.calls += 1
+            self._hear(legal, parts[-1])
+            np.add.at(self.asked, rows[(start + np.arange(len(part))) % len(rows)], 1)
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def _note(self, rows: Rows, legal: NDArray[Any], order: Rows) -> None:
         """Keep what is nearer than all before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,11 @@ def _pool(subject: Subject, numbers: Numbers, context: Context) -> tuple[Any, ND
     return numbers.array(some.x), some.y
 
 
+def surrogates() -> bool:
+    """Whether networks can be taught here."""
+    return find_spec("torch") is not None
+
+
 def _attack(
     model: Model, numbers: Numbers, like: Any, x: NDArray[Any], y: NDArray[np.int64], pool: Any,
     labels: bool, queries: int, context: Context, shard: str,
@@ -125,7 +131,8 @@ def _attack(
     return query_attack(
         predict, x, y, scores=scores, norm=math.inf, epsilons=EPSILONS,
         bounds=numbers.bounds(x), lattice=numbers.lattice, scale=numbers.span, pool=pool,
-        queries=queries, seed=context.derive_seed(shard), deadline=deadline,
+        queries=queries, transfer=0 if surrogates() else None, seed=context.derive_seed(shard),
+        deadline=deadline,
     )  # fmt: skip
 
 
@@ -225,7 +232,14 @@ def _notes(a: Attacked) -> tuple[str, ...]:
     price = a.access.price_per_1000
     if price is not None:
         spent += f"; at {price:g} for 1,000 queries that is {a.found.money(price):.2f} in all"
-    return (f"{spent}.", f"The stated epsilon is {STATED:.3g} of the legal range.")
+    taught = (
+        ""
+        if surrogates()
+        else (
+            " No surrogate was taught, since torch is not installed: more may fall in few queries."
+        )
+    )
+    return (f"{spent}.{taught}", f"The stated epsilon is {STATED:.3g} of the legal range.")
 
 
 def _finding(a: Attacked, subject: Subject) -> Finding | None:
