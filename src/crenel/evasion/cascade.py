@@ -292,16 +292,12 @@ class _Cascade:
         self, rows: NDArray[np.int64], x: Any, y: Any, goal: Any, ball: Ball, stage: Stage,
         shard: int,
     ) -> None:  # fmt: skip
-        found, broken = random_search(
-            self.own,
-            x,
-            y,
-            ball,
-            queries=stage.steps * self.factor,
-            seed=self.seed + shard,
-            goal=goal,
-        )
-        self.queries += stage.steps * self.factor * len(rows)
+        found, broken, queries = random_search(
+            self.own, x, y, ball, queries=stage.steps * self.factor, seed=self.seed + shard,
+            start=self._starts(rows, x, ball, stage, shard), goal=goal,
+            around=stage.start == "here",
+        )  # fmt: skip
+        self.queries += queries
         self._record(rows, x, y, goal, ball, found, broken)
 
     def _record(

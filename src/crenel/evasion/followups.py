@@ -239,7 +239,7 @@ class Trial:
 
     def _searched(self, rows: NDArray[np.int64], ball: Ball, queries: int) -> Found:
         own, y = logits_of(self.module), self.y[rows]
-        found, _ = random_search(own, self.x[rows], y, ball, queries=queries, seed=self.seed)
+        found, _, _ = random_search(own, self.x[rows], y, ball, queries=queries, seed=self.seed)
         return decisions(own, found) != y.cpu().numpy(), found.cpu().numpy()
 
     def _follow(

@@ -11,6 +11,10 @@ from crenel.evasion.network import Logits, margins, shaped, torch
 
 #: Share of the input that the first window covers; it shrinks as queries are spent.
 WIDEST, NARROWEST = 0.5, 0.005
+#: The same around a point that gradients have found; and after how many queries there a row that
+#: has not come so much of its way to the boundary is given up: where the surface is smooth, chance
+#: adds nothing to a descent; where it is rugged, it adds much, and soon.
+AROUND, PATIENCE, HOPE = 0.15, 200, 0.1
 
 
 def random_search(
@@ -23,7 +27,8 @@ def random_search(
     seed: int,
     start: Any = None,
     goal: Any = None,
-) -> tuple[Any, Any]:
+    around: bool = False,
+) -> tuple[Any, Any, int]:
     """Blocks of the input pushed to the rim of the ball, kept where the margin falls.
 
     After Square (Andriushchenko et al., 2020): images change in square windows, other rows in
@@ -44,32 +49,41 @@ def random_search(
         corners for other rows.
     goal : tensor of int64, shape (n,), optional
         The only decisions that count; by default every wrong one does.
+    around : bool
+        Whether the start is worth staying near: blocks begin smaller, and rows that chance does
+        not bring nearer soon are left alone.
 
     Returns
     -------
     x : tensor, shape (n, …)
     broken : tensor of bool, shape (n,)
+    spent : int
+        Rows sent through the model.
     """
     if not len(x0):
-        return x0, torch.zeros(0, dtype=torch.bool, device=x0.device)
+        return x0, torch.zeros(0, dtype=torch.bool, device=x0.device), 0
     keys = row_keys(x0, seed)
     x = (ball.stripes(x0, seed) if start is None else start).clone()
     value, broken = margins(logits, x, y, goal)
     live = torch.nonzero(~broken)[:, 0]
     low, high = ball.limits(x0)
+    spent, first, widest = len(x0), value.clone(), AROUND if around else WIDEST
     for k in range(1, queries):
+        if around and k == PATIENCE:
+            live = live[value[live] > (1 - HOPE) * first[live]]
         if not len(live):
             break
-        share = max(NARROWEST, WIDEST * (1 - k / queries) ** 3)
+        share = max(NARROWEST, widest * (1 - k / queries) ** 3)
         trial = _propose(x[live], x0[live], (low[live], high[live]), ball, share, keys[live], k)
         aim = None if goal is None else goal[live]
         found, turned = margins(logits, trial, y[live], aim)
+        spent += len(live)
         better = (found > value[live]) | turned
         moved = live[better]
         x[moved], value[moved] = trial[better], found[better]
         broken[live] = turned
         live = live[~turned]
-    return x, broken
+    return x, broken, spent
 
 
 def _signs(numbers: Any) -> Any:
