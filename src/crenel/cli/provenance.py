@@ -80,21 +80,27 @@ def record(
     parent: Annotated[
         list[Path] | None, typer.Option("--parent", help="Manifest of what they were made from.")
     ] = None,
+    described: Annotated[
+        list[Path] | None,
+        typer.Option("--import", help="Croissant, .dvc or MLflow description of the files."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Record files in a manifest: digests of files and rows, sources, terms; sign it."""
     from crenel.cli.options import emit
+    from crenel.provenance.importing import import_file, licence_of, uri_of
     from crenel.provenance.keys import read_private
     from crenel.provenance.recording import Statement, rows_file
     from crenel.provenance.recording import record as make
     from crenel.provenance.rows import Roles
 
+    imported = [import_file(path, paths) for path in described or ()]
     script = Path(transform) if transform and Path(transform).is_file() else None
     statement = Statement(
         sources=tuple(source or ()),
-        licence=licence,
+        licence=licence or licence_of(imported),
         collected=collected,
-        uri=uri,
+        uri=uri or uri_of(imported),
         transform="" if script else transform,
         transform_file=script,
         parents=tuple(parent or ()),
@@ -106,6 +112,7 @@ def record(
         statement=statement,
         roles=Roles(label, source_column, tuple(record_id or ())),
         types=_types(column_type),
+        imported=imported,
         private=private,
     )
     predicate = recorded.manifest.predicate
@@ -115,6 +122,11 @@ def record(
     for table in predicate.tables:
         typer.echo(f"{table.name}: {table.rows:,} rows, root {table.merkle_root[:16]}")
     beside = f" and {rows_file(out)}" if predicate.rows_file else ""
+    for entry in predicate.imported:
+        agreed = f"; it agrees on {', '.join(entry.agrees)}" if entry.agrees else ""
+        typer.echo(f"{entry.file} ({entry.format}) taken over{agreed}")
+        for note in entry.unproven:
+            typer.echo(f"  {note}")
     signed = "signed" if private is not None else "not signed: name a key with --key"
     typer.echo(f"{out}{beside} written, {signed}")
 
@@ -139,6 +151,32 @@ def show(manifest: Manifest) -> None:
     from crenel.provenance.envelope import read_envelope
 
     emit(read_envelope(manifest)[1].model_dump(mode="json", by_alias=True))
+
+
+@provenance.command()
+def bom(
+    manifest: Manifest,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File to write; else standard output.")
+    ] = None,
+) -> None:
+    """Write a manifest as a CycloneDX 1.6 bill of materials, without checking anything."""
+    import json
+
+    from crenel.errors import UsageError
+    from crenel.provenance.cyclonedx import to_cyclonedx
+    from crenel.provenance.envelope import read_envelope
+
+    envelope, statement = read_envelope(manifest)
+    text = json.dumps(to_cyclonedx(statement, envelope), indent=1, ensure_ascii=False) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+    typer.echo(f"{out} written")
 
 
 @provenance.command()
