@@ -212,9 +212,9 @@ def _begin(
         density = torch.where(used > 0, used, torch.full_like(used, DENSITY))
     none = torch.zeros(n, dtype=torch.bool, device=x0.device)
     return _State(
-        torch.arange(n, device=x0.device), x0, low, high, y, target, goal, start, start.clone(), gradient,
-        value, value.clone(), ~none, torch.empty_like(start), torch.empty_like(gradient), step,
-        torch.zeros_like(y), value.clone(), none, density, none.clone(),
+        torch.arange(n, device=x0.device), x0, low, high, y, target, goal, start, start.clone(),
+        gradient, value, value.clone(), ~none, torch.empty_like(start), torch.empty_like(gradient),
+        step, torch.zeros_like(y), value.clone(), none, density, none.clone(),
     ).keep(~wrong)  # fmt: skip
 
 
