@@ -11,6 +11,7 @@ from crenel.cli.options import Json
 
 if TYPE_CHECKING:
     from crenel.provenance.outcome import Test
+    from crenel.provenance.snapshots import Change
     from crenel.provenance.trust import Trust
 
 provenance = typer.Typer(
@@ -204,6 +205,10 @@ def diff(
     source_column: SourceColumn = None,
     record_id: RecordId = None,
     rows: Annotated[int, typer.Option("--rows", help="Row numbers to list of each kind.")] = 10,
+    audit: Annotated[
+        Path | None,
+        typer.Option("--audit-difference", help="crenel.toml: audit the changed rows alone."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Say which rows were added, removed, relabelled or edited, and whose they are."""
@@ -214,12 +219,15 @@ def diff(
     given = label or source_column or record_id
     roles = Roles(label, source_column, tuple(record_id or ())) if given else None
     changes = compare_snapshots(old, new, roles)
-    if as_json:
+    if as_json and audit is None:
         emit([c.to_json() for c in changes])
         return
-    for change in changes:
-        for line in change.lines(rows):
-            typer.echo(line)
+    if not as_json:
+        for change in changes:
+            for line in change.lines(rows):
+                typer.echo(line)
+    if audit is not None:
+        _audit(changes, audit, as_json)
 
 
 @provenance.command()
@@ -289,6 +297,34 @@ def split_view(
             typer.echo(f"{view.verdict:<10} {view.entry.name}: {view.sentence}")
         typer.echo(", ".join(f"{n:,} {word}" for word, n in counts.items()) or "the list is empty")
     raise typer.Exit(code)
+
+
+def _audit(changes: list[Change], config: Path, as_json: bool) -> None:
+    """Audit the rows that changed, print what they do, and end with the exit code."""
+    import tempfile
+
+    from crenel.auditor.changes import audit_change
+    from crenel.auditor.job import read_job
+    from crenel.cli.options import emit
+    from crenel.cli.progress import progress
+    from crenel.errors import UsageError
+
+    if len(changes) != 1:
+        raise UsageError(f"{len(changes)} tables are compared; audit the difference of one")
+    with tempfile.TemporaryDirectory() as folder, progress() as listener:
+        audited = audit_change(read_job(config), changes[0], Path(folder), listener=listener)
+    (outcome,) = audited.run.outcomes
+    if as_json:
+        findings = [f.model_dump(mode="json") for f in audited.findings]
+        state = outcome.model_dump(mode="json")
+        emit({"changes": changes[0].to_json(), "outcome": state, "findings": findings})
+    else:
+        for finding in audited.findings:
+            typer.echo(f"{finding.severity.value:<9} {finding.sentence}")
+        if not audited.findings:
+            told = f"{outcome.outcome.value} {outcome.reason}".strip()
+            typer.echo(f"{outcome.check} {told}: no harm of the changed rows was found")
+    raise typer.Exit(audited.exit_code)
 
 
 def _types(given: list[str] | None) -> dict[str, str]:
