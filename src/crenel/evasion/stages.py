@@ -81,23 +81,31 @@ SCHEDULES: dict[str, tuple[Stage, ...]] = {
 }
 
 
-#: In L1 short descents reach little: fewer and longer ones, from wider balls.
-FIRST_L1 = (Stage("margin", 8, "here"), Stage("margin", 40, narrowing=True))
+#: In L1 short descents reach little: fewer and longer ones, from wider balls. Sparse steps up the
+#: margin stay with the numbers that they began with; those up cross-entropy find others.
 SCHEDULES_L1: dict[str, tuple[Stage, ...]] = {
-    "quick": (*FIRST_L1, Stage("targeted-margin", 30, "random", narrowing=True)),
+    "quick": (
+        Stage("margin", 8, "here"),
+        Stage("ce", 40, narrowing=True),
+        Stage("margin", 32, copies=(1,), near=0.6, narrowing=True),
+    ),
     "standard": (
-        *FIRST_L1,
-        Stage("targeted-margin", 40, "random", (1,), narrowing=True),
-        Stage("margin", 40, copies=tuple(range(1, 5)), near=0.5, narrowing=True),
-        Stage("square", 60, near=0.08),
+        Stage("margin", 8, "here"),
+        Stage("ce", 40, copies=(0, 1), narrowing=True),
+        Stage("margin", 40, copies=(1,), near=0.6, narrowing=True),
+        Stage("targeted-margin", 30, "random", (0, 1), near=0.3, narrowing=True),
+        Stage("margin", 80, copies=(2,), near=0.2, narrowing=True),
+        Stage("square", 300, "here", near=0.1),
     ),
     "deep": (
-        *FIRST_L1,
+        Stage("margin", 8, "here"),
+        Stage("ce", 40, copies=(0, 1), narrowing=True),
+        Stage("margin", 40, narrowing=True),
         *(Stage("targeted-margin", 60, copies=(r,), narrowing=True) for r in range(9)),
         Stage("ce", 100, "random", narrowing=True),
         Stage("square", 300),
-        Stage("margin", 60, copies=tuple(range(10)), near=0.5, narrowing=True),
-        Stage("square", 1000, near=0.25),
+        Stage("margin", 100, copies=tuple(range(6)), near=0.5, narrowing=True),
+        Stage("square", 1000, "here", near=0.25),
     ),
 }
 
