@@ -17,6 +17,8 @@ __all__, __getattr__ = public(
         "text_search": "text",
         "TreeDistances": "trees",
         "tree_distance": "trees",
+        "TreeRanges": "trees",
+        "tree_ranges": "trees",
         "Verdicts": "verdicts",
         "verdicts_of": "evaluation",
     },

@@ -308,7 +308,9 @@ def moved_predictions(subject: Subject, context: Context) -> Measurement:
     EVA-102. All single fields are tried; two beams, one upwards and one downwards, add a second
     and a third field where single effects foretell most; at most 600 queries a row. For small
     changes every number may move by at most epsilon interquartile ranges of its column at once:
-    coordinate ascent over the ends of that box.
+    coordinate ascent over the ends of that box. Where the model ends in a regressor of trees, a
+    third curve says what every such change of the trees' own input can do: branch and bound gives
+    the range of each prediction, found and proven, with up to 2,000 boxes for each end.
 
     A prediction counts as moved when it shifts by more than twice the model's own error on the
     test data (root mean square): more than honest chance explains. The harm at a budget is the
@@ -316,15 +318,20 @@ def moved_predictions(subject: Subject, context: Context) -> Measurement:
 
     Health: every witness is legal and gives the same value when asked again; taking over a whole
     row gives the prediction of that row; random legal changes of as many fields move no row
-    farther than the search did; half of the queries reach nearly as much.
+    farther than the search did; half of the queries reach nearly as much. For trees, the model
+    gives every witness its value, no random change moves a prediction beyond what is proven, and
+    nine ranges in ten are found to within 5 % of what is proven.
 
-    Limits: the largest shift found, not the largest that exists. Whether an attacker can really
+    Limits: the largest shift found, not the largest that exists (of trees, both). Inputs of trees
+    that no single number makes (categories, mixtures) are held, and scaled ones are moved as they
+    are scaled, between whole numbers too. Whether an attacker can really
     change a field is for the schema to say: mark those that cannot as immutable. A model whose
     error is large hides shifts that would matter elsewhere.
 
     References: Balda, Behboodi and Mathar,
     "Perturbation analysis of learning algorithms: generation of adversarial examples from
-    classification to regression", 2019.
+    classification to regression", 2019; Devos, Meert and Davis, "Versatile verification of tree
+    ensembles", 2021.
     """
     from crenel.evasion.shift_report import measure
 

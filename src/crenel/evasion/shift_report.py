@@ -13,7 +13,7 @@ from crenel.access import Access, Attacker
 from crenel.check import Context, Measurement, access_of
 from crenel.errors import Inconclusive, NotApplicable
 from crenel.evasion.cheapen import changed_fields, movable
-from crenel.evasion.curves import flip_curve, percent, within
+from crenel.evasion.curves import flip_curve, percent, sandwich, within
 from crenel.evasion.diffs import edits
 from crenel.evasion.legality import CHANGEABLE, legal
 from crenel.evasion.sharpen import sharpened
@@ -89,6 +89,8 @@ def measure(subject: Subject, context: Context) -> Measurement:
     exposures = [_by_fields(moved, context, health)]
     if movable(schema):
         exposures.append(_by_size(moved, context, health))
+    exact = _exact(moved, context)
+    exposures += [] if exact is None else [exact]
     notes = list(taken)
     if len(kept) < len(rows):
         notes.append(f"Time allowed {len(kept)} of {len(rows)} rows.")
@@ -227,6 +229,31 @@ def _by_size(m: Moved, context: Context, health: Health) -> Exposure:
         f"{percent(shares[i])} of predictions by more than twice the error, the median row by "
         f"{middle[i]:.1f} errors",
     ).model_copy(update={"n": len(got.size)})  # fmt: skip
+
+
+def _exact(m: Moved, context: Context) -> Exposure | None:
+    """Of trees: what every small change of their own input can do, found and proven."""
+    if not movable(m.schema):
+        return None
+    from crenel.evasion.tree_shifts import tree_shifts
+
+    rows = m.data.take(np.arange(max(10, m.n // 2)))
+    got = tree_shifts(m.model, rows, m.reference, m.schema, EPSILONS, context)
+    if got is None:
+        return None
+    verdicts, i = got.verdicts(2 * m.error, EPSILONS), EPSILONS.index(0.1)
+    share = within(verdicts.upper, EPSILONS)[i]
+    held = int((verdicts.lower >= EPSILONS[i]).sum())
+    made = sandwich(
+        verdicts, EPSILONS, check=CHECK, name="change of every number that the trees are fed",
+        unit="interquartile ranges", series="exact", seed=context.seed,
+        access=m.access.model_copy(update={"attacker": Attacker.WEIGHTS}), exact=True,
+        seconds=context.elapsed,
+        headline=f"moving every number that the trees are fed by a tenth of its interquartile "
+        f"range moves {percent(share)} of predictions by more than twice the error; "
+        f"{held} of {verdicts.n} are proven to move less",
+    )  # fmt: skip
+    return made.model_copy(update={"harm": made.harm.model_copy(update={"name": HARM})})
 
 
 def _curve(m: Moved, context: Context, health: Health, **parts: Any) -> Exposure:

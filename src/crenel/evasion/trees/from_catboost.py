@@ -29,16 +29,7 @@ def read(model: Any, width: int) -> FlatModel:
             f"{type(model).__name__} of CatBoost does not decide between classes; exact distances "
             "need a classifier."
         )
-    form = json_form(model)
-    kinds = set(form["features_info"]) - {"float_features"}
-    if kinds:
-        raise NotApplicable(
-            f"CatBoost was trained with {', '.join(sorted(kinds)).replace('_', ' ')}; exact "
-            "distances need numeric columns."
-        )
-    if "oblivious_trees" not in form:
-        raise NotApplicable("CatBoost's trees are not symmetric; exact distances need those.")
-    columns = {f["feature_index"]: f for f in form["features_info"]["float_features"]}
+    form, columns = numeric_form(model)
     scale, bias = form["scale_and_bias"]
     growing = Growing()
     for tree in form["oblivious_trees"]:
@@ -55,6 +46,26 @@ def read(model: Any, width: int) -> FlatModel:
     # The sigmoid and the softmax merge scores that differ by a few units in the last place.
     ensemble = growing.freeze(base, link_tolerance=1e-15)
     return FlatModel(ensemble, predict, scores, plain, np.arange(width))
+
+
+def numeric_form(model: Any) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+    """The JSON form of a model of symmetric trees on numbers, and its columns by their index.
+
+    Raises
+    ------
+    NotApplicable
+        For other trees and columns.
+    """
+    form = json_form(model)
+    kinds = set(form["features_info"]) - {"float_features"}
+    if kinds:
+        raise NotApplicable(
+            f"CatBoost was trained with {', '.join(sorted(kinds)).replace('_', ' ')}; exact "
+            "distances need numeric columns."
+        )
+    if "oblivious_trees" not in form:
+        raise NotApplicable("CatBoost's trees are not symmetric; exact distances need those.")
+    return form, {f["feature_index"]: f for f in form["features_info"]["float_features"]}
 
 
 def json_form(model: Any) -> dict[str, Any]:
