@@ -101,6 +101,7 @@ def speed(folder: Path, n: int, repeats: int) -> None:
     after, planted = changed(table)
     pq.write_table(table, folder / "old.parquet")
     pq.write_table(after, folder / "new.parquet")
+    table.to_pandas().to_csv(folder / "old.csv", index=False)
     make_key(folder / "my.key")
     private, public = read_private(folder / "my.key"), read_public(folder / "my.key.pub")
     old, new = folder / "old.json", folder / "new.json"
@@ -113,6 +114,7 @@ def speed(folder: Path, n: int, repeats: int) -> None:
         "record: Parquet to signed manifest with row digests",
         best(repeats, recorded("old.parquet", old)),
     )
+    show("record: the same from CSV", best(1, recorded("old.csv", folder / "csv.json")))
     recorded("new.parquet", new)()
     show(
         "verify: signature, file, every row again",

@@ -76,6 +76,36 @@ def test_from_a_key_to_a_difference_through_the_real_command(files, table):
     assert set(change["sources"]) == {table.loc[4, "vendor"], table.loc[9, "vendor"]}
 
 
+def test_a_configuration_says_which_files_and_columns(recorded, table, capsys):
+    table.drop(columns="vendor").to_csv("test.csv", index=False)
+    (recorded / "crenel.toml").write_text(
+        '[target.t]\nmodel = "m.joblib"\ntrain = "train.csv"\ntest = "test.csv"\n'
+        'label = "bought"\nsource = "vendor"\nrecord_id = "id"\n'
+    )
+    assert in_process(capsys, "record", "crenel.toml", "-o", "new.json")[0] == 0
+    train, test = json.loads(in_process(capsys, "show", "new.json")[1])["predicate"]["tables"]
+    assert (train["name"], train["label"], train["source"], train["key"]) == (
+        "train.csv", "bought", "vendor", ["id"],
+    )  # fmt: skip
+    assert (test["name"], test["label"], test["source"]) == ("test.csv", "bought", None)
+    (recorded / "crenel.toml").write_text('[target.t]\nmodel = "m.joblib"\n')
+    code, _, err = in_process(capsys, "record", "crenel.toml", "-o", "new.json", "--force")
+    assert code == 64
+    assert "names no data" in err
+
+
+def test_edited_fields_are_shown_on_request_only(recorded, table, capsys):
+    table.assign(pay=table["pay"].where(table["id"] != 9, 1.5)).to_csv("new.csv", index=False)
+    arguments = ["diff", "old.json", "new.csv"]
+    assert "pay" not in in_process(capsys, *arguments)[1]
+    out = in_process(capsys, *arguments, "--fields", "3")[1]
+    assert "fields: 1 pay" in out
+    assert f"row 9: pay {table.loc[9, 'pay']} → 1.5" in out
+    (change,) = json.loads(in_process(capsys, *arguments, "--fields", "3", "--json")[1])
+    assert change["columns"] == {"pay": 1}
+    assert change["fields"][0]["fields"]["pay"][1] == "1.5"
+
+
 def test_the_statement_says_what_was_said(recorded, capsys):
     (recorded / "make.py").write_text("print()")
     said = ["--transform", "make.py", "--collected", "2026-01", "--uri", "https://example.org/d"]
@@ -169,6 +199,7 @@ def test_images_that_move_to_another_class_are_relabelled(recorded, capsys):
             "leave out --source",
         ),
         (["record", "train.csv", "-o", "no/where.json"], 64, "cannot be written"),
+        (["record", "train.csv", "-o", "old.json"], 64, "overwrite it with --force"),
         (["verify", "nothing.json", "--key", "my.key.pub"], 64, "cannot be read"),
         (["verify", "train.csv", "--key", "my.key.pub"], 2, "no signed manifest"),
         (["verify", "old.json"], 64, "--key"),

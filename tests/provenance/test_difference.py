@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from crenel.errors import SubjectError
 from crenel.provenance.columns import as_columns
 from crenel.provenance.difference import compare_indexes
+from crenel.provenance.fields import edits
 from crenel.provenance.index import RowIndex, read_index, write_index
+from crenel.provenance.recording import record
 from crenel.provenance.rows import Roles, index_rows
 from crenel.provenance.snapshots import compare_snapshots
 
@@ -156,14 +158,60 @@ def test_an_index_survives_its_file_and_a_damaged_one_is_told(table, tmp_path):
             assert "row index" in str(error)  # noqa: PT017  either is right
 
 
-def test_other_columns_are_told_and_not_compared(table, tmp_path):
-    table.to_parquet(tmp_path / "a.parquet")
-    table.rename(columns={"age": "years"}).to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(SubjectError, match="'age' is gone, 'years' is new"):
-        compare_snapshots(tmp_path / "a.parquet", tmp_path / "b.parquet")
-    table.astype({"age": float}).to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(SubjectError, match="'age' was int and is float"):
-        compare_snapshots(tmp_path / "a.parquet", tmp_path / "b.parquet")
-    table[[*table.columns[1:], "id"]].to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(SubjectError, match="order"):
-        compare_snapshots(tmp_path / "a.parquet", tmp_path / "b.parquet")
+def test_other_columns_are_told_and_the_shared_ones_compared(table, tmp_path):
+    old, new = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    table.to_parquet(old, index=False)
+    later = altered(table).rename(columns={"age": "years"}).assign(pay=lambda t: t["pay"].round(3))
+    later["pay"] = later["pay"].astype("float32")
+    later.to_parquet(new, index=False)
+    (change,) = compare_snapshots(old, new, KEYED)
+    assert "'age' is gone, 'years' is new, 'pay' was float and is float32" in change.note
+    # the edited field is one of those left out
+    assert change.difference.counts() == {
+        "added": 1, "removed": 2, "relabelled": 2, "edited": 0, "reattributed": 1, "renamed": 0,
+    }  # fmt: skip
+    table[[*table.columns[1:], "id"]].to_parquet(new, index=False)
+    (change,) = compare_snapshots(old, new, KEYED)
+    assert "order" in change.note
+    assert change.difference.unchanged == len(table)
+    pd.DataFrame({"z": [1]}).to_parquet(new, index=False)
+    with pytest.raises(SubjectError, match="no column in common"):
+        compare_snapshots(old, new)
+
+
+def test_other_columns_cannot_be_compared_where_the_old_file_is_gone(table, tmp_path):
+    file = tmp_path / "train.csv"
+    table.to_csv(file, index=False)
+    record([file], tmp_path / "a.json", roles=KEYED)
+    table.assign(more=1).to_csv(file, index=False)
+    record([file], tmp_path / "b.json", roles=KEYED)
+    with pytest.raises(SubjectError, match=r"'more' is new.*keep the files of both snapshots"):
+        compare_snapshots(tmp_path / "a.json", tmp_path / "b.json")
+
+
+def test_snapshots_with_other_roles_are_not_compared(table, tmp_path):
+    table.to_parquet(tmp_path / "t.parquet", index=False)
+    record([tmp_path / "t.parquet"], tmp_path / "a.json", roles=KEYED)
+    record([tmp_path / "t.parquet"], tmp_path / "b.json", roles=KEYLESS)
+    with pytest.raises(SubjectError, match="record both alike"):
+        compare_snapshots(tmp_path / "a.json", tmp_path / "b.json")
+
+
+def test_edited_fields_are_shown_from_what_to_what(table, tmp_path):
+    new = table.copy()
+    new.loc[3, "pay"] += 1
+    new.loc[5, ["age", "town"]] = [99, None if pd.notna(table.loc[5, "town"]) else "C"]
+    new = new.drop(index=0)
+    for name, frame in (("a", table), ("b", new)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    (change,) = compare_snapshots(tmp_path / "a.csv", tmp_path / "b.csv", KEYED)
+    counts, listed = edits(change)
+    assert counts == {"age": 1, "pay": 1, "town": 1}
+    assert [(e.old, e.new) for e in listed] == [(3, 2), (5, 4)]
+    assert listed[0].fields == {"pay": (table.loc[3, "pay"], new.loc[3, "pay"])}
+    assert set(listed[1].fields) == {"age", "town"}
+    assert "(missing)" in listed[1].sentence()
+    assert len(edits(change, 1)[1]) == 1
+    table.assign(pay=0).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(SubjectError, match="does not hold the rows of this snapshot"):
+        edits(change)

@@ -83,7 +83,7 @@ def test_what_croissant_says_goes_into_the_manifest(here, capsys):
     assert imported.fields["fields"] == ["age"]
     assert imported.sha256 == digests(here / "croissant.json")[0]
     assert not imported.unproven
-    assert run(["provenance", *arguments, "--licence", "MIT", "-o", "m.json"]) == 0
+    assert run(["provenance", *arguments, "--licence", "MIT", "-o", "m.json", "--force"]) == 0
     assert read_envelope(here / "m.json")[1].predicate.sources[0].licence == "MIT"
 
 

@@ -122,6 +122,13 @@ def test_a_broken_file_is_told_in_one_sentence(tmp_path, name, content, sentence
     assert "\n" not in str(caught.value)
 
 
+def test_text_is_a_table_only_where_it_is_one(tmp_path):
+    assert read(tmp_path, "a;b\n1;x\n2;y\n", name="a.txt").types == ("int", "text")
+    assert read(tmp_path, "Read me.\nOne, two, three.\n", name="b.txt") is None
+    with pytest.raises(SubjectError, match="not a regular table"):
+        read(tmp_path, "Read me.\nOne, two, three.\n", {"a": "int"}, name="b.txt")
+
+
 def test_other_files_have_no_rows_and_missing_ones_are_told(tmp_path):
     (tmp_path / "model.bin").write_bytes(b"x")
     assert read_columns(tmp_path / "model.bin") is None

@@ -59,7 +59,9 @@ def keygen(
 
 @provenance.command()
 def record(
-    paths: Annotated[list[Path], typer.Argument(help="Files of rows, and folders.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files of rows and folders, or a crenel.toml.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Manifest to write.")] = Path(
         "manifest.json"
     ),
@@ -85,16 +87,26 @@ def record(
         list[Path] | None,
         typer.Option("--import", help="Croissant, .dvc or MLflow description of the files."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a manifest.")] = False,
     as_json: Json = False,
 ) -> None:
     """Record files in a manifest: digests of files and rows, sources, terms; sign it."""
     from crenel.cli.options import emit
+    from crenel.errors import UsageError
     from crenel.provenance.importing import import_file, licence_of, uri_of
     from crenel.provenance.keys import read_private
     from crenel.provenance.recording import Statement, rows_file
     from crenel.provenance.recording import record as make
     from crenel.provenance.rows import Roles
 
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists; overwrite it with --force, or name another with --out")
+    roles = Roles(label, source_column, tuple(record_id or ()))
+    if [path.suffix for path in paths] == [".toml"]:
+        from crenel.auditor.datafiles import data_files
+
+        paths, known = data_files(paths[0])
+        roles = Roles(label or known.label, source_column or known.source, roles.key or known.key)
     imported = [import_file(path, paths) for path in described or ()]
     script = Path(transform) if transform and Path(transform).is_file() else None
     statement = Statement(
@@ -111,7 +123,7 @@ def record(
         paths,
         out,
         statement=statement,
-        roles=Roles(label, source_column, tuple(record_id or ())),
+        roles=roles,
         types=_types(column_type),
         imported=imported,
         private=private,
@@ -205,6 +217,10 @@ def diff(
     source_column: SourceColumn = None,
     record_id: RecordId = None,
     rows: Annotated[int, typer.Option("--rows", help="Row numbers to list of each kind.")] = 10,
+    fields: Annotated[
+        int,
+        typer.Option("--fields", help="Edited rows to show field by field; needs both files."),
+    ] = 0,
     audit: Annotated[
         Path | None,
         typer.Option("--audit-difference", help="crenel.toml: audit the changed rows alone."),
@@ -213,19 +229,26 @@ def diff(
 ) -> None:
     """Say which rows were added, removed, relabelled or edited, and whose they are."""
     from crenel.cli.options import emit
+    from crenel.provenance.fields import edits
     from crenel.provenance.rows import Roles
     from crenel.provenance.snapshots import compare_snapshots
 
     given = label or source_column or record_id
     roles = Roles(label, source_column, tuple(record_id or ())) if given else None
     changes = compare_snapshots(old, new, roles)
+    told = [edits(change, fields) if fields else ({}, []) for change in changes]
     if as_json and audit is None:
-        emit([c.to_json() for c in changes])
+        shown = [{"columns": n, "fields": [e.to_json() for e in listed]} for n, listed in told]
+        emit([c.to_json() | (more if fields else {}) for c, more in zip(changes, shown)])
         return
     if not as_json:
-        for change in changes:
+        for change, (counts, listed) in zip(changes, told):
             for line in change.lines(rows):
                 typer.echo(line)
+            if counts:
+                typer.echo(f"  fields: {', '.join(f'{n:,} {name}' for name, n in counts.items())}")
+            for edit in listed:
+                typer.echo(f"    {edit.sentence()}")
     if audit is not None:
         _audit(changes, audit, as_json)
 

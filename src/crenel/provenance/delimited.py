@@ -23,6 +23,10 @@ MISSING = (
     "", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "-NaN", "NULL", "null",
     "None",
 )  # fmt: skip
+#: Values that are looked at before all of a column are.
+_HEAD = 1000
+#: Bytes read at once; no row may be longer.
+_BLOCK = 1 << 23
 _TRUTH = ("True", "False", "true", "false", "TRUE", "FALSE")
 
 
@@ -75,7 +79,7 @@ def _read_texts(path: Path) -> tuple[tuple[str, ...], list[Any]]:
             table = pyarrow.csv.read_csv(
                 source,
                 read_options=pyarrow.csv.ReadOptions(
-                    column_names=names, skip_rows_after_names=int(headed)
+                    block_size=_BLOCK, column_names=names, skip_rows_after_names=int(headed)
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
                     delimiter=separator, newlines_in_values=True
@@ -104,29 +108,40 @@ def _text(text: Any) -> Any:
 
 
 def _inferred(text: Any) -> Any:
+    """Text as the narrowest type that holds all of its values."""
     pa = arrow()
     known = _known(text)
     if known.null_count == len(known):
         return _text(text)
     for kind in (pa.int64(), pa.uint64()):
-        try:
-            whole = known.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-        if whole.cast(pa.large_string()).equals(known):
+        whole = _cast(known, kind)
+        if whole is not None and whole.cast(pa.large_string()).equals(known):
             return whole
-        break
-    truths = pa.compute.is_in(known.drop_null(), value_set=pa.array(_TRUTH, known.type))
-    if pa.compute.all(truths).as_py():
-        return known.cast(pa.bool_())
+    truths = pa.array(_TRUTH, known.type)
+    if pa.compute.is_in(known[:_HEAD].drop_null(), value_set=truths).false_count == 0:
+        values = known.drop_null()
+        if pa.compute.is_in(values, value_set=truths).false_count == 0:
+            return known.cast(pa.bool_())
+    number = _cast(known, pa.float64())
+    # whole numbers that are not in their shortest form are names: 007
+    if number is None or _any_matches(known, r"^[+-]?0[0-9]"):
+        return _text(text)
+    return number
+
+
+def _cast(known: Any, kind: Any) -> Any:
+    """Values of a type; None where one is not of it, which the first ones mostly tell."""
+    pa = arrow()
     try:
-        # whole numbers that are not in their shortest form are names: 007
-        padded = pa.compute.match_substring_regex(known, r"^[+-]?0[0-9]")
-        if not pa.compute.any(padded).as_py():
-            return known.cast(pa.float64())
+        known[:_HEAD].cast(kind)
+        return known.cast(kind)
     except pa.ArrowInvalid:
-        pass
-    return _text(text)
+        return None
+
+
+def _any_matches(known: Any, pattern: str) -> bool:
+    found = arrow().compute.match_substring_regex(known, pattern)
+    return bool(arrow().compute.any(found).as_py())
 
 
 def _declared(text: Any, kind: str, path: Path, name: str) -> Any:

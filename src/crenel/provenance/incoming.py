@@ -24,7 +24,8 @@ from crenel.provenance.manifest import Table
 from crenel.provenance.outcome import Test
 from crenel.provenance.reading import read_columns
 from crenel.provenance.rows import Roles
-from crenel.provenance.snapshots import Side, read_sides
+from crenel.provenance.side import Side
+from crenel.provenance.snapshots import read_sides
 from crenel.provenance.trust import GateRule, Trust, share_faults
 from crenel.provenance.verification import signature_test, verify
 

@@ -18,7 +18,9 @@ from crenel.provenance.delimited import read_delimited
 _PARQUET = (".parquet", ".pq")
 _ARROW = (".arrow", ".feather", ".ipc")
 _LINES = (".jsonl", ".ndjson")
-_DELIMITED = (".csv", ".tsv", ".txt", ".data", ".psv")
+_DELIMITED = (".csv", ".tsv", ".psv")
+#: Tables, or not.
+_TEXT = (".txt", ".data")
 _COMPRESSED = (".gz", ".bz2", ".xz")
 
 
@@ -28,9 +30,9 @@ def read_columns(path: Path, types: Mapping[str, str] | None = None) -> Columns 
     Parameters
     ----------
     path : Path
-        CSV and its kin (.gz, .bz2, .xz too), Parquet, Arrow, Feather, JSON lines, NPZ with arrays
-        of one length, or a folder: its files are rows with the columns path, label (the subfolder)
-        and sha256.
+        CSV and its kin (.gz, .bz2, .xz too; .txt where it is a table), Parquet, Arrow, Feather,
+        JSON lines, NPZ with arrays of one length, or a folder: its files are rows with the columns
+        path, label (the subfolder) and sha256.
     types : mapping, optional
         Canonical types of columns, for text files; see `read_delimited`.
 
@@ -57,6 +59,8 @@ def read_columns(path: Path, types: Mapping[str, str] | None = None) -> Columns 
     try:
         if plain in _DELIMITED:
             return read_delimited(path, types or {})
+        if plain in _TEXT:
+            return _table_or_text(path, types or {})
         if suffix == ".npz":
             return _read_arrays(path)
         table = _read_arrow(pa, path, suffix)
@@ -64,6 +68,16 @@ def read_columns(path: Path, types: Mapping[str, str] | None = None) -> Columns 
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "it is damaged"
         raise SubjectError(f"{path} cannot be read: {reason}") from error
     return None if table is None else as_columns(table, str(path))
+
+
+def _table_or_text(path: Path, types: Mapping[str, str]) -> Columns | None:
+    """A table, or None for text that is none; types that are declared must fit all the same."""
+    try:
+        return read_delimited(path, types)
+    except SubjectError:
+        if types:
+            raise
+        return None
 
 
 def _read_arrow(pa: Any, path: Path, suffix: str) -> Any:

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from crenel.errors import SubjectError, UsageError
-from crenel.provenance.columns import Columns
 from crenel.provenance.difference import CHANGES, Difference, Pairs, compare_indexes
 from crenel.provenance.envelope import read_envelope
 from crenel.provenance.index import RowIndex, read_index
-from crenel.provenance.manifest import SHA256, Column, Table
+from crenel.provenance.manifest import SHA256, Table
 from crenel.provenance.reading import file_digest, read_columns
-from crenel.provenance.rows import Roles, index_rows
+from crenel.provenance.rows import Roles
+from crenel.provenance.side import Side
 
 _ROWS = 100_000
-
-
-@dataclass(frozen=True)
-class Side:
-    """One snapshot of a table.
-
-    Attributes
-    ----------
-    name : str
-    columns : tuple of Column
-    index : RowIndex
-    file : Path
-        Where its rows are, or were.
-    roles : Roles
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    index: RowIndex
-    file: Path
-    roles: Roles
-
-    @classmethod
-    def of(cls, columns: Columns, roles: Roles, source: str, file: Path) -> Side:
-        """A side from the rows themselves."""
-        described = tuple(Column(name=n, type=t) for n, t in zip(columns.names, columns.types))
-        return cls(file.name, described, index_rows(columns, roles, source), file, roles)
 
 
 @dataclass(frozen=True)
@@ -53,11 +26,14 @@ class Change:
     ----------
     old, new : Side
     difference : Difference
+    note : str
+        What was left out of the comparison.
     """
 
     old: Side
     new: Side
     difference: Difference
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; row numbers are cut off after 100,000 of a kind."""
@@ -66,6 +42,7 @@ class Change:
             "old": self.old.name,
             "new": self.new.name,
             "rows": [len(self.old.index), len(self.new.index)],
+            "note": self.note,
             "unchanged": d.unchanged,
             "moved": d.moved,
             "counts": d.counts(),
@@ -90,6 +67,7 @@ class Change:
         moved = f" ({d.moved:,} of them in another order)" if d.moved else ""
         counted = f"{len(old):,} rows before, {len(new):,} now, {d.unchanged:,} unchanged{moved}"
         out = [f"{self.new.name}: {counted}"]
+        out += [f"  compared on the columns that both have; {self.note}"] if self.note else []
         for name, n in d.counts().items():
             if not n:
                 continue
@@ -129,7 +107,8 @@ def compare_snapshots(old: Path, new: Path, roles: Roles | None = None) -> list[
     UsageError
         Where a file does not exist, or no tables match.
     SubjectError
-        Where the row digests are not those of the manifest, or the columns differ.
+        Where the row digests are not those of the manifest, or the columns differ and the files
+        of both are not there to compare those that they share.
     """
     before = read_sides(old, roles or Roles(), {})
     known = {c.name: c.type for side in before for c in side.columns}
@@ -140,14 +119,7 @@ def compare_snapshots(old: Path, new: Path, roles: Roles | None = None) -> list[
             f"{old} and {new} have no table in common; theirs are "
             f"{', '.join(s.name for s in before)} and {', '.join(s.name for s in after)}"
         )
-    for a, b in pairs:
-        _same_columns(a, b)
-        if a.roles != b.roles:
-            raise SubjectError(
-                f"{a.name} and {b.name} were recorded with other label, source or key columns; "
-                "record both alike"
-            )
-    return [Change(a, b, compare_indexes(a.index, b.index)) for a, b in pairs]
+    return [_comparable(a, b) for a, b in pairs]
 
 
 def read_sides(path: Path, roles: Roles, types: dict[str, str]) -> list[Side]:
@@ -186,14 +158,37 @@ def _matched(before: list[Side], after: list[Side]) -> list[tuple[Side, Side]]:
     return [(a, b) for a in before for b in after if a.name == b.name]
 
 
-def _same_columns(old: Side, new: Side) -> None:
-    a, b = ({c.name: c.type for c in side.columns} for side in (old, new))
-    if list(a.items()) == list(b.items()):
-        return
-    changes = [f"{n!r} is gone" for n in a if n not in b]
-    changes += [f"{n!r} is new" for n in b if n not in a]
-    changes += [f"{n!r} was {a[n]} and is {b[n]}" for n in a if n in b and a[n] != b[n]]
-    raise SubjectError(
-        f"the columns of {new.name} changed, and with them every row: "
-        f"{', '.join(changes[:5]) or 'their order is another'}"
+def _comparable(old: Side, new: Side) -> Change:
+    """The difference of two sides, on the columns that both have."""
+    if old.columns == new.columns and old.roles == new.roles:
+        return Change(old, new, compare_indexes(old.index, new.index))
+    if old.columns == new.columns:
+        raise SubjectError(
+            f"{old.name} and {new.name} were recorded with other label, source or key columns; "
+            "record both alike"
+        )
+    a, b = old.types, new.types
+    told = [f"{n!r} is gone" for n in a if n not in b]
+    told += [f"{n!r} is new" for n in b if n not in a]
+    told += [f"{n!r} was {a[n]} and is {b[n]}" for n in a if n in b and a[n] != b[n]]
+    note = f"other columns: {', '.join(told[:5]) or 'their order is another'}"
+    common = tuple(n for n in a if b.get(n) == a[n])
+    if not common:
+        raise SubjectError(f"{old.name} and {new.name} have no column in common; {note}")
+    try:
+        before, after = _on_columns(old, common), _on_columns(new, common)
+    except SubjectError as error:
+        raise SubjectError(f"{new.name} has {note}, and with them every row is; {error}") from error
+    return Change(before, after, compare_indexes(before.index, after.index), note)
+
+
+def _on_columns(side: Side, names: tuple[str, ...]) -> Side:
+    """The same rows with fewer columns, made again from the file."""
+    roles = Roles(
+        label=side.roles.label if side.roles.label in names else None,
+        source=side.roles.source if side.roles.source in names else None,
+        key=side.roles.key if all(k in names for k in side.roles.key) else (),
     )
+    source = side.index.sources[0] if len(side.index.sources) == 1 else ""
+    made = Side.of(side.rows().select(names), roles, source, side.file)
+    return replace(made, name=side.name)
