@@ -22,6 +22,9 @@ from crenel.adapters.sending import Meter, Sender, TooLarge
 from crenel.errors import SubjectError, UsageError
 from crenel.model import Model, Task
 
+#: Forms of an instance, in the order in which they are tried.
+FORMS = ("lists", "values", "records")
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -33,6 +36,10 @@ class Endpoint:
     protocol : {"kserve", "mlflow"} or None
         ``{"instances": [...]}`` or ``{"dataframe_split": {...}}``; where absent, MLflow for a URL
         that ends in ``/invocations`` and KServe for others.
+    rows : {"lists", "values", "records"} or None
+        Each of KServe's instances as a list of the columns' values, as the value of a single
+        column (models of texts take these), or as a map of column to value. Where absent, the
+        first of these that the endpoint takes.
     headers : mapping of str to str
         ``${NAME}`` stands for an environment variable.
     timeout : float
@@ -52,6 +59,7 @@ class Endpoint:
 
     url: str
     protocol: Literal["kserve", "mlflow"] | None = None
+    rows: Literal["lists", "values", "records"] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 30.0
     batch: int = 256
@@ -82,6 +90,8 @@ class Endpoint:
         made = cls(url, **settings)
         if made.protocol not in (None, "kserve", "mlflow"):
             raise UsageError(f"endpoint: protocol is {made.protocol!r}; use 'kserve' or 'mlflow'")
+        if made.rows not in (None, *FORMS):
+            raise UsageError(f"endpoint: rows is {made.rows!r}; use one of {', '.join(FORMS)}")
         if made.batch < 1 or made.timeout <= 0 or made.retries < 0:
             raise UsageError("endpoint: batch and timeout must be above 0, retries at least 0")
         if made.patience < 0 or made.backoff < 0 or (made.rate is not None and made.rate <= 0):
@@ -173,7 +183,7 @@ class Endpoint:
 
     def _body(self, rows: Any) -> dict[str, Any]:
         if not self.is_mlflow:
-            return {"instances": _values(rows)}
+            return {"instances": _instances(rows, self.rows)}
         if is_frame(rows):
             names = [str(c) for c in rows.columns]
             return {"dataframe_split": {"columns": names, "data": _values(rows)}}
@@ -196,7 +206,7 @@ def wrap_endpoint(
     url : str
         ``http://host/v1/models/name:predict`` (KServe v1) or ``http://host/invocations`` (MLflow).
     settings : mapping
-        protocol, headers, timeout, batch, retries, backoff, patience, rate; see `Endpoint`.
+        protocol, rows, headers, timeout, batch, retries, backoff, patience, rate; see `Endpoint`.
     classes, task, columns, sample : optional
         See `crenel.adapters.wrap`.
 
@@ -210,6 +220,8 @@ def wrap_endpoint(
     endpoint = Endpoint.of(url, settings)
     interpolated(endpoint.headers)
     few = None if sample is None else sample[: endpoint.batch]
+    if few is not None and len(few):
+        endpoint = _understood(endpoint, settings, narrow(few[:1], columns))
     if classes is None and few is not None and len(few):
         first = endpoint.ask(narrow(few[:1], columns))[0]
         classes = list(first) if isinstance(first, dict) else None
@@ -225,6 +237,25 @@ def wrap_endpoint(
         description=f"the endpoint {endpoint.shown}",
         remote=True,
     )
+
+
+def _understood(endpoint: Endpoint, settings: Mapping[str, Any], row: Any) -> Endpoint:
+    """The endpoint with the first form of instances that it takes; as it is where it takes none.
+
+    Each form is sent once: what refuses all of them is asked again with patience, and says why.
+    """
+    if endpoint.is_mlflow or endpoint.rows is not None or not is_frame(row):
+        return endpoint
+    for form in FORMS:
+        if form == "values" and len(row.columns) > 1:
+            continue
+        probe = Endpoint.of(endpoint.url, {**settings, "rows": form, "retries": 0})
+        try:
+            probe.ask(row)
+        except SubjectError:
+            continue
+        return Endpoint.of(endpoint.url, {**settings, "rows": form})
+    return endpoint
 
 
 def interpolated(headers: Mapping[str, str]) -> dict[str, str]:
@@ -256,6 +287,19 @@ def _values(rows: Any) -> list[Any]:
         array = array.astype(object)
         array[gaps] = None
     return list(array.tolist())
+
+
+def _instances(rows: Any, form: str | None) -> list[Any]:
+    """Rows as instances in one of `FORMS`."""
+    values = _values(rows)
+    if form == "records" and is_frame(rows):
+        names = [str(c) for c in rows.columns]
+        return [dict(zip(names, row)) for row in values]
+    if form == "values":
+        if any(not isinstance(row, list) or len(row) != 1 for row in values):
+            raise UsageError("endpoint: rows = 'values' is for tables of a single column")
+        return [row[0] for row in values]
+    return values
 
 
 def _column(column: Any) -> list[Any]:
