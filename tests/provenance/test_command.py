@@ -153,6 +153,19 @@ def test_a_source_signed_for_by_another_vendors_key_fails(recorded, capsys):
     assert in_process(capsys, "verify", "old.json", "--policy", "trust.toml")[0] == 0
 
 
+def test_a_key_trusted_for_all_does_not_lift_the_caps(recorded, capsys):
+    (recorded / "trust.toml").write_text(POLICY.format(share=0.1, other="beta"))
+    arguments = ["verify", "old.json", "--policy", "trust.toml", "--key", "my.key.pub"]
+    code, out, _ = in_process(capsys, *arguments)
+    assert code == 1
+    assert "the policy allows 10.0%" in out
+    text = POLICY.format(share=0.9, other="beta").replace("my.key.pub", "other.key.pub")
+    in_process(capsys, "keygen", "other.key")
+    (recorded / "trust.toml").write_text(text)
+    assert in_process(capsys, *arguments[:-2])[0] == 1
+    assert in_process(capsys, *arguments)[0] == 0
+
+
 def test_a_licence_that_is_not_accepted_fails(recorded, capsys):
     text = POLICY.format(share=0.9, other="beta").replace("CC-BY-4.0", "MIT")
     (recorded / "trust.toml").write_text(text)

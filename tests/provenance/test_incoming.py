@@ -177,6 +177,13 @@ def test_a_signed_batch_is_verified_through_the_command(place, key, private, cap
     assert "another label, source or key" in capsys.readouterr().out
 
 
+def test_limits_alone_need_no_key(place):
+    (place / "trust.toml").write_text("[gate]\nduplicates = 0.0\n")
+    tests, failed = judged(place, made(90, 1, start=10_000), trust=read_trust(place / "trust.toml"))
+    assert not failed
+    assert "signature" not in {t.name for t in tests}
+
+
 def test_an_unsigned_batch_fails_where_keys_are_trusted(place, public):
     tests, failed = judged(place, made(50, 1, start=10_000), keys=[public])
     assert failed == {"signature"}
@@ -193,6 +200,21 @@ def test_amounts_are_compared_as_amounts(place, private):
     assert exit_code(gate(place / "batch.parquet", place / "trusted.json")) == 0
     failed = {t.name for t in gate(place / "moved.parquet", place / "trusted.json") if not t.passed}
     assert failed == {"label mix acme", "label mix beta"}
+
+
+def test_many_kinds_of_labels_are_compared_in_bounded_time(place, private):
+    rng = np.random.default_rng(0)
+    for name, top in (("trusted", 900), ("batch", 900), ("moved", 90)):
+        frame = made(4000 if name == "trusted" else 800, len(name), start=10_000 * len(name))
+        drawn = np.arange(len(frame)) if name == "trusted" else rng.integers(0, top, len(frame))
+        frame["bought"] = [f"kind {k % 900}" for k in drawn]
+        frame.to_parquet(place / f"{name}.parquet", index=False)
+    record([place / "trusted.parquet"], place / "trusted.json", roles=ROLES, private=private)
+    verdicts = [
+        {t.name for t in gate(place / f"{n}.parquet", place / "trusted.json") if not t.passed}
+        for n in ("batch", "moved")
+    ]
+    assert verdicts == [set(), {"label mix acme", "label mix beta"}]
 
 
 def test_contradictions_are_those_of_counting():

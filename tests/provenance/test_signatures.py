@@ -5,14 +5,17 @@ import os
 import shutil
 import stat
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from crenel.errors import CrenelError, SubjectError, UsageError
 from crenel.provenance.envelope import PAYLOAD, Envelope, parse_envelope, read_envelope, to_sign
+from crenel.provenance.index import write_index
 from crenel.provenance.keys import PASSWORD, make_key, read_private, read_public
 from crenel.provenance.outcome import exit_code
-from crenel.provenance.recording import Statement, record, sign
+from crenel.provenance.reading import file_digest
+from crenel.provenance.recording import Statement, record, rows_file, sign
 from crenel.provenance.rows import Roles
 from crenel.provenance.verification import verify
 
@@ -83,6 +86,66 @@ def test_a_manifest_of_other_rows_is_caught_although_the_file_is_right(files, pr
     assert exit_code(verify(out, keys=[public])) == 1
 
 
+def signed_anew(out, manifest, private, **changes):
+    """The manifest with other words in its predicate, signed by the same trusted key."""
+    predicate = manifest.predicate.model_copy(update=changes)
+    changed = manifest.model_copy(update={"predicate": predicate})
+    out.write_bytes(Envelope(changed.to_bytes()).signed(private).to_bytes())
+
+
+def failed(out, public):
+    return {t.name for t in verify(out, keys=[public]) if not t.passed}
+
+
+def test_sources_that_are_not_those_of_the_rows_are_caught(files, private, public):
+    out = files / "m.json"
+    roles = Roles("bought", "vendor", ("id",))
+    manifest = record([files / "train.csv"], out, roles=roles, private=private).manifest
+    assert not failed(out, public)
+    first, second = manifest.predicate.sources
+    moved = (
+        first.model_copy(update={"rows": first.rows + 1}),
+        second.model_copy(update={"rows": second.rows - 1}),
+    )
+    signed_anew(out, manifest, private, sources=moved)
+    assert failed(out, public) == {"counts"}
+
+
+def test_labels_kept_beside_a_manifest_that_its_rows_do_not_have_are_caught(files, private, public):
+    out = files / "m.json"
+    roles = Roles("bought", "vendor", ("id",))
+    recorded = record([files / "train.csv"], out, roles=roles, private=private)
+    index = recorded.indexes["train.csv"]
+    codes = index.label_codes.copy()
+    codes[3] = 1 - codes[3]
+    beside = rows_file(out)
+    write_index(beside, {"train.csv": replace(index, label_codes=codes)})
+    subjects = tuple(
+        s.model_copy(update={"digest": {"sha256": file_digest(beside)}})
+        if s.name == beside.name
+        else s
+        for s in recorded.manifest.subject
+    )
+    changed = recorded.manifest.model_copy(update={"subject": subjects})
+    out.write_bytes(Envelope(changed.to_bytes()).signed(private).to_bytes())
+    assert failed(out, public) == {"train.csv"}
+
+
+def test_an_older_snapshot_passed_off_as_the_newest_is_caught(files, table, private, public):
+    record([files / "train.csv"], files / "old.json", private=private)
+    table.tail(30).to_csv(files / "train.csv", index=False)
+    said = Statement(parents=(files / "old.json",))
+    record([files / "train.csv"], files / "new.json", statement=said, private=private)
+
+    def code(name):
+        return exit_code(verify(files / name, keys=[public], parent=files / "old.json"))
+
+    assert code("new.json") == 0
+    table.to_csv(files / "train.csv", index=False)
+    assert exit_code(verify(files / "old.json", keys=[public])) == 0
+    assert code("old.json") == 1
+
+
 def test_a_key_that_is_not_trusted_and_no_key_at_all(manifest, tmp_path, files, public):
     other = read_public(make_key(tmp_path / "other.key")[0])
     tests = verify(manifest, keys=[other])
@@ -133,6 +196,10 @@ def test_private_keys_are_private_and_never_overwritten(tmp_path, monkeypatch):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     with pytest.raises(UsageError, match="never overwritten"):
         make_key(path)
+    (tmp_path / "c.key.pub").write_text("theirs")
+    with pytest.raises(UsageError, match=r"c.key.pub exists"):
+        make_key(tmp_path / "c.key")
+    assert not (tmp_path / "c.key").exists()
     with pytest.raises(UsageError, match=r"is a private key; trust its public one"):
         read_public(path)
     monkeypatch.setenv(PASSWORD, "secret")

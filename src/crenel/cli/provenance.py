@@ -197,6 +197,9 @@ def verify(
     manifest: Manifest,
     key: Keys = None,
     policy: PolicyFile = None,
+    parent: Annotated[
+        Path | None, typer.Option("--parent", help="Manifest that it must have been made from.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Trust a file's own digest; do not read its rows.")
     ] = False,
@@ -206,7 +209,7 @@ def verify(
     from crenel.provenance.verification import verify as tests_of
 
     keys, trust = _trusted(key, policy)
-    _finish(tests_of(manifest, keys=keys, trust=trust, rows=not quick), as_json)
+    _finish(tests_of(manifest, keys=keys, trust=trust, parent=parent, rows=not quick), as_json)
 
 
 @provenance.command()

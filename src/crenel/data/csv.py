@@ -57,8 +57,8 @@ def read_csv(
     """
     import pandas as pd
 
-    encoding = _encoding_of(path)
-    lines = _first_lines(path, encoding)
+    encoding = encoding_of(path)
+    lines = first_lines(path, encoding)
     separator = separator_of(lines)
     first, *rest = list(csv.reader(lines, delimiter=separator)) or [[]]
     settings: dict[str, Any] = {"sep": separator, "encoding": encoding}
@@ -94,7 +94,7 @@ def _large(path: Path, settings: dict[str, Any], limits: dict[str, int]) -> tupl
     import pandas as pd
 
     if settings["encoding"] != "utf-16":
-        with _opened(path) as stream:
+        with opened(path) as stream:
             header = b"" if "names" in settings else stream.readline()
             head = pd.read_csv(path, nrows=1000, index_col=False, **settings)
             each = head.memory_usage(deep=True, index=False).sum() / max(1, len(head))
@@ -195,22 +195,24 @@ def _marks_to_missing(frame: Any, name: str, notes: list[str]) -> Any:
 # --- text ----------------------------------------------------------------------------------------
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> IO[bytes]:
+    """A stream of a file's bytes, decompressed."""
     stream: IO[bytes] = _OPENERS.get(path.suffix.lower(), open)(path, "rb")
     return stream
 
 
-def _encoding_of(path: Path) -> str:
-    with _opened(path) as stream:
+def encoding_of(path: Path) -> str:
+    """UTF-16 or UTF-8, with or without its mark."""
+    with opened(path) as stream:
         mark = stream.read(4)
     if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     return "utf-8-sig" if mark.startswith(b"\xef\xbb\xbf") else "utf-8"
 
 
-def _first_lines(path: Path, encoding: str) -> list[str]:
+def first_lines(path: Path, encoding: str) -> list[str]:
     """Some whole lines from the start; bytes that are not text are told by the reader."""
-    with _opened(path) as stream:
+    with opened(path) as stream:
         head = stream.read(_HEAD)
     text = head.decode(encoding, errors="replace").lstrip("\ufeff")
     if "\x00" in text:

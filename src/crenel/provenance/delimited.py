@@ -14,7 +14,7 @@ from datetime import time
 from pathlib import Path
 from typing import Any
 
-from crenel.data.csv import _encoding_of, _first_lines, _opened, has_header, separator_of
+from crenel.data.csv import encoding_of, first_lines, has_header, opened, separator_of
 from crenel.errors import SubjectError
 from crenel.provenance.columns import Columns, arrow, type_of
 
@@ -62,8 +62,8 @@ def _read_texts(path: Path) -> tuple[tuple[str, ...], list[Any]]:
     pa = arrow()
     import pyarrow.csv
 
-    encoding = _encoding_of(path)
-    lines = _first_lines(path, encoding)
+    encoding = encoding_of(path)
+    lines = first_lines(path, encoding)
     separator = separator_of(lines)
     first, *rest = list(csv.reader(lines, delimiter=separator)) or [[]]
     if not first or first == [""]:
@@ -73,7 +73,7 @@ def _read_texts(path: Path) -> tuple[tuple[str, ...], list[Any]]:
     twice = [n for i, n in enumerate(names) if n in names[:i]]
     if twice:
         raise SubjectError(f"{path} has two columns named {twice[0]!r}; rename one")
-    with _opened(path) as stream:
+    with opened(path) as stream:
         source = io.BytesIO(stream.read().decode(encoding).encode()) if "16" in encoding else stream
         try:
             table = pyarrow.csv.read_csv(

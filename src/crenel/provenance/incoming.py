@@ -105,16 +105,16 @@ def gate(
         amounts = kind.startswith("float")
         tests += [] if amounts else _conflicts(joined, rule)
         tests += label_tests(joined.trusted, joined.batch, rule, continuous=amounts)
-    if trust is not None:
+    if trust is not None and trust.rules:
         tests += _shares(joined, trust)
     return tests
 
 
 def _signatures(batch: Path, trusted: Path, keys: Sequence[Any], trust: Trust | None) -> list[Test]:
     """The batch's own verification, and whether the trusted snapshot is signed."""
-    if not keys and trust is None:
-        return []
     known = [*keys, *(trust.keys if trust else ())]
+    if not known:
+        return []
     envelope, _ = read_envelope(trusted)
     tests = [signature_test(envelope, envelope.signers(known), f"{trusted.name}: ")]
     if batch.suffix.lower() == ".json":

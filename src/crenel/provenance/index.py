@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,13 @@ class RowIndex:
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    def equals(self, other: RowIndex) -> bool:
+        """Whether all that is kept of each row is the same."""
+        return all(
+            a == b if isinstance(a, tuple) or a is None or b is None else np.array_equal(a, b)
+            for a, b in ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        )
 
     def label(self, row: int) -> str:
         """The label of a row; "" where there is none."""

@@ -58,6 +58,9 @@ def make_key(path: Path) -> tuple[Path, str]:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     beside = path.with_name(f"{path.name}.pub")
+    for file in (path, beside):
+        if file.exists():
+            raise UsageError(f"{file} exists; keys are never overwritten: name another")
     for file, content, mode in ((path, secret, 0o600), (beside, public, 0o644)):
         try:
             with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:

@@ -16,6 +16,8 @@ Counts = NDArray[np.integer[Any]]
 
 #: Least expected count at which the chi-square distribution is trusted (Cochran 1954).
 EXPECTED = 5
+#: Labels that are told apart; the rarest of more count as one.
+KINDS = 50
 #: Tables drawn where it is not.
 DRAWS = 20_000
 
@@ -76,11 +78,16 @@ def _samples(trusted: RowIndex, batch: RowIndex) -> Iterator[tuple[str, Counts, 
 def _counts(trusted: RowIndex, old: Counts, batch: RowIndex, new: Counts) -> tuple[Counts, Counts]:
     """How often each label, of all that occur, was given before and is given now."""
     names = sorted({*trusted.labels, *batch.labels})
+    places = {name: i for i, name in enumerate(names)}
     out = []
     for index, codes in ((trusted, old), (batch, new)):
-        place = np.array([names.index(label) for label in index.labels], dtype=np.int64)
+        place = np.array([places[label] for label in index.labels], dtype=np.int64)
         out.append(np.bincount(place[codes[codes >= 0]], minlength=len(names)))
-    return out[0], out[1]
+    if len(names) <= KINDS:
+        return out[0], out[1]
+    rare = np.argsort(out[0] + out[1], kind="stable")[: len(names) - KINDS + 1]
+    before, now = (np.append(np.delete(c, rare), c[rare].sum()) for c in out)
+    return before, now
 
 
 def label_shift(before: Counts, now: Counts, seed: int = 0) -> tuple[float, float]:

@@ -129,8 +129,20 @@ def read_trust(path: Path) -> Trust:
     return Trust(tuple(rules), tuple(keys.values()), policy.gate)
 
 
-def judge_sources(manifest: Manifest, signers: set[str], trust: Trust) -> list[Test]:
-    """Judge each source of a manifest by the policy: key, share, licence."""
+def judge_sources(
+    manifest: Manifest, signers: set[str], trust: Trust, *, signed_for_all: bool = False
+) -> list[Test]:
+    """Judge each source of a manifest by the policy: key, share, licence.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    signers : set of str
+        Ids of the trusted keys that signed.
+    trust : Trust
+    signed_for_all : bool
+        Whether a key signed that is trusted for any source.
+    """
     sources = manifest.predicate.sources
     total = sum(s.rows for s in sources)
     tests = []
@@ -142,7 +154,7 @@ def judge_sources(manifest: Manifest, signers: set[str], trust: Trust) -> list[T
                 Test(f"source {source.name}", False, f"{shown} is not in the trust policy")
             )
             continue
-        faults = _faults(source, total, rule, bool(keys & signers))
+        faults = _faults(source, total, rule, signed_for_all or bool(keys & signers))
         said = f"{shown} is trusted: {source.rows:,} of {total:,} rows"
         tests.append(
             Test(

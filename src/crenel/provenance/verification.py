@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crenel.errors import CrenelError, UsageError
+from crenel.provenance.difference import sources_of
 from crenel.provenance.envelope import Envelope, read_envelope
 from crenel.provenance.index import RowIndex, read_index
 from crenel.provenance.keys import keyid_of
@@ -16,14 +19,19 @@ from crenel.provenance.manifest import ROWS, SHA256, Manifest, Subject, Table
 from crenel.provenance.merkle import merkle_root
 from crenel.provenance.outcome import Test
 from crenel.provenance.reading import file_digest, read_columns
-from crenel.provenance.rows import row_digests
+from crenel.provenance.rows import Roles, index_rows
 from crenel.provenance.trust import Trust, judge_sources
 
 _SHOWN = 5
 
 
 def verify(
-    path: Path, *, keys: Sequence[Any] = (), trust: Trust | None = None, rows: bool = True
+    path: Path,
+    *,
+    keys: Sequence[Any] = (),
+    trust: Trust | None = None,
+    parent: Path | None = None,
+    rows: bool = True,
 ) -> list[Test]:
     """Verify a manifest and the files that it names.
 
@@ -35,6 +43,9 @@ def verify(
         Trusted for any source.
     trust : Trust, optional
         Trusted keys and limits for each source.
+    parent : Path, optional
+        A manifest that this one must say it was made from: an older snapshot passed off as the
+        newest one does not.
     rows : bool
         Whether the digests of the rows are made again too, from the files: also where a file's
         own digest is right, which proves that whoever signed recorded its rows truly.
@@ -60,11 +71,13 @@ def verify(
     signers = envelope.signers(known)
     tests = [signature_test(envelope, signers)]
     if trust is not None:
-        own = {keyid_of(key) for key in keys}
-        tests += [] if signers & own else judge_sources(manifest, signers, trust)
-    tests.append(_counts(manifest))
+        own = signers & {keyid_of(key) for key in keys}
+        tests += judge_sources(manifest, signers, trust, signed_for_all=bool(own))
+    if parent is not None:
+        tests.append(_parent(manifest, parent))
     kept, test = _index(manifest, path)
     tests += [test] if test is not None else []
+    tests.append(_counts(manifest, kept))
     for subject in manifest.subject:
         if subject.name != manifest.predicate.rows_file:
             table = manifest.table(subject.name)
@@ -84,12 +97,25 @@ def signature_test(envelope: Envelope, signers: set[str], where: str = "") -> Te
     return Test("signature", False, f"{where}no signature of a trusted key is right")
 
 
-def _counts(manifest: Manifest) -> Test:
-    """The rows of the sources are those of the tables."""
-    sources = sum(s.rows for s in manifest.predicate.sources)
+def _parent(manifest: Manifest, path: Path) -> Test:
+    """Whether a manifest stands among the parents."""
+    digest = hashlib.sha256(read_envelope(path)[0].payload).hexdigest()
+    made = any(p.sha256 == digest for p in manifest.predicate.parents)
+    told = "was made from" if made else "does not say that it was made from"
+    return Test("parent", made, f"the snapshot {told} {path.name}")
+
+
+def _counts(manifest: Manifest, kept: Mapping[str, RowIndex]) -> Test:
+    """Whether the sources have as many rows as is stated, where the row digests are there."""
+    stated = {s.name: s.rows for s in manifest.predicate.sources if s.rows}
     tables = sum(t.rows for t in manifest.predicate.tables)
-    same = sources == tables or not manifest.predicate.sources
-    return Test("counts", same, f"{tables:,} rows, of which sources are named for {sources:,}")
+    sentence = f"{tables:,} rows of {len(stated)} sources"
+    found: Counter[str] = Counter()
+    for table in manifest.predicate.tables:
+        if table.name in kept:
+            found.update({n: c for n, c in sources_of(kept[table.name]).items() if c})
+    same = stated == dict(found) if kept else sum(stated.values()) == tables
+    return Test("counts", same, sentence if same else f"{sentence}, who supplied others than that")
 
 
 def _index(manifest: Manifest, path: Path) -> tuple[dict[str, RowIndex], Test | None]:
@@ -132,21 +158,21 @@ def _subject(
     described = tuple((c.name, c.type) for c in table.columns)
     if columns is None or tuple(zip(columns.names, columns.types)) != described:
         return [Test(name, False, f"{name} does not have the columns that were recorded")]
-    found = row_digests(columns)
-    right = merkle_root(found).hex() == table.merkle_root == subject.digest.get(ROWS)
-    if right and (same or digest is None):
-        return [
-            Test(name, True, f"{name} is as recorded, and so is each of its {table.rows:,} rows")
-        ]
-    if right:
-        return [
-            Test(
-                name,
-                False,
-                f"{name} holds the rows that were recorded, in other bytes: record it again",
-            )
-        ]
-    return [_changed(name, found, kept.get(name), same)]
+    index = kept.get(name)
+    roles = Roles(table.label, table.source, table.key)
+    supplier = index.sources[0] if index is not None and len(index.sources) == 1 else ""
+    found = index_rows(columns, roles, supplier)
+    right = merkle_root(found.digests).hex() == table.merkle_root == subject.digest.get(ROWS)
+    if not right:
+        return [_changed(name, found.digests, index, same)]
+    if index is not None and not found.equals(index):
+        told = f"the labels, sources or keys kept of {name} are not those of its rows"
+        return [Test(name, False, told)]
+    if same or digest is None:
+        told = f"{name} is as recorded, and so is each of its {table.rows:,} rows"
+        return [Test(name, True, told)]
+    told = f"{name} holds the rows that were recorded, in other bytes: record it again"
+    return [Test(name, False, told)]
 
 
 def _changed(name: str, found: Any, index: RowIndex | None, same: bool) -> Test:
