@@ -120,12 +120,8 @@ def test_labels_kept_beside_a_manifest_that_its_rows_do_not_have_are_caught(file
     codes[3] = 1 - codes[3]
     beside = rows_file(out)
     write_index(beside, {"train.csv": replace(index, label_codes=codes)})
-    subjects = tuple(
-        s.model_copy(update={"digest": {"sha256": file_digest(beside)}})
-        if s.name == beside.name
-        else s
-        for s in recorded.manifest.subject
-    )
+    data, rows = recorded.manifest.subject
+    subjects = (data, rows.model_copy(update={"digest": {"sha256": file_digest(beside)}}))
     changed = recorded.manifest.model_copy(update={"subject": subjects})
     out.write_bytes(Envelope(changed.to_bytes()).signed(private).to_bytes())
     assert failed(out, public) == {"train.csv"}
