@@ -287,3 +287,37 @@ def test_every_witness_is_legal_and_turns_the_decision(
             assert schema["num"].min <= b["num"] <= 2.0
         if pd.isna(b["num"]) and not pd.isna(a["num"]):
             assert schema["num"].missing
+
+
+def test_leaving_rows_that_cost_too_much_is_more_success_for_a_query() -> None:
+    """Half of the rows turn by one field, the others by none: these are given up soon."""
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({f"c{j}": rng.uniform(0, 1, 300) for j in range(6)})
+    x["fixed"] = rng.integers(0, 2, 300)
+    schema = Schema(
+        features=(
+            *(Feature(name=f"c{j}", kind="continuous", min=0, max=1, scale=0.5) for j in range(6)),
+            Feature(name="fixed", kind="integer", min=0, max=1, mutable=False),
+        )
+    )
+    asked = [0]
+
+    def predict(f: pd.DataFrame) -> np.ndarray:
+        asked[0] += len(f)
+        return ((f["c0"] > 0.3) | (f["fixed"] == 1)).to_numpy(int)
+
+    rows = x[predict(x) == 1].iloc[:60].reset_index(drop=True)
+    turnable, rates = int((rows["fixed"] == 0).sum()), []
+    for leave in (False, True):
+        asked[0] = 0
+        got = field_search(
+            predict, rows, np.ones(60, int), schema, x, max_fields=2, queries=100, first=True,
+            leave=leave, labels_only=True,
+        )  # fmt: skip
+        assert got.asked == asked[0]
+        assert not got.flipped[rows["fixed"] == 1].any()
+        assert got.flipped.sum() >= 0.6 * turnable
+        rates.append(got.flipped.sum() / got.asked)
+    assert rates[1] > 4 * rates[0]
+    with pytest.raises(UsageError, match="first"):
+        field_search(predict, rows, np.ones(60, int), schema, x, leave=True)

@@ -13,8 +13,14 @@ from crenel.evasion.space import Codes, Space
 
 #: Candidates generated for one row and depth, before the most promising are asked.
 WIDTH = 4096
+#: Questions by which the latest rate of success is judged, at least.
+LATEST = 20
 #: Questions for each row up to which the surrogate is fitted anew.
 GUIDED = 50
+
+
+class Enough(Exception):
+    """Further questions are expected to turn fewer rows than those asked so far did."""
 
 
 @dataclass
@@ -33,6 +39,9 @@ class Best:
         Queries for each row.
     limit : int
         Fields within which a change counts for ``first``.
+    shared : int or None
+        Questions asked for all rows before; where given, `record` raises `Enough` once the
+        latest questions turned fewer rows than all of them did on average.
     """
 
     codes: Codes
@@ -41,13 +50,16 @@ class Best:
     first: NDArray[np.float64]
     spent: NDArray[np.int64]
     limit: int
+    shared: int | None = None
+    latest: tuple[int, int] = (0, 0)
 
     @classmethod
-    def none(cls, n: int, d: int, limit: int) -> Best:
+    def none(cls, n: int, d: int, limit: int, shared: int | None = None) -> Best:
         """Nothing found yet."""
         own = np.repeat(np.arange(n, dtype=np.int64)[:, None], d, axis=1)
         never = np.full(n, np.inf)
-        return cls(own, never, never.copy(), never.copy(), np.zeros(n, dtype=np.int64), limit)
+        spent = np.zeros(n, dtype=np.int64)
+        return cls(own, never, never.copy(), never.copy(), spent, limit, shared)
 
     def record(self, oracle: Oracle, rows: Codes, codes: Codes, turned: NDArray[np.bool_]) -> None:
         """Take note of answers, given in the order in which each row's questions were asked."""
@@ -65,7 +77,22 @@ class Best:
             (fields[lead] == self.fields[r]) & (cost[lead] < self.cost[r])
         )
         lead, r = lead[better], r[better]
+        new = int(np.isinf(self.fields[r]).sum())
         self.codes[r], self.fields[r], self.cost[r] = codes[hit][lead], fields[lead], cost[lead]
+        if self.shared is not None:
+            self._judge(len(rows), new)
+
+    def _judge(self, asked: int, turned: int) -> None:
+        """End where the rate falls below the mean one (Charnov's marginal value theorem, 1976)."""
+        asked, turned = self.latest[0] + asked, self.latest[1] + turned
+        self.latest = asked, turned
+        standing = int(np.isinf(self.fields).sum())
+        if asked < max(LATEST, standing):
+            return
+        self.latest = 0, 0
+        hits, every = len(self.fields) - standing, int(self.spent.sum()) + (self.shared or 0)
+        if turned * every < hits * asked:
+            raise Enough
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import UsageError
-from crenel.evasion.beam import WIDTH, Best, deepen, singles
+from crenel.evasion.beam import WIDTH, Best, Enough, deepen, singles
 from crenel.evasion.cheapen import change_cost, changed_fields, cheapen
 from crenel.evasion.donors import Donors, ask_donors, borrow, nearest, scatter
 from crenel.evasion.foretelling import ROUNDS, foretell, swap
@@ -101,6 +102,7 @@ def field_search(
     labels_only: bool = False,
     deadline: float | None = None,
     first: bool = False,
+    leave: bool = False,
 ) -> FieldSearch:
     """Turn decisions by legal changes of few fields, with queries alone.
 
@@ -138,6 +140,10 @@ def field_search(
         On `time.monotonic`'s clock; rows not begun by then are left out, the first block never.
     first : bool
         Leave a row alone once it has turned: the fewest queries instead of the fewest fields.
+    leave : bool
+        With ``first`` alone: leave the rows that still stand once the latest queries turned fewer
+        rows than all of them did on average. That is the most success for a query, for who may
+        choose among rows, not the most success.
 
     Returns
     -------
@@ -151,11 +157,14 @@ def field_search(
     Notes
     -----
     Gower's distance (1971) ranks donors; extremely randomised trees (Geurts et al., 2006) are the
-    surrogate; delta debugging (Zeller and Hildebrandt, 2002) shrinks
-    borrowed changes. Deterministic for a seed and a deterministic model.
+    surrogate; delta debugging (Zeller and Hildebrandt, 2002) shrinks borrowed changes; Charnov's
+    marginal value theorem (1976) says when to leave. Deterministic for a seed and a deterministic
+    model.
     """
     if max_fields < 1 or queries < 1:
         raise UsageError(f"max_fields ({max_fields}) and queries ({queries}) must be at least 1")
+    if leave and not first:
+        raise UsageError("leave is for searches of the fewest queries: set first too")
     if not len(x) or not len(reference):
         raise UsageError("there are no rows to change, or none to take realistic values from")
     if len(x) != len(y):
@@ -166,7 +175,7 @@ def field_search(
     rng = np.random.default_rng(seed)
     seen = None if labels_only else scores
     donors = ask_donors(predict, seen, reference[list(schema.names)], y, len(x), rng)
-    task = _Task(predict, seen, schema, reference, donors, max_fields, queries, first)
+    task = _Task(predict, seen, schema, reference, donors, max_fields, queries, first, leave)
     size = max(1, min(128, BLOCK // (WIDTH * len(schema.features))))
     x = x[list(schema.names)].reset_index(drop=True)
     parts: list[_Found] = []
@@ -199,15 +208,24 @@ class _Task:
     limit: int
     queries: int
     first: bool
+    leave: bool
 
     def search(self, x: pd.DataFrame, y: NDArray[np.int64], rng: np.random.Generator) -> _Found:
         """Search for one block of rows."""
         free = max(1, len(self.schema.mutable))
         width = 16 if self.first else max(3, min(24, self.queries // (2 * free)))
         space = build_space(x, self.donors.rows, self.reference, self.schema, width)
-        best = Best.none(space.n, space.d, self.limit)
         oracle = self._oracle(space, x, y, int(rng.integers(2**31)))
-        moves = space.moves()
+        shared = self.donors.asked + oracle.asked if self.first and self.leave else None
+        best = Best.none(space.n, space.d, self.limit, shared)
+        with suppress(Enough):
+            self._search(oracle, best, rng)
+        witness = space.frame(np.arange(space.n, dtype=np.int64), best.codes)
+        return _Found(witness, np.isfinite(best.fields), best.first, best.spent, oracle.asked)
+
+    def _search(self, oracle: Oracle, best: Best, rng: np.random.Generator) -> None:
+        """All ways to turn rows, the cheapest first."""
+        space, moves = oracle.space, oracle.space.moves()
         if self.first and self.limit >= len(space.free):
             swap(oracle, best, self.donors.decided, rng, max(1, self.queries // SWAPS))
         if self.first:
@@ -222,8 +240,6 @@ class _Task:
                 break
             beam = deepen(oracle, best, beam, moves, table, int(share), first=self.first)
         self._restart(oracle, best, rng)
-        witness = space.frame(np.arange(space.n, dtype=np.int64), best.codes)
-        return _Found(witness, np.isfinite(best.fields), best.first, best.spent, oracle.asked)
 
     def _oracle(self, space: Space, x: pd.DataFrame, y: NDArray[np.int64], seed: int) -> Oracle:
         """The model behind a surrogate that knows the answers for donors and unchanged rows."""
