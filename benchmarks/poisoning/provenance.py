@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ import pyarrow.parquet as pq
 
 from crenel.provenance.columns import as_columns
 from crenel.provenance.difference import compare_indexes
+from crenel.provenance.incoming import gate
 from crenel.provenance.keys import make_key, read_private, read_public
 from crenel.provenance.merkle import merkle_root
 from crenel.provenance.outcome import verdict
@@ -40,15 +42,15 @@ from crenel.provenance.verification import verify
 KEYED = Roles("label", "source", ("id",))
 
 
-def made_table(n: int) -> pa.Table:
+def made_table(n: int, seed: int = 0, first: int = 0) -> pa.Table:
     """Ten columns: whole numbers, doubles, singles, categories, text, truth, moments."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     jobs = np.array(["clerk", "farmer", "teacher", "a job with a title of more than 31 letters"])
     towns = np.array([f"town {i}" for i in range(5000)])
     pay = pa.array(rng.normal(3000, 900, n), mask=rng.random(n) < 0.02)
     return pa.table(
         {
-            "id": np.arange(n),
+            "id": np.arange(first, first + n),
             "age": rng.integers(17, 90, n),
             "pay": pay,
             "score": rng.normal(size=n).astype(np.float32),
@@ -128,6 +130,12 @@ def speed(folder: Path, n: int, repeats: int) -> None:
     (change,) = compare_snapshots(old, new)
     found = {k: v for k, v in change.difference.counts().items() if v}
     assert found == planted, found
+    batch = made_table(n // 100, seed=7, first=2 * n)
+    pq.write_table(batch, folder / "batch.parquet")
+    judged = gate(folder / "batch.parquet", old)
+    assert verdict(judged) == "pass", [t.sentence for t in judged if not t.passed]
+    tested = best(repeats, lambda: gate(folder / "batch.parquet", old))
+    show(f"gate: a batch of {n // 100:,} rows", tested)
     columns = as_columns(table)
     show("  of record: row digests", best(repeats, lambda: row_digests(columns)))
     index, other = index_rows(columns, KEYED), index_rows(as_columns(after), KEYED)
@@ -145,6 +153,8 @@ def speed(folder: Path, n: int, repeats: int) -> None:
     )
     compare_with_datacompy(frame, late)
     sizes = [(folder / name).stat().st_size / n for name in ("old.json.rows", "old.parquet")]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"  at most {peak:.1f} GB of memory, the peers' included")
     print(f"  row digests take {sizes[0]:.0f} bytes a row; the Parquet file {sizes[1]:.0f}")
 
 

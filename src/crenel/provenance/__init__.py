@@ -11,6 +11,7 @@ __all__, __getattr__ = public(
         "Manifest": "manifest",
         "RowIndex": "index",
         "Signature": "perceptual",
+        "as_columns": "columns",
         "check_views": "split_view",
         "compare_indexes": "difference",
         "gate": "incoming",

@@ -268,14 +268,17 @@ def _same_place(gone: Rows, come: Rows, same: Pairs) -> Pairs:
 
 
 def equality_codes(digests: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """One number for each distinct row of bytes (n, width), in no particular order, shape (n,)."""
+    """Numbers from 0, one for each distinct row of bytes (n, width), shape (n,)."""
     words = _words(digests)
     heads = words[:, 0].copy()
-    if _has_twins(words, heads, _order(heads)):
-        _, codes = np.unique(words, axis=0, return_inverse=True)
-    else:
-        _, codes = np.unique(heads, return_inverse=True)
-    return codes.reshape(-1).astype(np.int64)
+    order = np.argsort(heads)
+    if _has_twins(words, heads, order):
+        _, same = np.unique(words, axis=0, return_inverse=True)
+        return same.reshape(-1).astype(np.int64)
+    ordered = heads[order]
+    codes = np.zeros(len(heads), dtype=np.int64)
+    codes[order[1:]] = np.cumsum(ordered[1:] != ordered[:-1])
+    return codes
 
 
 def sources_of(index: RowIndex) -> Mapping[str, int]:

@@ -197,10 +197,11 @@ def _repeats(joined: Joined, rule: GateRule) -> list[Test]:
 
 def _repeated(values: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Which of the values after the first n occur before them."""
-    _, first = np.unique(values, return_index=True)
-    again = np.ones(len(values), dtype=bool)
+    known, fresh = _distinct(values[:n]), values[n:]
+    _, first = np.unique(fresh, return_index=True)
+    again = np.ones(len(fresh), dtype=bool)
     again[first] = False
-    return np.flatnonzero(again[n:])
+    return np.flatnonzero(again | _among(fresh, known))
 
 
 def _conflicts(joined: Joined, rule: GateRule) -> list[Test]:
@@ -253,10 +254,25 @@ def contradicting(
 ) -> NDArray[np.bool_]:
     """Whether some other row has the content of each row with another label, shape (n,)."""
     kinds = int(max(labels.max(initial=0), other_labels.max(initial=0))) + 1
-    pairs = np.unique(others * kinds + other_labels)
-    contents = pairs // kinds
-    known = np.searchsorted(contents, content, "right") - np.searchsorted(contents, content)
-    return np.asarray(known > np.isin(content * kinds + labels, pairs))
+    most = int(max(content.max(initial=0), others.max(initial=0))) + 1
+    pairs = _distinct(others * kinds + other_labels)
+    known = np.bincount(pairs // kinds, minlength=most)[content]
+    return np.asarray(known > _among(content * kinds + labels, pairs))
+
+
+def _distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distinct values, sorted: many times faster than np.unique where most are distinct."""
+    ordered = np.sort(values)
+    fresh = np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]
+    return np.asarray(ordered[fresh])
+
+
+def _among(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which values are among sorted ones."""
+    if len(known) == 0:
+        return np.zeros(len(values), dtype=bool)
+    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.asarray(known[at] == values)
 
 
 def _shares(joined: Joined, trust: Trust) -> list[Test]:
