@@ -45,7 +45,9 @@ class Box:
     def rows(self, z: Any, whole: bool = False) -> Any:
         """Rows of the table for points of the box."""
         frame = self.row.iloc[np.zeros(len(z), dtype=int)].reset_index(drop=True)
-        numbers = np.clip(z.reshape(len(z), -1), 0, 1) * self.span + self.low
+        z = z.reshape(len(z), -1)
+        z = np.where(np.isnan(z), self.start, z)  # what is no number, as peers ask, changes nothing
+        numbers = np.clip(z, 0, 1) * self.span + self.low
         put = {}
         for j, c in enumerate(self.names):
             v = numbers[:, j]

@@ -161,7 +161,7 @@ def exact_margins(subject: Subject, context: Context) -> Measurement:
     title="By queries alone",
     question="How small a change turns the decision, for who can only ask, by how many queries?",
     needs=("model", "classification", "test"),
-    cost=Cost(seconds=4.0, queries=60_000, least=0.2),
+    cost=Cost(seconds=6.0, queries=60_000, least=0.2),
     references=("AML.T0043.001", "AML.T0015", "NISTAML.025", "ML01:2023", "AIA:15(5)"),
     controls=Controls(weak=query_controls.faint_pattern, sound=query_controls.bright_or_dark),
 )

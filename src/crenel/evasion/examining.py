@@ -163,14 +163,15 @@ def _by_trees(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> V
 
 
 def _by_queries(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
-    from crenel.evasion.blackbox import query_attack
+    from crenel.evasion.blackbox.attack import query_attack, teachable
 
     labels = model.score is None or asked.attacker in (Attacker.LABELS, Attacker.NONE)
     rows = np.flatnonzero(correct)
     got = query_attack(
         model.predict, asked.x[rows], asked.y[rows], scores=None if labels else model.score,
         norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds, lattice=asked.lattice,
-        queries=asked.queries, seed=asked.seed, deadline=asked.deadline,
+        queries=asked.queries, transfer=0 if teachable() else None, seed=asked.seed,
+        deadline=asked.deadline,
     )  # fmt: skip
     n = len(asked.x)
     upper, witness = np.full(n, math.inf), asked.x.copy()

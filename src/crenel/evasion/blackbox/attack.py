@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -199,6 +200,11 @@ def query_attack(
     flat = known[0].reshape(len(known[0]), -1).astype(np.float64) / unit
     _run(ledger, flat, known[1], radii, transfer, rng)
     return _result(ledger, radii)
+
+
+def teachable() -> bool:
+    """Whether surrogates can be taught here, which takes torch."""
+    return find_spec("torch") is not None
 
 
 def _check(x: NDArray[Any], y: NDArray[Any], norm: float, epsilons: Any, queries: int) -> None:

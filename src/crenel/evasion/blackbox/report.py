@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from crenel.access import Access, Attacker
 from crenel.check import Context, Level, Measurement, access_of
 from crenel.errors import Inconclusive
-from crenel.evasion.blackbox.attack import QueryAttack, query_attack
+from crenel.evasion.blackbox.attack import QueryAttack, query_attack, teachable
 from crenel.evasion.blackbox.rows import Numbers, decisions_and_scores
 from crenel.evasion.curves import flip_curve, percent, telling, within
 from crenel.evasion.field_report import right_rows
@@ -115,11 +114,6 @@ def _pool(subject: Subject, numbers: Numbers, context: Context) -> tuple[Any, ND
     return numbers.array(some.x), some.y
 
 
-def surrogates() -> bool:
-    """Whether networks can be taught here."""
-    return find_spec("torch") is not None
-
-
 def _attack(
     model: Model, numbers: Numbers, like: Any, x: NDArray[Any], y: NDArray[np.int64], pool: Any,
     labels: bool, queries: int, context: Context, shard: str,
@@ -131,7 +125,7 @@ def _attack(
     return query_attack(
         predict, x, y, scores=scores, norm=math.inf, epsilons=EPSILONS,
         bounds=numbers.bounds(x), lattice=numbers.lattice, scale=numbers.span, pool=pool,
-        queries=queries, transfer=0 if surrogates() else None, seed=context.derive_seed(shard),
+        queries=queries, transfer=0 if teachable() else None, seed=context.derive_seed(shard),
         deadline=deadline,
     )  # fmt: skip
 
@@ -234,7 +228,7 @@ def _notes(a: Attacked) -> tuple[str, ...]:
         spent += f"; at {price:g} for 1,000 queries that is {a.found.money(price):.2f} in all"
     taught = (
         ""
-        if surrogates()
+        if teachable()
         else (
             " No surrogate was taught, since torch is not installed: more may fall in few queries."
         )
