@@ -158,3 +158,18 @@ def test_images_in_every_layout(shape: tuple[int, ...]) -> None:
     )  # fmt: skip
     assert got.witness.shape == (N, *shape)
     assert (got.distance <= 1.2).mean() > 0.5
+
+
+def test_rows_that_miss_numbers_are_left_to_the_search() -> None:
+    known, x, _, pool = digits()
+    rows, held = x.copy(), pool[0].copy()
+    rows[:5, 20], held[:9, 3] = np.nan, np.nan
+
+    def predict(z: Any) -> np.ndarray:
+        return np.asarray(known.predict(np.nan_to_num(z)))
+
+    got = query_attack(
+        predict, rows, predict(rows), pool=(held, pool[1]), norm=2, queries=10, transfer=0
+    )
+    assert (got.distance[5:] <= 1.2).mean() > 0.5
+    assert np.isfinite(got.witness[5:]).all()

@@ -234,9 +234,10 @@ def _run(
 ) -> None:  # fmt: skip
     """The attacks that fit the norm and what is seen, after surrogates where there are any."""
     rows, between = np.flatnonzero(ledger.best > 0), None
-    if bought is not None and len(pool) >= LEAST and len(rows):
+    whole = rows[np.isfinite(ledger.origin[rows]).all(axis=1)]  # others cannot be sent through
+    if bought is not None and np.isfinite(pool).all(axis=1).sum() >= LEAST and len(whole):
         reach = math.inf if radii is None else float(radii[-1])
-        between = _surrogates(ledger, rows, pool, labels, reach, bought, rng)
+        between = _surrogates(ledger, whole, pool, labels, reach, bought, rng)
         between()
     spend, layout = ledger.most, Layout.of(ledger.x.shape[1:])
     start(ledger, rows, pool, labels, rng)

@@ -99,7 +99,9 @@ class Lessons:
 
     @classmethod
     def of(cls, ledger: Ledger, pool: Floats, labels: NDArray[Any], seed: int) -> Lessons:
-        """Some of the rows held, and networks that know nothing yet."""
+        """Some of the rows held that miss no number, and networks that know nothing yet."""
+        whole = np.isfinite(pool).all(axis=1)
+        pool, labels = pool[whole], np.asarray(labels)[whole]
         some = np.random.default_rng(seed).permutation(len(pool))[:MOST]
         classes = np.unique(np.concatenate([np.asarray(labels), ledger.y]))
         if ledger.scores is not None:  # columns of scores are classes
@@ -190,7 +192,8 @@ class Lessons:
         x, y = self._own(rows)
         ball = self._box(rows, torch.from_numpy(radius).float())
         logits = self.nets.logits
-        return self.flat(pursue(logits, logits, x, y, ball, steps=STEPS, leave=False).x)
+        found = self.flat(pursue(logits, logits, x, y, ball, steps=STEPS, leave=False).x)
+        return np.where(np.isfinite(found), found, self.ledger.origin[rows])
 
 
 def _width(ledger: Ledger) -> int:
