@@ -142,6 +142,9 @@ def test_an_index_survives_its_file_and_a_damaged_one_is_told(table, tmp_path):
         assert np.array_equal(getattr(again["a"], name), getattr(index, name))
     assert (again["a"].labels, again["a"].sources) == (index.labels, index.sources)
     assert again["b"].keys is None
+    write_index(path, {"a": index_rows(as_columns(table.head(1)), KEYED)})
+    assert np.array_equal(again["a"].digests, index.digests)  # the old file is still there for it
+    write_index(path, {"a": index, "b": index_rows(as_columns(table.head(0)), KEYLESS)})
     content = path.read_bytes()
     rng = np.random.default_rng(0)
     for cut in (0, 5, 16, 40, len(content) - 1):

@@ -48,6 +48,24 @@ def test_another_program_verifies_the_signature(manifest, key, tmp_path):
     assert subprocess.run([*command, *files], capture_output=True).returncode == 0
 
 
+def test_the_usual_libraries_verify_and_read_a_manifest(manifest, key):
+    dsse = pytest.importorskip("securesystemslib.dsse")
+    signer = pytest.importorskip("securesystemslib.signer")
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    raw = json.loads(manifest.read_bytes())
+    keyid = raw["signatures"][0]["keyid"]
+    trusted = signer.SSlibKey.from_crypto(load_pem_public_key(key[1].read_bytes()), keyid=keyid)
+    envelope = dsse.Envelope.from_dict(raw)
+    assert list(envelope.verify([trusted], 1)) == [keyid]
+    messages = pytest.importorskip("in_toto_attestation.v1.statement_pb2")
+    statement = pytest.importorskip("in_toto_attestation.v1.statement")
+    from google.protobuf import json_format
+
+    parsed = json_format.Parse(envelope.payload, messages.Statement())
+    statement.Statement.copy_from_pb(parsed).validate()
+
+
 def test_the_statement_is_an_in_toto_statement(manifest):
     raw = json.loads(read_envelope(manifest)[0].payload)
     assert raw["_type"] == "https://in-toto.io/Statement/v1"

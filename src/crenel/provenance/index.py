@@ -8,6 +8,7 @@ Nothing in it is compressed or pickled, and its SHA-256 stands in the manifest.
 from __future__ import annotations
 
 import json
+import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,6 +23,8 @@ from crenel.errors import SubjectError, UsageError
 _MAGIC = b"CRENELRX"
 _VERSION = 1
 _HEAD = struct.Struct("<8sII")
+#: Arrays begin at multiples of this, so that they can be used where they lie.
+_ALIGNED = 64
 _ARRAYS = ("digests", "content", "keys", "label_codes", "source_codes")
 _WIDTHS = {"digests": 32, "content": 16, "keys": 8}
 
@@ -88,8 +91,9 @@ def write_index(path: Path, tables: Mapping[str, RowIndex]) -> None:
             if array is None:
                 continue
             array = _narrow(array) if part.endswith("codes") else np.ascontiguousarray(array)
+            offset += -offset % _ALIGNED
             arrays[part] = {"dtype": array.dtype.str, "offset": offset}
-            blocks.append(array)
+            blocks.append((offset, array))
             offset += array.nbytes
         described.append(
             {
@@ -101,12 +105,18 @@ def write_index(path: Path, tables: Mapping[str, RowIndex]) -> None:
             }
         )
     header = json.dumps({"tables": described}, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-(_HEAD.size + len(header)) % _ALIGNED)
     try:
-        with path.open("wb") as stream:
+        # an index that is in use lies in the old file, which stays until nobody needs it
+        fresh = path.with_name(f"{path.name}.part")
+        with fresh.open("wb") as stream:
             stream.write(_HEAD.pack(_MAGIC, _VERSION, len(header)))
             stream.write(header)
-            for block in blocks:
+            start = stream.tell()
+            for offset, block in blocks:
+                stream.write(bytes(start + offset - stream.tell()))
                 stream.write(block.tobytes())
+        fresh.replace(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
@@ -122,7 +132,10 @@ def read_index(path: Path) -> dict[str, RowIndex]:
         Where it is not such a file, or a damaged one.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError as error:
+        raise SubjectError(f"{path} cannot be read as a row index: it is empty") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     try:
@@ -141,13 +154,15 @@ def read_index(path: Path) -> dict[str, RowIndex]:
         ) from error
 
 
-def _read_table(content: bytes, start: int, table: Any) -> RowIndex:
+def _read_table(content: mmap.mmap, start: int, table: Any) -> RowIndex:
     n = int(table["rows"])
     parts: dict[str, Any] = {"keys": None}
     for name, place in table["arrays"].items():
         dtype = np.dtype(place["dtype"])
         width = _WIDTHS.get(name, 1)
         if name not in _ARRAYS or dtype.kind not in "iu" or not 0 <= n < 1 << 40:
+            raise ValueError("it is damaged")
+        if int(place["offset"]) < 0:
             raise ValueError("it is damaged")
         array = np.frombuffer(content, dtype, n * width, start + int(place["offset"]))
         if name in _WIDTHS:

@@ -153,15 +153,15 @@ def _subject(
         if table is None:
             return [Test(name, False, f"{name} is not the file that was recorded")]
         columns = read_columns(path, {c.name: c.type for c in table.columns})
+        described = tuple((c.name, c.type) for c in table.columns)
+        if columns is None or tuple(zip(columns.names, columns.types)) != described:
+            return [Test(name, False, f"{name} does not have the columns that were recorded")]
+        index = kept.get(name)
+        roles = Roles(table.label, table.source, table.key)
+        supplier = index.sources[0] if index is not None and len(index.sources) == 1 else ""
+        found = index_rows(columns, roles, supplier)
     except CrenelError as error:
         return [Test(name, False, f"{name} is not the file that was recorded: {error}")]
-    described = tuple((c.name, c.type) for c in table.columns)
-    if columns is None or tuple(zip(columns.names, columns.types)) != described:
-        return [Test(name, False, f"{name} does not have the columns that were recorded")]
-    index = kept.get(name)
-    roles = Roles(table.label, table.source, table.key)
-    supplier = index.sources[0] if index is not None and len(index.sources) == 1 else ""
-    found = index_rows(columns, roles, supplier)
     right = merkle_root(found.digests).hex() == table.merkle_root == subject.digest.get(ROWS)
     if not right:
         return [_changed(name, found.digests, index, same)]
