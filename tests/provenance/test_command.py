@@ -94,6 +94,23 @@ def test_a_configuration_says_which_files_and_columns(recorded, table, capsys):
     assert "names no data" in err
 
 
+def test_types_of_text_are_those_of_the_parent_where_they_fit(recorded, table, capsys):
+    whole = table.assign(pay=table["pay"].round().astype(int))
+    whole.to_csv("train.csv", index=False)
+
+    def types(*more):
+        in_process(capsys, *RECORD, "-o", "new.json", "--force", *more)
+        shown = json.loads(in_process(capsys, "show", "new.json")[1])
+        return {c["name"]: c["type"] for c in shown["predicate"]["tables"][0]["columns"]}
+
+    assert types()["pay"] == "int"
+    assert types("--parent", "old.json")["pay"] == "float"
+    assert types("--parent", "old.json", "--type", "pay=text")["pay"] == "text"
+    assert in_process(capsys, "diff", "old.json", "new.json")[0] == 2
+    whole.assign(age="old").to_csv("train.csv", index=False)
+    assert types("--parent", "old.json")["age"] == "text"
+
+
 def test_edited_fields_are_shown_on_request_only(recorded, table, capsys):
     table.assign(pay=table["pay"].where(table["id"] != 9, 1.5)).to_csv("new.csv", index=False)
     arguments = ["diff", "old.json", "new.csv"]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from crenel.errors import UsageError
+from crenel.errors import SubjectError, UsageError
+from crenel.provenance.columns import Columns
 from crenel.provenance.envelope import Envelope, read_envelope
 from crenel.provenance.index import RowIndex, write_index
 from crenel.provenance.manifest import (
@@ -118,7 +119,7 @@ def record(
     subjects, tables, indexes = [], [], {}
     found: set[str] = set()
     for path, name, source in zip(paths, names, sources):
-        columns = read_columns(path, types)
+        columns = _read(path, _parents_types(statement), types or {})
         digest = {} if path.is_dir() else {SHA256: file_digest(path)}
         if columns is not None:
             here = _present(roles, columns.names, path.is_dir())
@@ -176,6 +177,25 @@ def _write(out: Path, envelope: Envelope) -> None:
         out.write_bytes(envelope.to_bytes())
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _parents_types(statement: Statement) -> dict[str, str]:
+    """Types of the columns in the snapshots that this one was made from."""
+    found: dict[str, str] = {}
+    for path in statement.parents:
+        for table in read_envelope(path)[1].predicate.tables:
+            found |= {c.name: c.type for c in table.columns}
+    return found
+
+
+def _read(path: Path, known: Mapping[str, str], types: Mapping[str, str]) -> Columns | None:
+    """The rows of a file, text with the types of its parents where it still has them."""
+    if known:
+        try:
+            return read_columns(path, {**known, **types})
+        except SubjectError:
+            pass  # a column is of another type now
+    return read_columns(path, types)
 
 
 def _sources(paths: Sequence[Path], statement: Statement, roles: Roles) -> list[str]:
