@@ -1,6 +1,7 @@
 """What a user gets wrong: one clear sentence each, with a remedy, and the right exit code."""
 
 import pickle
+import tomllib
 from pathlib import Path
 
 import joblib
@@ -127,6 +128,27 @@ def test_a_limit_of_a_sound_model_passes_and_exits_0(folder, capfd):
     )
     assert run(["audit", "--json"]) == 0
     assert '"verdict": "pass"' in capfd.readouterr().out
+
+
+def test_init_takes_arrays_and_folders_of_images(folder, capfd):
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 40), ("test", 20)):
+        np.savez(folder / f"{part}.npz", x=rng.random((n, 1, 8, 8)), y=np.arange(n) % 2)
+    assert run(["init", "train.npz", "--out", "arrays.toml"]) == 0
+    assert "label with the data, 1 feature" in capfd.readouterr().out
+    written = tomllib.loads((folder / "arrays.toml").read_text())["target"]["train"]
+    assert (written["train"], written["test"]) == ("train.npz", "test.npz")
+    assert "label" not in written
+    assert run(["init", "train.npz", "--label", "y", "--out", "other.toml"]) == 64
+    assert "leave --label out" in capfd.readouterr().err
+    pil = pytest.importorskip("PIL.Image")
+    for label in ("cat", "dog"):
+        (folder / "pictures" / label).mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            pil.fromarray(pixels).save(folder / "pictures" / label / f"{i}.png")
+    assert run(["init", "model.joblib", "pictures", "--out", "pictures.toml"]) == 0
+    assert 'kind = "image"' in (folder / "pictures.toml").read_text()
 
 
 def test_init_writes_a_configuration_that_audits(folder, capfd):

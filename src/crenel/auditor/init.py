@@ -10,6 +10,7 @@ from typing import Any
 from crenel.auditor.isolation import Worker
 from crenel.auditor.suggest import Columns, Suggestion, guess_columns, sibling_test
 from crenel.errors import CrenelError, UsageError
+from crenel.schema import Schema
 from crenel.target import Target
 
 #: Rows read to infer the schema.
@@ -31,7 +32,7 @@ def suggest(
     model : Path or None
         Looked at in a worker process, and only where its scan is clean.
     train : Path
-        A table.
+        A table, NPZ with the arrays x and y, or a folder of images.
     test : Path or None
         The file beside ``train`` with "test" in its name where it is None.
     label : str or None
@@ -44,21 +45,14 @@ def suggest(
     UsageError
         Where a file is missing or no column can be the label.
     """
-    from crenel.data import infer_schema, load_table
-
     for path in (model, train, test):
         if path is not None and not path.exists():
             raise UsageError(f"there is no file {path}")
-    frame = load_table(train, max_rows=ROWS)
     trust, seen = (None, {}) if model is None else _look(model)
-    if label is not None and label not in frame.columns:
-        raise UsageError(f"{train} has no column {label!r}; it has {', '.join(frame.columns)}")
-    columns = guess_columns(frame, seen.get("features"), seen.get("classes"))
-    if label is not None:
-        columns = Columns(label, columns.source, columns.record_id, "as you said")
-    schema = infer_schema(
-        frame, label=columns.label, source=columns.source, record_id=columns.record_id
-    )
+    if train.is_dir() or train.suffix.lower() in (".npz", ".npy"):
+        columns, schema = _of_arrays(train, label)
+    else:
+        columns, schema = _of_table(train, label, seen)
     beside = test or sibling_test(train)
     return Suggestion(
         name=(model or train).stem,
@@ -69,6 +63,30 @@ def suggest(
         schema=schema,
         trust=trust,
     )
+
+
+def _of_table(train: Path, label: str | None, seen: dict[str, Any]) -> tuple[Columns, Schema]:
+    from crenel.data import infer_schema, load_table
+
+    frame = load_table(train, max_rows=ROWS)
+    if label is not None and label not in frame.columns:
+        raise UsageError(f"{train} has no column {label!r}; it has {', '.join(frame.columns)}")
+    columns = guess_columns(frame, seen.get("features"), seen.get("classes"))
+    if label is not None:
+        columns = Columns(label, columns.source, columns.record_id, "as you said")
+    schema = infer_schema(
+        frame, label=columns.label, source=columns.source, record_id=columns.record_id
+    )
+    return columns, schema
+
+
+def _of_arrays(train: Path, label: str | None) -> tuple[None, Schema]:
+    """Arrays and folders of images hold their labels themselves, so that no column is named."""
+    from crenel.data import infer_schema, load
+
+    if label is not None:
+        raise UsageError(f"{train} is no table and holds its labels itself: leave --label out")
+    return None, infer_schema(load(train, name="train").x)
 
 
 def _look(model: Path) -> tuple[str | None, dict[str, Any]]:

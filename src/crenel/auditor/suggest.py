@@ -100,7 +100,8 @@ class Suggestion:
         Of the target.
     model, train, test : str or None
         Paths relative to the configuration.
-    columns : Columns
+    columns : Columns or None
+        None where the data are not a table and hold their labels themselves.
     schema : Schema
     trust : str or None
         Digest of a model file whose scan is not clean, to be looked at by the user.
@@ -110,7 +111,7 @@ class Suggestion:
     model: str | None
     train: str
     test: str | None
-    columns: Columns
+    columns: Columns | None
     schema: Schema
     trust: str | None = None
 
@@ -135,14 +136,8 @@ def config_text(s: Suggestion) -> str:
         lines.append(
             '# test = "test.csv"         # rows the model has not seen: most checks need it'
         )
-    lines.append(f"label = {_text(s.columns.label)}   # {s.columns.reason}")
-    for field, value, note in (
-        ("source", s.columns.source, "who supplied the record"),
-        ("record_id", s.columns.record_id, "names records in findings"),
-    ):
-        lines.append(
-            f"{field} = {_text(value)}   # {note}" if value else f'# {field} = "…"   # {note}'
-        )
+    if s.columns is not None:
+        lines += _columns(s.columns)
     lines += _features(s)
     lines += [
         "",
@@ -162,6 +157,18 @@ def config_text(s: Suggestion) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _columns(columns: Columns) -> list[str]:
+    lines = [f"label = {_text(columns.label)}   # {columns.reason}"]
+    for field, value, note in (
+        ("source", columns.source, "who supplied the record"),
+        ("record_id", columns.record_id, "names records in findings"),
+    ):
+        lines.append(
+            f"{field} = {_text(value)}   # {note}" if value else f'# {field} = "…"   # {note}'
+        )
+    return lines
 
 
 def _features(s: Suggestion) -> list[str]:

@@ -12,7 +12,9 @@ from crenel.cli.options import Json
 
 def init(
     model: Annotated[Path | None, typer.Argument(help="The model file.")] = None,
-    data: Annotated[Path | None, typer.Argument(help="The training data, a table.")] = None,
+    data: Annotated[
+        Path | None, typer.Argument(help="The training data: a table, NPZ, or a folder of images.")
+    ] = None,
     test: Annotated[Path | None, typer.Option("--test", help="Data it has not seen.")] = None,
     label: Annotated[str | None, typer.Option("--label", help="The label's column.")] = None,
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("crenel.toml"),
@@ -25,7 +27,7 @@ def init(
     from crenel.cli.options import emit
     from crenel.errors import UsageError
 
-    if model is not None and data is None and model.suffix.lower() in (".csv", ".parquet"):
+    if model is not None and data is None and model.suffix.lower() in (".csv", ".parquet", ".npz"):
         model, data = None, model
     if data is None:
         raise UsageError("name the training data: crenel init model.joblib train.csv")
@@ -38,12 +40,13 @@ def init(
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error
     if as_json:
-        emit({"written": str(out), "label": suggestion.columns.label})
+        columns = suggestion.columns
+        emit({"written": str(out), "label": None if columns is None else columns.label})
         return
     columns, schema = suggestion.columns, suggestion.schema
-    typer.echo(
-        f"{out} written: label {columns.label} ({columns.reason}), {len(schema.names)} features"
-    )
+    where = "with the data" if columns is None else f"{columns.label} ({columns.reason})"
+    count = f"{len(schema.names)} feature" + "s" * (len(schema.names) != 1)
+    typer.echo(f"{out} written: label {where}, {count}")
     fixed = [f.name for f in schema.features if not f.mutable]
     if fixed:
         typer.echo(f"taken as beyond the attacker's reach: {', '.join(fixed)}")
