@@ -83,6 +83,7 @@ def answer(place: Any, request: dict[str, Any], answers: IO[str]) -> None:
 def _do(place: Any, request: dict[str, Any], progress: Any) -> Any:
     from crenel.finding import Finding
 
+    request = dict(request)
     what = request.pop("do")
     if what == "scan":
         return place.scan(progress=progress, **request).model_dump(mode="json")

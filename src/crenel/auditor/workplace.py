@@ -6,22 +6,26 @@ for its parent.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from crenel.auditor.describe import describe
-from crenel.auditor.execute import Result, execute
+from crenel.auditor.execute import Result, execute, one_line
 from crenel.auditor.privacy import mark_personal
+from crenel.auditor.writing import write_model
 from crenel.check import Context, Level, load_checks
 from crenel.errors import SubjectError
 from crenel.exposure import Frozen
 from crenel.finding import Finding
 from crenel.remedy import load_remedies
 from crenel.run import TargetPart
-from crenel.subject import Subject, capabilities
+from crenel.subject import Data, Subject, capabilities
 from crenel.target import Target
+
+log = logging.getLogger("crenel")
 
 
 class Loaded(Frozen):
@@ -157,11 +161,11 @@ class Workplace:
         context = Context(check=remedy, seed=seed, jobs=jobs)
         treatment = chosen.apply(before, finding, context)
         self.subject = treatment.subject
-        files = _write(out, treatment.model, treatment.tables)
+        files, unwritten = _write(out, treatment.model, before.train, treatment.tables)
         return Treated(
             remedy=remedy,
             title=chosen.title,
-            sentence=treatment.sentence,
+            sentence=treatment.sentence + unwritten,
             values=treatment.values,
             files=files,
             checks=chosen.checks,
@@ -174,17 +178,20 @@ class Workplace:
         return self.subject
 
 
-def _write(out: Path, model: Any, tables: dict[str, Any]) -> tuple[str, ...]:
+def _write(
+    out: Path, model: Any, train: Data | None, tables: dict[str, Any]
+) -> tuple[tuple[str, ...], str]:
+    """Paths of what was written, and a sentence on the model where it could not be."""
     out.mkdir(parents=True, exist_ok=True)
-    written = []
+    written, unwritten = [], ""
     if model is not None:
-        import joblib
-
-        path = out / "hardened.joblib"
-        joblib.dump(model, path)
-        written.append(str(path))
+        try:
+            written.append(str(write_model(model, out, train)))
+        except Exception as error:  # what was measured counts, whatever the file's format thinks
+            log.exception("the hardened model was not written")
+            unwritten = f"; the model could not be written to a file: {one_line(error)}"
     for name, table in tables.items():
         path = out / f"{name}.csv"
         table.to_csv(path, index=False)
         written.append(str(path))
-    return tuple(written)
+    return tuple(written), unwritten
