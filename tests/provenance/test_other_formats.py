@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import random
 
 import jsonschema
 import pytest
 
 from crenel.cli.entry import run
-from crenel.errors import SubjectError
+from crenel.errors import CrenelError, SubjectError
 from crenel.provenance.cyclonedx import to_cyclonedx
 from crenel.provenance.dvc import read_dvc
 from crenel.provenance.envelope import read_envelope
@@ -191,6 +192,36 @@ def test_other_json_is_told_in_one_sentence(here, text):
     (here / "a.json").write_text(text)
     with pytest.raises(SubjectError, match="of no format that is read here"):
         import_file(here / "a.json", [])
+
+
+def damaged(value, random):
+    """The same JSON with some values replaced and some keys misspelt."""
+    if random.random() < 0.15:
+        return random.choice([None, 0, -1, "", [], {}, True, "x" * 50, [[]], {"a": 1}])
+    if isinstance(value, dict):
+        return {
+            k if random.random() > 0.05 else f"{k}x": damaged(v, random) for k, v in value.items()
+        }
+    return [damaged(v, random) for v in value] if isinstance(value, list) else value
+
+
+def test_damaged_descriptions_are_told_in_one_sentence_or_read(here):
+    chance = random.Random(0)
+    text = dvc("0" * 32)
+    for _ in range(400):
+        for base in (croissant("0" * 64), MLFLOW):
+            (here / "a.json").write_text(json.dumps(damaged(base, chance)))
+            read_or_told(here / "a.json")
+        at = chance.randrange(len(text))
+        (here / "a.dvc").write_text(text[:at] + chance.choice("-: \n'\"{}[]#\t") + text[at + 1 :])
+        read_or_told(here / "a.dvc")
+
+
+def read_or_told(path):
+    try:
+        import_file(path, [path.parent / "train.csv"])
+    except CrenelError as error:
+        assert "\n" not in str(error)  # noqa: PT017  either is right
 
 
 @pytest.fixture

@@ -129,6 +129,14 @@ def test_sources_that_are_not_those_of_the_rows_are_caught(files, private, publi
     assert failed(out, public) == {"counts"}
 
 
+def test_a_number_of_rows_that_a_table_does_not_have_is_caught(files, private, public):
+    out = files / "m.json"
+    manifest = record([files / "train.csv"], out, private=private).manifest
+    (table,) = manifest.predicate.tables
+    signed_anew(out, manifest, private, tables=(table.model_copy(update={"rows": 41}),))
+    assert "train.csv" in failed(out, public)
+
+
 def test_labels_kept_beside_a_manifest_that_its_rows_do_not_have_are_caught(files, private, public):
     out = files / "m.json"
     roles = Roles("bought", "vendor", ("id",))

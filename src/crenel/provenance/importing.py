@@ -109,6 +109,11 @@ def _first_text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    """The mappings in a list, or one that stands for itself."""
+    return [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, dict)]
+
+
 def _names(*stated: Any) -> frozenset[str]:
     """The last parts of paths and addresses."""
     return frozenset(PurePosixPath(n).name for n in stated if isinstance(n, str) and n)
@@ -128,20 +133,22 @@ def _digests(path: Path, algorithm: str) -> set[str]:
 def _dvc(text: str, name: str) -> Stated:
     content = read_dvc(text, name)
     outs = content.get("outs")
-    if not isinstance(outs, list) or not all(isinstance(o, dict) and o.get("path") for o in outs):
+    if not isinstance(outs, list) or not all(
+        isinstance(o, dict) and isinstance(o.get("path"), str) and o["path"] for o in outs
+    ):
         raise SubjectError(f"{name} is no .dvc file: it lists no outs with a path")
     digests, weak = [], []
     for out in outs:
-        if out.get("md5"):
+        if isinstance(out.get("md5"), str) and out["md5"]:
             algorithm = "md5" if out.get("hash") == "md5" else "md5-dos2unix"
             weak.append(f"{out['path']}: MD5 is no evidence against who can choose the content")
             if not out["md5"].endswith(".dir"):
                 digests.append((_names(out["path"]), algorithm, out["md5"].lower()))
     fields: dict[str, Any] = {"outs": outs}
-    for dep in content.get("deps") or []:
-        if isinstance(dep, dict) and isinstance(dep.get("repo"), dict):
+    for dep in _mappings(content.get("deps")):
+        if isinstance(dep.get("repo"), dict):
             fields |= {"repo": dep["repo"].get("url", ""), "rev": dep["repo"].get("rev_lock", "")}
-        elif isinstance(dep, dict) and dep.get("path"):
+        elif dep.get("path"):
             fields.setdefault("url", dep["path"])
     fields |= {k: content[k] for k in ("desc", "meta", "frozen") if content.get(k)}
     return Stated("dvc", fields, tuple(digests), tuple(weak))
@@ -188,8 +195,7 @@ def _without_prefixes(value: Any) -> Any:
 
 
 def _croissant(content: dict[str, Any], path: Path) -> Stated:
-    listed = content["distribution"]
-    objects = [o for o in (listed if isinstance(listed, list) else [listed]) if isinstance(o, dict)]
+    objects = _mappings(content["distribution"])
     digests = [
         (_names(*(item.get(k) for k in ("name", "@id", "contentUrl"))), kind, item[kind].lower())
         for item in objects
@@ -199,12 +205,10 @@ def _croissant(content: dict[str, Any], path: Path) -> Stated:
     if not objects:
         raise SubjectError(f"{path}: the Croissant description lists no files")
     fields = {k: content[k] for k in _CROISSANT if content.get(k)}
-    records = content.get("recordSet") or []
     fields["fields"] = [
         str(field.get("name") or field.get("@id"))
-        for record in (records if isinstance(records, list) else [records])
-        for field in (record.get("field") or [] if isinstance(record, dict) else [])
-        if isinstance(field, dict)
+        for record in _mappings(content.get("recordSet"))
+        for field in _mappings(record.get("field"))
     ]
     weak = tuple(
         f"{', '.join(sorted(names))}: MD5 is no evidence against who can choose the content"

@@ -163,6 +163,7 @@ def _subject(
     except CrenelError as error:
         return [Test(name, False, f"{name} is not the file that was recorded: {error}")]
     right = merkle_root(found.digests).hex() == table.merkle_root == subject.digest.get(ROWS)
+    right = right and columns.rows == table.rows
     if not right:
         return [_changed(name, found.digests, index, same)]
     if index is not None and not found.equals(index):
