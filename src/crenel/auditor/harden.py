@@ -220,7 +220,7 @@ def _record(treated: Treated, finding: Finding, results: Sequence[Result]) -> di
     return {
         **treated.model_dump(mode="json", exclude={"loaded", "checks"}),
         "finding": finding.sentence,
-        "result": f"before: {finding.sentence}; now: {_fate(finding, results)}",
+        "result": f"before: {finding.sentence.rstrip('.')}; now: {_fate(finding, results)}",
     }
 
 
