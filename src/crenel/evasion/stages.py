@@ -45,12 +45,11 @@ class Stage:
 
 
 #: The margin from where the row is, cross-entropy from noise, the likeliest classes from stripes:
-#: nearly all that falls falls here. Of rows whose margin kept more than two fifths of what it was
-#: no other class has been seen to be nearer.
+#: nearly all that falls falls here.
 OPENING = (
     Stage("margin", 8, "here"),
     Stage("ce", 20, "random"),
-    Stage("targeted-margin", 8, copies=(0, 1, 2, 3), near=0.4),
+    Stage("targeted-margin", 8, copies=(0, 1, 2, 3)),
 )
 
 #: Stages of each level, in order, those of the last rows long: where the margin nearly fell, one
