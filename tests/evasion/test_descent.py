@@ -10,7 +10,8 @@ torch = pytest.importorskip("torch")
 
 from crenel.evasion.ball import Ball  # noqa: E402
 from crenel.evasion.descent import descend, losses  # noqa: E402
-from crenel.evasion.squares import PATIENCE, random_search  # noqa: E402
+from crenel.evasion.draws import following, row_keys, uniform  # noqa: E402
+from crenel.evasion.squares import PATIENCE, TOGETHER, random_search  # noqa: E402
 
 BOX = (-5.0, 5.0)
 
@@ -63,9 +64,16 @@ def test_search_around_a_point_gives_up_where_chance_adds_nothing() -> None:
         flat, x, y, ball, queries=500, seed=0, start=x.clone(), around=True
     )
     assert not broken.any()
-    assert spent == PATIENCE * 7
+    assert PATIENCE * 7 <= spent <= (PATIENCE + TOGETHER) * 7
     _, _, without = random_search(flat, x, y, ball, queries=500, seed=0, start=x.clone())
     assert without == 500 * 7
+
+
+def test_keys_that_follow_give_the_shards_in_turn() -> None:
+    keys = row_keys(points(6), 3)
+    together = uniform(following(keys, 4), 10, 5).reshape(6, 4, 10)
+    for j in range(4):
+        assert torch.equal(together[:, j], uniform(keys, 10, 5 + j))
 
 
 def test_search_around_a_point_goes_on_where_it_comes_nearer() -> None:

@@ -28,6 +28,12 @@ def row_keys(x: Any, seed: int) -> Any:
     return _mixed(_mixed(bits * 0x10001 + place * _signed(_STEP)).sum(dim=1) + _signed(seed))
 
 
+def following(keys: Any, count: int) -> Any:
+    """Keys, shape (n * count,): shard k of a row's are the shards k to k + count - 1 of its own."""
+    step = torch.arange(count, device=keys.device, dtype=torch.int64) * _signed(_FIRST)
+    return (keys[:, None] + step[None]).flatten()
+
+
 def uniform(keys: Any, count: int, shard: int) -> Any:
     """Numbers in [0, 1), shape (n, count), float32: a fresh set for each shard.
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from crenel.evasion.ball import Ball
-from crenel.evasion.draws import row_keys, uniform
+from crenel.evasion.draws import following, row_keys, uniform
 from crenel.evasion.network import Logits, margins, shaped, torch
 
 #: Share of the input that the first window covers; it shrinks as queries are spent.
@@ -15,6 +15,8 @@ WIDEST, NARROWEST = 0.5, 0.005
 #: has not come so much of its way to the boundary is given up: where the surface is smooth, chance
 #: adds nothing to a descent; where it is rugged, it adds much, and soon.
 AROUND, PATIENCE, HOPE = 0.15, 200, 0.1
+#: Proposals for a row in one pass around a point: few of them are better, and few rows come here.
+TOGETHER = 4
 
 
 def random_search(
@@ -68,22 +70,32 @@ def random_search(
     live = torch.nonzero(~broken)[:, 0]
     low, high = ball.limits(x0)
     spent, first, widest = len(x0), value.clone(), AROUND if around else WIDEST
-    for k in range(1, queries):
-        if around and k == PATIENCE:
+    many = TOGETHER if around else 1
+    for k in range(1, queries, many):
+        if around and k - many < PATIENCE <= k:
             live = live[value[live] > (1 - HOPE) * first[live]]
         if not len(live):
             break
         share = max(NARROWEST, widest * (1 - k / queries) ** 3)
-        trial = _propose(x[live], x0[live], (low[live], high[live]), ball, share, keys[live], k)
-        aim = None if goal is None else goal[live]
-        found, turned = margins(logits, trial, y[live], aim)
-        spent += len(live)
+        at, own = live.repeat_interleave(many), following(keys[live], many)
+        trial = _propose(x[at], x0[at], (low[at], high[at]), ball, share, own, k)
+        found, turned = margins(logits, trial, y[at], None if goal is None else goal[at])
+        spent += len(at)
+        if many > 1:
+            pick = _best(found, turned, many)
+            trial, found, turned = trial[pick], found[pick], turned[pick]
         better = (found > value[live]) | turned
         moved = live[better]
         x[moved], value[moved] = trial[better], found[better]
         broken[live] = turned
         live = live[~turned]
     return x, broken, spent
+
+
+def _best(found: Any, turned: Any, many: int) -> Any:
+    """Of each row's proposals the one that turns it, or else comes nearest."""
+    best = torch.where(turned, torch.inf, found).reshape(-1, many).argmax(dim=1)
+    return best + torch.arange(len(best), device=best.device) * many
 
 
 def _signs(numbers: Any) -> Any:
