@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from crenel.evasion.ball import Ball  # noqa: E402
 from crenel.evasion.descent import descend, losses  # noqa: E402
 from crenel.evasion.draws import following, row_keys, uniform  # noqa: E402
-from crenel.evasion.squares import PATIENCE, TOGETHER, random_search  # noqa: E402
+from crenel.evasion.squares import TOGETHER, random_search  # noqa: E402
 
 BOX = (-5.0, 5.0)
 
@@ -61,10 +61,10 @@ def test_search_around_a_point_gives_up_where_chance_adds_nothing() -> None:
     x, y = points(7), torch.zeros(7, dtype=torch.int64)
     ball = Ball(math.inf, 0.1, *BOX)
     _, broken, spent = random_search(
-        flat, x, y, ball, queries=500, seed=0, start=x.clone(), around=True
+        flat, x, y, ball, queries=500, seed=0, start=x.clone(), patience=200
     )
     assert not broken.any()
-    assert PATIENCE * 7 <= spent <= (PATIENCE + TOGETHER) * 7
+    assert 200 * 7 <= spent <= (200 + TOGETHER) * 7
     _, _, without = random_search(flat, x, y, ball, queries=500, seed=0, start=x.clone())
     assert without == 500 * 7
 
@@ -88,9 +88,9 @@ def test_search_around_a_point_goes_on_where_it_comes_nearer() -> None:
     ball = Ball(math.inf, 0.1, *BOX)
     start = torch.where(torch.arange(300) < 230, 0.1, -0.1).repeat(3, 1)
     found, broken, spent = random_search(
-        linear, x, y, ball, queries=4000, seed=0, start=start, around=True
+        linear, x, y, ball, queries=4000, seed=0, start=start, patience=200
     )
     assert broken.all()
     assert (linear(found).argmax(1) == 1).all()
     assert found.abs().max() <= 0.1
-    assert spent > PATIENCE * 3
+    assert spent > 200 * 3

@@ -295,7 +295,7 @@ class _Cascade:
         found, broken, queries = random_search(
             self.own, x, y, ball, queries=stage.steps * self.factor, seed=self.seed + shard,
             start=self._starts(rows, x, ball, stage, shard), goal=goal,
-            around=stage.start == "here",
+            patience=stage.patience if stage.start == "here" else None,
         )  # fmt: skip
         self.queries += queries
         self._record(rows, x, y, goal, ball, found, broken)

@@ -11,10 +11,10 @@ from crenel.evasion.network import Logits, margins, shaped, torch
 
 #: Share of the input that the first window covers; it shrinks as queries are spent.
 WIDEST, NARROWEST = 0.5, 0.005
-#: The same around a point that gradients have found; and after how many queries there a row that
-#: has not come so much of its way to the boundary is given up: where the surface is smooth, chance
-#: adds nothing to a descent; where it is rugged, it adds much, and soon.
-AROUND, PATIENCE, HOPE = 0.15, 200, 0.1
+#: The same around a point that gradients have found; and the share of its way to the boundary that
+#: a row must come there before patience ends: where the surface is smooth, chance adds nothing to a
+#: descent; where it is rugged, it adds much, and soon.
+AROUND, HOPE = 0.15, 0.1
 #: Proposals for a row in one pass around a point: few of them are better, and few rows come here.
 TOGETHER = 4
 
@@ -29,7 +29,7 @@ def random_search(
     seed: int,
     start: Any = None,
     goal: Any = None,
-    around: bool = False,
+    patience: int | None = None,
 ) -> tuple[Any, Any, int]:
     """Blocks of the input pushed to the rim of the ball, kept where the margin falls.
 
@@ -51,9 +51,9 @@ def random_search(
         corners for other rows.
     goal : tensor of int64, shape (n,), optional
         The only decisions that count; by default every wrong one does.
-    around : bool
-        Whether the start is worth staying near: blocks begin smaller, and rows that chance does
-        not bring nearer soon are left alone.
+    patience : int, optional
+        The start is worth staying near: blocks begin smaller, and rows that chance has not brought
+        nearer after so many queries are left alone.
 
     Returns
     -------
@@ -69,10 +69,10 @@ def random_search(
     value, broken = margins(logits, x, y, goal)
     live = torch.nonzero(~broken)[:, 0]
     low, high = ball.limits(x0)
-    spent, first, widest = len(x0), value.clone(), AROUND if around else WIDEST
-    many = TOGETHER if around else 1
+    spent, first, widest = len(x0), value.clone(), WIDEST if patience is None else AROUND
+    many = 1 if patience is None else TOGETHER
     for k in range(1, queries, many):
-        if around and k - many < PATIENCE <= k:
+        if patience is not None and k - many < patience <= k:
             live = live[value[live] > (1 - HOPE) * first[live]]
         if not len(live):
             break

@@ -29,6 +29,8 @@ class Stage:
         Only rows whose margin fell to this share of what it was without attack.
     narrowing : bool
         Whether the descent begins in wider balls: see `crenel.evasion.descent.narrow`.
+    patience : int
+        Queries after which a search from "here" leaves rows that it does not bring nearer.
     """
 
     loss: Loss | Literal["square"]
@@ -37,6 +39,7 @@ class Stage:
     copies: tuple[int, ...] = (0,)
     near: float = math.inf
     narrowing: bool = False
+    patience: int = 120
 
     @property
     def gradients(self) -> int:
@@ -61,10 +64,10 @@ SCHEDULES: dict[str, tuple[Stage, ...]] = {
     "standard": (
         *OPENING,
         Stage("ce", 40, near=0.2),
+        Stage("margin", 80, near=0.08),
+        Stage("ce", 80, "random", near=0.05),
         Stage("targeted-margin", 8, copies=(4, 5, 6, 7, 8), near=0.1),
-        Stage("margin", 40, copies=(0, 1), near=0.15),
-        Stage("margin", 80, near=0.05),
-        Stage("square", 500, "here", near=0.08),
+        Stage("square", 500, "here", near=0.15),
     ),
     "deep": (
         *OPENING,
@@ -75,7 +78,7 @@ SCHEDULES: dict[str, tuple[Stage, ...]] = {
         Stage("targeted-margin", 20, copies=tuple(range(9)), near=0.5),
         Stage("margin", 100, copies=tuple(range(4)), near=0.25),
         Stage("ce", 100, copies=(0, 1), near=0.15),
-        Stage("square", 1000, "here", near=0.25),
+        Stage("square", 1000, "here", near=0.25, patience=200),
     ),
 }
 
@@ -104,7 +107,7 @@ SCHEDULES_L1: dict[str, tuple[Stage, ...]] = {
         Stage("ce", 100, "random", narrowing=True),
         Stage("square", 300),
         Stage("margin", 100, copies=tuple(range(6)), near=0.5, narrowing=True),
-        Stage("square", 1000, "here", near=0.25),
+        Stage("square", 1000, "here", near=0.25, patience=200),
     ),
 }
 
