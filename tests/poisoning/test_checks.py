@@ -7,7 +7,9 @@ from crenel.testing import check_check
 
 
 @pytest.mark.parametrize(
-    "check", [checks.wrong_labels, checks.dose_response, checks.sources], ids=lambda c: c.id
+    "check",
+    [checks.wrong_labels, checks.dose_response, checks.sources, checks.traces],
+    ids=lambda c: c.id,
 )
 def test_contract(check):
     report = check_check(check)

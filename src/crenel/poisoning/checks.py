@@ -181,6 +181,69 @@ def sources(subject: Subject, context: Context) -> Measurement:
     )
 
 
+@check(
+    "POI-104",
+    risk=Risk.POISONING,
+    title="Duplicates, clusters and leaks",
+    question="Which rows repeat, crowd or come in bursts, and which column tells the label?",
+    needs=("train",),
+    cost=Cost(seconds=8.0, least=0.1),
+    references=("AML.T0020", "NISTAML.013", "NISTAML.024", "ML02:2023", "AIA:10", "BIML:data:1"),
+    controls=Controls(weak=controls.crowded, sound=controls.right_labels),
+)
+def traces(subject: Subject, context: Context) -> Measurement:
+    """What poison leaves in the training data itself, without any training, in seconds.
+
+    * Exact duplicates whose labels contradict each other more often than those of nearest
+      neighbours do (binomial test).
+    * Dense clusters. Near-copies of a record with another label, and records of another class
+      moved next to a target, lie too close together, where most tests look for what lies too far
+      out. Rows are compared by a random projection of all their columns (numbers on robust
+      scales, categories, missing values, words of texts, pixels). Four rows or more that are
+      nearer to each other than half of the median, relative to their wider surroundings, are a
+      cluster; it counts where its labels contradict each other or the 20 nearest rows outside
+      (hypergeometric test). What chance gives is the number of such places by extrapolation of
+      the tail of distances (Weissman, 1978), and that of natural repeats of this size and
+      tightness seen in the same table, times the chance of the labels. A finding needs less than
+      0.01 such clusters expected in the whole table; further ones are listed with it while at
+      most a twentieth of the list is chance (Benjamini and Hochberg, 1995).
+    * Bursts: stretches in the order of a column of times, or of the file, in which one class is
+      too frequent (scan over all stretches, Bonferroni), where the rest is in no order.
+    * Columns that tell the label: more than boosted trees on all others together; like a
+      predicted probability; an identifier that follows the labels.
+
+    Natural repeats, sources with another mix of labels and idle identifiers are noted, not
+    blamed. Each kind of test raises at most one false alarm in a hundred clean tables, as far as
+    the table is like that of its own model of chance.
+
+    The curve is the answer to "could you have found it?": the check plants near-copies and
+    collisions of 2 to 50 rows in this very data, at most 1.5 % of it at a time, searches again,
+    and counts the clusters of which it blamed less than half. Copies get noise of 2 % of each
+    column's spread; colliding rows keep a tenth of their distance to a target that its neighbours
+    decide rightly.
+
+    Health: more rows together are noticed no less; random halves of the data raise no new
+    alarm; nine tenths of what is blamed was planted.
+
+    Limits: in data full of natural repeats (mails sent often, network connections) a planted
+    cluster looks like one more of them; the curve says so. Rows that contradict one by one, spread
+    out or under a trigger are for POI-101 and POI-102. Where a regression is audited, labels are
+    the fifths of its values.
+
+    References: Shafahi et al., "Poison frogs! Targeted clean-label poisoning attacks on neural
+    networks", 2018; Kaufman et al., "Leakage in data mining", 2012; Dasgupta and Freund, "Random
+    projection trees", 2008.
+    """
+    from crenel.poisoning.traces import plan, report
+
+    measured = plan.run(subject, context)
+    return Measurement(
+        exposures=tuple(report.exposures(subject, context, measured)),
+        findings=report.findings(subject, context, measured),
+        notes=tuple(report.notes(subject, measured)),
+    )
+
+
 def _listed(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more + "."

@@ -72,6 +72,25 @@ def many_hands() -> Subject:
     return replace(subject, name="many-hands", train=train)
 
 
+def crowded() -> Subject:
+    """Breast cancer data with twelve near-copies of one row under the other label, for POI-104."""
+    from crenel.poisoning.traces.planting import noisy_copies
+    from crenel.subject import join_rows
+
+    clean = _cancer("near-copies", _linear())
+    assert clean.train is not None
+    rng = np.random.default_rng(13)
+    row = 17
+    copies = noisy_copies(clean.train.x, row, 12, rng)
+    label = 1 - clean.train.y[row]
+    y = np.append(clean.train.y, np.full(len(copies), label))
+    ids = np.append(clean.train.ids, 1000 + np.arange(len(copies)))
+    order = rng.permutation(len(y))
+    return _refitted(
+        replace(clean, train=Data(join_rows([clean.train.x, copies]), y, ids).take(order))
+    )
+
+
 def _linear() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,0 +1,1 @@
+"""What poison leaves in the data itself: copies, crowds, bursts and columns that tell the label."""
