@@ -134,3 +134,45 @@ def test_a_finding_is_gone_only_where_its_check_measured_again():
     assert _fate(was, [killed]) == "not measured (the worker died)"
     assert _fate(was, []) == "not measured"
     assert _fate(was, [Result(outcome=outcome(), findings=(was,))]) == was.sentence
+
+
+def test_a_reviewer_decides_and_the_command_applies_it(spoilt, tmp_path):
+    """The whole way: audit, quarantine, a person's edits, and the run after them."""
+    from typer.testing import CliRunner
+
+    from crenel.auditor.partial import stored_run
+    from crenel.cli.entry import app
+    from crenel.store import Store
+
+    folder, turned = spoilt
+    store = f"sqlite:///{tmp_path / 'runs.db'}"
+    kept = Store(store)
+    job = read_job(folder / "crenel.toml")
+    run = run_job(job, store=kept, log=tmp_path / "worker.log")
+    (finding,) = [f for f in run.findings if "quarantine-labels" in f.remedies]
+    kept.close()
+    ask = ["harden", run.run.id, "--finding", finding.fingerprint, "--store", store]
+    runner = CliRunner()
+    first = runner.invoke(app, [*ask, "--out", str(tmp_path / "first")])
+    assert first.exit_code in (0, 1, 2), first.output
+    table = pd.read_csv(tmp_path / "first" / "quarantine.csv", dtype=str)
+    assert table["decision"].isna().all()
+    review = table.assign(decision=np.where(table["record"].isin(turned), "relabel", "keep"))
+    review.to_csv(tmp_path / "review.csv", index=False)
+    ask = [*ask, "--review", str(tmp_path / "review.csv"), "--json"]
+    second = runner.invoke(app, [*ask, "--out", str(tmp_path / "second")])
+    assert second.exit_code in (0, 1, 2), second.output
+    kept = Store(store)
+    done = stored_run(kept, kept.find("last"))
+    relabelled = int((review["decision"] == "relabel").sum())
+    assert done.run.treatment["remedy"] == "apply-review"
+    assert done.run.treatment["values"]["relabel"] == relabelled
+    assert "--review" in done.run.command
+    assert done.target.parts[0].train_rows == run.target.parts[0].train_rows
+    again = Job.model_validate_json(kept.job(done.run.id))
+    assert len(again.treatments[0].finding.evidence.values["review"]) == len(review)
+    kept.close()
+    review.assign(decision="burn").to_csv(tmp_path / "review.csv", index=False)
+    wrong = runner.invoke(app, [*ask, "--out", str(tmp_path / "third")])
+    assert wrong.exit_code != 0
+    assert not (tmp_path / "third" / "hardened.joblib").exists()

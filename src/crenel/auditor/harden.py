@@ -19,6 +19,9 @@ from crenel.finding import Finding
 from crenel.run import Run, RunInfo, State, TargetRecord
 from crenel.store import Store
 
+#: The remedy that applies a reviewer's decisions.
+REVIEW = "apply-review"
+
 
 def choose(run: Run, fingerprint: str | None) -> Finding:
     """The finding to treat: the one named, or the one whose fix gains most.
@@ -43,6 +46,27 @@ def choose(run: Run, fingerprint: str | None) -> Finding:
     return named[0]
 
 
+def reviewed(finding: Finding, path: Path) -> Finding:
+    """The finding with a reviewer's decisions among its evidence, which is what is kept of them.
+
+    Raises
+    ------
+    UsageError
+        Where the table cannot be read, or no remedy of the finding makes one.
+    """
+    from crenel.poisoning.reviewing import read_decisions
+
+    if not any(r.startswith("quarantine-") for r in finding.remedies):
+        raise UsageError(
+            f"{finding.fingerprint} is about no training records; name with --finding "
+            "the one that the table belongs to"
+        )
+    lines = [[d.record, d.decision, d.given, d.label] for d in read_decisions(path)]
+    values = {**finding.evidence.values, "review": lines}
+    evidence = finding.evidence.model_copy(update={"values": values})
+    return finding.model_copy(update={"evidence": evidence})
+
+
 def harden(
     run: Run,
     job: Job,
@@ -50,6 +74,7 @@ def harden(
     finding: Finding,
     remedy: str | None = None,
     everything: bool = False,
+    review: Path | None = None,
     out: Path,
     store: Store | None = None,
     listener: Listener = lambda event: None,
@@ -70,6 +95,8 @@ def harden(
     everything : bool
         Measure all checks of the target again, not only those that the remedy claims to lower.
         Without it the verdict is at best incomplete: nobody knows what became of the others.
+    review : Path or None
+        A quarantine table with a person's decisions, which are applied in the remedy's place.
     out : Path
         Folder for the hardened model and the remedy's tables.
 
@@ -83,8 +110,11 @@ def harden(
     UsageError
         Where the remedy does not belong to the finding.
     """
-    chosen = remedy or finding.remedies[0]
-    if chosen not in finding.remedies:
+    if review is not None:
+        chosen, finding = REVIEW, reviewed(finding, review)
+    else:
+        chosen = remedy or finding.remedies[0]
+    if review is None and chosen not in finding.remedies:
         raise UsageError(
             f"{chosen} is no remedy for {finding.fingerprint}; "
             f"there is {', '.join(finding.remedies)}"
@@ -92,7 +122,8 @@ def harden(
     target = next(t for t in job.targets if t.name == finding.target)
     place = workplace(target, job, log)
     try:
-        treated, info = _treat(run, job, finding, chosen, place, out, listener)
+        how = f"--remedy {chosen}" if review is None else f"--review {review}"
+        treated, info = _treat(run, job, finding, chosen, how, place, out, listener)
         again = _again(run, treated, finding, everything)
         if store is not None:
             step = Applied(finding=finding, remedy=chosen)
@@ -115,6 +146,7 @@ def _treat(
     job: Job,
     finding: Finding,
     remedy: str,
+    how: str,
     place: Worker | Workplace,
     out: Path,
     listener: Listener,
@@ -131,7 +163,7 @@ def _treat(
         id=secrets.token_hex(6),
         created=now(),
         seed=run.run.seed,
-        command=f"crenel harden {run.run.id} --finding {finding.fingerprint} --remedy {remedy}",
+        command=f"crenel harden {run.run.id} --finding {finding.fingerprint} {how}",
         versions=versions(),
         digests=run.run.digests,
         before=run.run.id,

@@ -16,6 +16,10 @@ def harden(
         str | None, typer.Option("--finding", help="Fingerprint; else what gains most.")
     ] = None,
     remedy: Annotated[str | None, typer.Option("--remedy", help="Which of its remedies.")] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option("--review", help="Quarantine table (CSV, Parquet) with your decisions."),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Measure every check again, for a whole verdict.")
     ] = False,
@@ -49,6 +53,7 @@ def harden(
             finding=chosen,
             remedy=remedy,
             everything=everything,
+            review=review,
             out=out,
             store=kept,
             listener=listener,

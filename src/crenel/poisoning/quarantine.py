@@ -89,6 +89,42 @@ def choose_threshold(
     return Choice(None, before, before, Interval(0.0, 0.0, 0.0))
 
 
+def compare_without(
+    fit: Callable[[Any, NDArray[Any], int], Model],
+    data: Data,
+    held: NDArray[np.bool_],
+    seed: int,
+) -> Choice:
+    """Train without some rows, and judge on a fifth of the others, which takes no part.
+
+    Parameters
+    ----------
+    held : ndarray, shape (n,), bool
+        Rows that would be held back.
+
+    Returns
+    -------
+    Choice
+        Its threshold is None where training without them is worse beyond noise, or a class would
+        be lost; else 1, and has no further meaning.
+    """
+    judge = (fold_numbers(data.y, 5, seed) == 0) & ~held
+    kept = ~held & ~judge
+    if not held.any() or len(np.unique(data.y[kept])) < len(np.unique(data.y)):
+        return Choice(None if held.any() else 1.0, 0.0, 0.0, Interval(0.0, 0.0, 0.0))
+    rows = data.take(judge)
+
+    def right(train: NDArray[np.bool_]) -> NDArray[np.float64]:
+        part = data.take(train)
+        agree: NDArray[np.float64] = fit(part.x, part.y, seed).predict(rows.x) == rows.y
+        return agree.astype(float)
+
+    before, after = right(~judge), right(kept)
+    change = weighted_change(after - before, np.ones(len(rows)))
+    good = None if change.high < 0 else 1.0
+    return Choice(good, float(before.mean()), float(after.mean()), change)
+
+
 def _half(change: Interval) -> float:
     return (change.high - change.low) / 2
 

@@ -14,6 +14,7 @@ from crenel.subject import Subject
 if TYPE_CHECKING:
     from crenel.poisoning.quarantine import Choice
     from crenel.poisoning.review import Reviewed
+    from crenel.subject import Data
 
 
 @remedy(
@@ -30,7 +31,8 @@ def quarantine_labels(subject: Subject, finding: Finding, context: Context) -> T
     held-out fifth of the training rows, where each row counts by the probability that its label is
     right; test data takes no part. Where the model trained without the suspects is worse there
     beyond noise at every threshold, nothing is changed and the treatment says so. The table
-    ``quarantine`` lists what was held back, with the label suggested, for review.
+    ``quarantine`` lists what was held back, with the label suggested, for review: fill in its
+    column ``decision`` and give it back with ``crenel harden RUN --review quarantine.csv``.
     """
     import numpy as np
 
@@ -56,6 +58,98 @@ def quarantine_labels(subject: Subject, finding: Finding, context: Context) -> T
         values=_values(int(held.sum()), choice),
         model=fitted.native,
         tables={"quarantine": _table(subject, reviewed, held)},
+    )
+
+
+@remedy(
+    "quarantine-clusters",
+    risk=Risk.POISONING,
+    title="Hold back contradicting duplicates and dense clusters, and train again",
+    checks=("POI-104",),
+    needs=("model", "classification", "fit", "train"),
+)
+def quarantine_clusters(subject: Subject, finding: Finding, context: Context) -> Treatment:
+    """Hold back the rows of dense clusters and contradicting duplicates, and train without them.
+
+    The rows are those that POI-104 blames: of a cluster the rows of its commonest label, of
+    duplicates that contradict each other all. The model trained without them on four fifths of
+    the other training rows is compared with the one trained with them, on the last fifth. Where
+    it is worse there beyond noise, nothing is changed. The table ``quarantine`` lists what was
+    held back, with the label that the model trained without them gives, for review.
+    """
+    from crenel.poisoning.quarantine import compare_without
+    from crenel.poisoning.traces.search import crowding, labels_of
+
+    model, train = subject.model, subject.train
+    assert model is not None
+    assert model.fit is not None
+    assert train is not None
+    seed = derive_seed(context.seed, "POI-104", "crowding")
+    held = crowding(train, labels_of(train), seed).suspects
+    context.progress(0.3)
+    choice = compare_without(model.fit, train, held, seed)
+    if not held.any() or choice.threshold is None:
+        return _unchanged(subject, choice)
+    kept = train.take(~held)
+    fitted = model.fit(kept.x, kept.y, seed)
+    return Treatment(
+        subject=replace(subject, model=fitted, train=kept),
+        sentence=_sentence(int(held.sum()), len(train), choice),
+        values=_values(int(held.sum()), replace(choice, threshold=None)),
+        model=fitted.native,
+        tables={"quarantine": _held_table(subject, train.take(held), fitted)},
+    )
+
+
+def _held_table(subject: Subject, held: Data, fitted: Any) -> Any:
+    import pandas as pd
+
+    classes = fitted.classes
+    columns = {
+        "record": held.ids,
+        "given": classes[held.y],
+        "suggested": classes[fitted.predict(held.x)],
+        "decision": "",
+    }
+    if held.source is not None:
+        columns["source"] = held.source
+    return pd.DataFrame(columns)
+
+
+@remedy(
+    "apply-review",
+    risk=Risk.POISONING,
+    title="Apply a reviewer's decisions on training records, and train again",
+    checks=("POI-101", "POI-104"),
+    needs=("model", "classification", "fit", "train"),
+)
+def apply_review(subject: Subject, finding: Finding, context: Context) -> Treatment:
+    """Remove, relabel or keep training records as a person decided, and train again.
+
+    ``crenel harden RUN --review FILE`` applies a quarantine table whose column ``decision`` was
+    filled in with keep, relabel (to the label in ``suggested``) or remove; a line without a
+    decision changes nothing and is counted. A record that does not exist, or whose label is no
+    longer the one that was reviewed, is an error, and nothing is changed. The decisions are the
+    reviewer's: nothing is rolled back.
+    """
+    from crenel.poisoning.reviewing import Decision, decided
+
+    model, train = subject.model, subject.train
+    assert model is not None
+    assert model.fit is not None
+    assert train is not None
+    decisions = tuple(Decision(*line) for line in finding.evidence.values.get("review", ()))
+    kept, counts = decided(train, model.classes, decisions)
+    fitted = model.fit(kept.x, kept.y, derive_seed(context.seed, "review"))
+    told = f"{counts['remove']:,} records removed, {counts['relabel']:,} relabelled, "
+    told += f"{counts['keep']:,} kept as they are"
+    if counts["undecided"]:
+        told += f"; {counts['undecided']:,} are not decided and stay as they are"
+    return Treatment(
+        subject=replace(subject, model=fitted, train=kept),
+        sentence=f"as reviewed: {told}; the model is trained again",
+        values={name: float(n) for name, n in counts.items()},
+        model=fitted.native,
     )
 
 
@@ -85,7 +179,7 @@ def _unchanged(subject: Subject, choice: Choice) -> Treatment:
         "the model trained without the suspected rows is less accurate on validation rows, so "
         "nothing was changed"
         if choice.threshold is None
-        else "no label is suspected strongly enough, so nothing was changed"
+        else "no row is suspected strongly enough, so nothing was changed"
     )
     return Treatment(subject=subject, sentence=reason, values=_values(0, choice))
 
@@ -103,6 +197,7 @@ def _table(subject: Subject, reviewed: Reviewed, held: Any) -> Any:
         "given": classes[reviewed.data.y[rows]],
         "suggested": classes[scores.suggested[rows]],
         "probability_wrong": scores.score[rows].round(6),
+        "decision": "",
     }
     if reviewed.data.source is not None:
         columns["source"] = reviewed.data.source[rows]

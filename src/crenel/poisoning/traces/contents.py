@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Probability below which duplicates contradict each other by more than chance.
+ALPHA = 0.01
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -119,6 +122,11 @@ class Contradictions:
     expected: float
     p: float
     rows: NDArray[np.int64]
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether there are more than neighbours explain, at 1 %."""
+        return self.p <= ALPHA and self.conflicting > 1
 
 
 def contradictions(contents: Contents, y: NDArray[np.int64], disagreement: float) -> Contradictions:

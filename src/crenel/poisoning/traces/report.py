@@ -24,7 +24,7 @@ from crenel.subject import Subject
 
 #: Record ids listed at most; the count of all is among the values.
 LISTED = 500
-#: Probability below which duplicates contradict each other by more than chance.
+#: Probability below which a source's labels are spread otherwise.
 ALPHA = 0.01
 
 
@@ -134,7 +134,7 @@ def _few_rows(subject: Subject, rows: int, n: int) -> Severity:
 
 def _duplicates(subject: Subject, context: Context, traces: Traces) -> Finding | None:
     found = traces.crowding.contradictions
-    if found.p > ALPHA or found.conflicting < 2:
+    if not found.beyond_chance:
         return None
     n = len(traces.y)
     return Finding(
@@ -147,12 +147,13 @@ def _duplicates(subject: Subject, context: Context, traces: Traces) -> Finding |
         f"neighbours do (p = {found.p:.2g})",
         attack="Supplies a record that is there already once more, with another label.",
         fix="Have the listed records reviewed, and keep one label of each; until then train "
-        "without them.",
+        "without them (crenel harden).",
         evidence=_evidence(
             subject,
             found.rows,
             {"groups": found.groups, "conflicting": found.conflicting, "p": found.p},
         ),
+        remedies=("quarantine-clusters",),
         gain=len(found.rows) / n,
     )
 
@@ -179,9 +180,11 @@ def _clusters(subject: Subject, context: Context, traces: Traces) -> Finding | N
         f"{_few(worst.expected)} groups like the clearest one",
         attack="Plants many near-copies of a record with another label, or moves records of "
         "another class next to a target, so that the model decides that place as they say.",
-        fix="Have the listed rows reviewed; ask who supplied them; until then train without them.",
+        fix="Have the listed rows reviewed; ask who supplied them; until then train without them "
+        "(crenel harden).",
         evidence=_evidence(subject, rows, values),
         examples=tuple(_example(subject, traces, c) for c in found[:3]),
+        remedies=("quarantine-clusters",),
         gain=len(rows) / n,
     )
 
@@ -303,7 +306,7 @@ def notes(subject: Subject, traces: Traces) -> Iterator[str]:
         yield (
             f"{crowd.contents.repeated:,} of {n:,} rows repeat an earlier one exactly; "
             f"{against.conflicting:,} of {against.groups:,} repeated records have more than one "
-            "label" + (", no more than chance explains." if against.p > ALPHA else ".")
+            "label" + (", no more than chance explains." if not against.beyond_chance else ".")
         )
     natural = sum(1 for c in crowd.clusters if not c.contrary and c.tightness == 0)
     if natural:

@@ -52,6 +52,15 @@ class Crowding:
         rows = [c.blamed for c in self.found]
         return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
 
+    @property
+    def suspects(self) -> NDArray[np.bool_]:
+        """Mask of the blamed rows and of duplicates that contradict by more than chance."""
+        mask = np.zeros(len(self.contents.of), dtype=bool)
+        mask[self.blamed] = True
+        if self.contradictions.beyond_chance:
+            mask[self.contradictions.rows] = True
+        return mask
+
 
 def labels_of(data: Data) -> NDArray[np.int64]:
     """Class indices, shape (n,); the values of a regression in five classes of equal size."""
