@@ -233,6 +233,8 @@ def test_a_copy_of_the_label_a_prediction_and_an_identifier_tell_it():
     (leak,), _ = telling_columns(copied, y)
     assert (leak.name, leak.kind) == ("outcome", "leak")
     assert leak.told > 0.5 > leak.rest
+    sure = (rng.random(n) < 1 / (1 + np.exp(-8 * signal))).astype(int)
+    assert telling_columns(x.assign(a=signal), sure)[0] == []  # a strong amount is no copy
     (forgotten,), _ = telling_columns(x.assign(score=p), y)
     assert (forgotten.name, forgotten.kind) == ("score", "prediction")
     numbered = x.assign(serial=np.argsort(np.argsort(y + rng.random(n) * 2)))

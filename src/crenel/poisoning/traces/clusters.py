@@ -20,7 +20,7 @@ LEAST = 4
 #: Rows around a cluster that its labels are held against.
 AROUND = 20
 #: Contents among which those are looked up at most, and clusters that are judged at most.
-POOL, JUDGED = 50_000, 1000
+POOL, JUDGED = 20_000, 1000
 #: Chance of labels below which a cluster contradicts its surroundings.
 CONTRARY = 0.05
 #: Expected number of such clusters by chance, over the whole table, above which none is reported.

@@ -14,6 +14,8 @@ ROWS = 20_000
 BINS = 64
 #: Share of the label's entropy that a column must explain alone to be looked at.
 ALONE = 0.5
+#: The same of a column of many values, of which a strong one is nothing strange.
+MANY_VALUES, NEARLY_ALL = 10, 0.9
 #: Columns that are held against the others at most.
 TRIED = 4
 #: Probability of a false alarm over all columns.
@@ -51,11 +53,12 @@ def telling_columns(x: Any, y: NDArray[np.int64], seed: int = 0) -> tuple[list[T
 
     Each column alone predicts the label by the counts of its values (of 64 bins of numbers) on
     half of the rows, judged on the other half, and the other way round. Those that explain half
-    of the label's entropy are held against boosted trees on all other columns: a column that is
-    surely better than all others together holds something that they do not, as a copy of the
-    label does. Numbers in [0, 1] that pass for the probability of a class (Hosmer and Lemeshow,
-    1980) and tell about as much as all others are a forgotten prediction. Identifiers are whole
-    numbers or single words that hardly ever repeat; one that tells the label is a leak too.
+    of the label's entropy with few values, or nine tenths with many, are held against boosted
+    trees on all other columns: a column that is surely better than all others together holds
+    something that they do not, as a copy of the label does. Numbers in [0, 1] that pass for the
+    probability of a class (Hosmer and Lemeshow, 1980) and tell about as much as all others are a
+    forgotten prediction. Identifiers are whole numbers or single words that hardly ever repeat;
+    one that tells the label is a leak too.
 
     Parameters
     ----------
@@ -85,7 +88,8 @@ def telling_columns(x: Any, y: NDArray[np.int64], seed: int = 0) -> tuple[list[T
     told = np.array([1 - loss.mean() / base.mean() for loss in losses])
     found, idle = _identifiers(frame, names, bins, y, told)
     taken = {t.name for t in found} | set(idle)
-    order = [int(i) for i in np.argsort(-told, kind="stable") if told[i] >= ALONE]
+    least = [_least(coded[:, i], y) for i in range(len(names))]
+    order = [int(i) for i in np.argsort(-told, kind="stable") if told[i] >= least[i]]
     order = [i for i in order if names[i] not in taken]
     likely = _probabilities(coded, y, told, taken, names)
     for i in dict.fromkeys([*order[:TRIED], *likely]):
@@ -239,11 +243,17 @@ def _against_rest(
     gain = rest - own
     z = gain.mean() / max(float(gain.std()) / np.sqrt(len(gain)), 1e-12)
     p = float(min(1.0, len(names) * norm.sf(z)))
-    if told >= ALONE and p <= ALPHA and told - by_rest > 0.05 and others:
+    if told >= _least(coded[:, i], y) and p <= ALPHA and told - by_rest > 0.05 and others:
         return [Telling(names[i], "leak", told, by_rest, p)]
     if likely and told >= 0.8 * by_rest:
         return [Telling(names[i], "prediction", told, by_rest, p)]
     return []
+
+
+def _least(values: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """What a column must tell to be suspected: less where it has about as few values as labels."""
+    few = max(MANY_VALUES, 2 * (int(y.max()) + 1))
+    return ALONE if len(np.unique(values[:ROWS])) <= few else NEARLY_ALL
 
 
 def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:

@@ -13,6 +13,8 @@ from crenel.subject import take_rows
 NOISE = 0.02
 #: How far a colliding row stays on the way from its target to itself.
 WAY = 0.1
+#: Rows that tell the spread and range of a column.
+SAMPLE = 2000
 
 
 def noisy_copies(
@@ -30,16 +32,19 @@ def noisy_copies(
     Returns
     -------
     DataFrame or ndarray, ``count`` rows
-        Within the range of each column; categories, texts and missing values are kept.
+        Within the range of each column, as a sample of it shows; categories, texts and missing
+        values are kept.
     """
     copies = take_rows(x, np.full(count, row))
 
-    def shaken(values: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
-        some = column[:: len(column) // 20_000 + 1].astype(np.float64)
+    def shaken(values: NDArray[Any], some: NDArray[Any]) -> NDArray[Any]:
+        if not np.isfinite(values).any() or not np.isfinite(some).any():
+            return values
         usual = np.nanmedian(some)  # what most rows have alike (a count of 0) stays as it is
         rare = values != usual if (some == usual).mean() > 0.5 else True
         step = noise * np.nanstd(some) * rng.standard_normal(values.shape)
-        return np.asarray(values + rare * step)
+        low, high = (f([f(some), f(values)]) for f in (np.nanmin, np.nanmax))
+        return np.asarray(np.clip(values + rare * step, low, high))
 
     return _changed(x, copies, shaken)
 
@@ -68,7 +73,7 @@ def collisions(x: Any, bases: NDArray[np.int64], target: Any, way: float = WAY) 
     start = take_rows(x, bases)
     at: Any = iter(numeric_columns(x)) if hasattr(x, "iloc") else iter([None])
 
-    def between(values: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
+    def between(values: NDArray[Any], some: NDArray[Any]) -> NDArray[Any]:
         i = next(at)
         own = start if i is None else start.iloc[:, i].to_numpy(np.float64)
         return np.asarray(values + way * (np.asarray(own, dtype=np.float64) - values))
@@ -85,26 +90,25 @@ def numeric_columns(frame: Any) -> list[int]:
 
 
 def _changed(x: Any, rows: Any, change: Any) -> Any:
-    """Rows whose numbers are changed by a function, in the type and range of their column."""
+    """Rows whose numbers are changed by a function of them and of a sample of their column."""
+    step = len(x) // SAMPLE + 1
     if not hasattr(x, "iloc"):
-        values: NDArray[Any] = change(rows.astype(np.float64), np.asarray(x))
-        return _fitted(values, np.asarray(x))
+        some = np.asarray(x[::step])
+        return _typed(change(rows.astype(np.float64), some.astype(np.float64)), some)
     import pandas as pd
 
     columns = {name: rows.iloc[:, i] for i, name in enumerate(x.columns)}
+    sample = x.iloc[::step]
     for i in numeric_columns(x):
-        column = x.iloc[:, i]
-        values = change(rows.iloc[:, i].to_numpy(np.float64), column.to_numpy(np.float64))
-        fitted = _fitted(values, column.to_numpy(np.float64))
-        columns[x.columns[i]] = pd.Series(fitted).astype(column.dtype)
+        some = sample.iloc[:, i].to_numpy(np.float64)
+        values = change(rows.iloc[:, i].to_numpy(np.float64), some)
+        columns[x.columns[i]] = pd.Series(_typed(values, some)).astype(x.dtypes.iloc[i])
     return pd.DataFrame(columns)
 
 
-def _fitted(values: NDArray[Any], column: NDArray[Any]) -> NDArray[Any]:
-    """Values within a column's range, whole where the column's are, of its type."""
-    low, high = np.nanmin(column), np.nanmax(column)
-    known = column[:1000][np.isfinite(column[:1000])] if column.dtype.kind == "f" else column[:0]
-    if column.dtype.kind != "f" or bool((known == np.round(known)).all()):
+def _typed(values: NDArray[Any], some: NDArray[Any]) -> NDArray[Any]:
+    """Values of the type of a sample, whole where its are."""
+    known = some[np.isfinite(some)]
+    if some.dtype.kind != "f" or bool((known == np.round(known)).all()):
         values = np.round(values)
-    fitted: NDArray[Any] = np.clip(values, low, high).astype(column.dtype)
-    return fitted
+    return np.asarray(values.astype(some.dtype))

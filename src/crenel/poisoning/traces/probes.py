@@ -20,9 +20,9 @@ WANTED = 30
 #: Share of the rows that may be planted at once: more would hide itself among itself.
 MOST = 0.015
 #: Rounds at most: up to so many rows, up to more, and beyond.
-ROUNDS, SMALL, LARGE = (24, 4, 1), 20_000, 200_000
-#: Random halves that are searched.
-HALVES = 10
+ROUNDS, SMALL, LARGE = (24, 3, 1), 20_000, 50_000
+#: Random halves that are searched, and rows of one at most.
+HALVES, HALF_ROWS = 10, 100_000
 
 KINDS = ("copies", "collisions")
 
@@ -176,7 +176,8 @@ def halves(data: Data, y: NDArray[np.int64], clean: Crowding, context: Context) 
     for i in range(times):
         if i and context.expired:
             break
-        rows = np.sort(context.rng("half", i).permutation(len(y))[: len(y) // 2])
+        size = min(len(y) // 2, HALF_ROWS)
+        rows = np.sort(context.rng("half", i).permutation(len(y))[:size])
         found = crowding(data.take(rows), y[rows], context.derive_seed("half", i)).blamed
         alarms += not already.issuperset(rows[found].tolist())
         done += 1
