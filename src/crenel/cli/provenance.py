@@ -267,13 +267,17 @@ def gate(
     source: Annotated[
         str, typer.Option("--source", help="Who supplied a file that has no column for it.")
     ] = "",
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Look at the rows too: dense clusters, bursts.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Test incoming training data: trust, columns, repeats, contradictions, labels, shares."""
     from crenel.provenance.incoming import gate as tests_of
 
     keys, trust = _trusted(key, policy)
-    _finish(tests_of(batch, trusted, keys=keys, trust=trust, source=source), as_json)
+    tests = tests_of(batch, trusted, keys=keys, trust=trust, source=source, contents=contents)
+    _finish(tests, as_json)
 
 
 @provenance.command(name="split-view")

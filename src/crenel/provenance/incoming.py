@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import UsageError
+from crenel.provenance.contents import content_tests
 from crenel.provenance.difference import equality_codes, sources_of
 from crenel.provenance.envelope import read_envelope
 from crenel.provenance.index import RowIndex
@@ -63,6 +64,7 @@ def gate(
     keys: Sequence[Any] = (),
     trust: Trust | None = None,
     source: str = "",
+    contents: bool = False,
 ) -> list[Test]:
     """Test a batch of training data before it joins.
 
@@ -78,6 +80,8 @@ def gate(
         Keys and shares of the sources, and the limits of the gate.
     source : str
         Who supplied a file of rows that has no column for it.
+    contents : bool
+        Whether to look at the rows themselves too, for which the files must be there.
 
     Returns
     -------
@@ -107,6 +111,8 @@ def gate(
         tests += label_tests(joined.trusted, joined.batch, rule, continuous=amounts)
     if trust is not None and trust.rules:
         tests += _shares(joined, trust)
+    if contents:
+        tests += content_tests(base, side)
     return tests
 
 
