@@ -226,7 +226,10 @@ def traces(subject: Subject, context: Context) -> Measurement:
     alarm; nine tenths of what is blamed was planted.
 
     Limits: in data full of natural repeats (mails sent often, network connections) a planted
-    cluster looks like one more of them; the curve says so. Rows that contradict one by one, spread
+    cluster looks like one more of them; the curve says so. A cluster of more than about 3 % of the
+    rows makes up its own surroundings and is not seen; nor are two or three rows together, unless
+    they are exact duplicates. A column of amounts counts as a leak only where it tells nine tenths
+    of the label. Rows that contradict one by one, spread
     out or under a trigger are for POI-101 and POI-102. Where a regression is audited, labels are
     the fifths of its values.
 
