@@ -10,8 +10,8 @@ import pytest
 
 PACKAGES = (
     "crenel", "crenel.confidentiality", "crenel.evasion", "crenel.evasion.certify",
-    "crenel.evasion.text", "crenel.online", "crenel.poisoning", "crenel.provenance",
-    "crenel.training", "crenel.transfer",
+    "crenel.evasion.text", "crenel.online", "crenel.poisoning",
+    "crenel.poisoning.partition", "crenel.provenance", "crenel.training", "crenel.transfer",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ __all__, __getattr__ = public(
     __name__,
     {
         "LabelScores": "labels",
+        "PartitionEnsemble": "partition.ensemble",
         "Trigger": "triggers",
         "confident_joint": "labels",
         "dose_response": "dose",

@@ -70,6 +70,7 @@ def random_flips(train: Data, test: Data, k: int) -> Attack:
         lambda rng: rng.permutation(len(train)),
         poison,
         lambda model: model.predict(test.x) != test.y,
+        test.x,
     )
 
 
@@ -90,7 +91,7 @@ def targeted_flips(clean: Model, train: Data, test: Data, aim: Goal) -> Attack:
         return own if clean.score is not None else rng.permutation(own)
 
     return Attack(
-        "targeted flips", order, poison, lambda model: model.predict(victims) != aim.victim
+        "targeted flips", order, poison, lambda model: model.predict(victims) != aim.victim, victims
     )
 
 
@@ -114,7 +115,9 @@ def planted(trigger: Trigger, train: Data, test: Data, wanted: int) -> Attack:
         lambda rng: rng.permutation(np.flatnonzero(able)),
         poison,
         lambda model: model.predict(shown) == wanted,
+        shown,
         relative=False,
+        changes=2,
     )
 
 

@@ -96,9 +96,13 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     poisoned model of a repetition share their seed. The interval covers both the held-out rows
     and the repetitions. Severity falls with the dose: full at 0.1 %, a tenth at 10 %.
 
+    Where the model certifies its decisions (remedy ``partition-aggregation``), each dose also
+    shows the harm that no poison of so many rows can exceed, whatever it is; a stamped row counts
+    two, one deleted and one inserted.
+
     Health: the model trained again without poison is the audited one (else the fit function is
     not the model's); poisoning nine tenths of the rows reaches the aim; a larger dose does no
-    less harm.
+    less harm; no certified decision was turned.
 
     Limits: at most 10,000 training rows are used. With the size of the data the number of rows
     that a trigger needs grows slowly, and its share falls, so that on larger data the harm is

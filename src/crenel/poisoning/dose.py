@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,16 +33,23 @@ class Attack:
     harmed : callable
         From a model to a mask (m,) over held-out rows: those that it decides as the attacker
         wants.
+    shown : rows or None
+        The held-out rows behind the mask, m of them; needed where decisions are certified.
     relative : bool
         Whether the harm is what the poison adds to the clean model's mask (errors), or the
         mask's own share, the clean model's being the baseline (a trigger).
+    changes : int
+        Training rows that one poisoned row deletes or inserts: 1 for a label turned, 2 where
+        what the row says is changed.
     """
 
     name: str
     order: Callable[[np.random.Generator], NDArray[np.int64]]
     poison: Callable[[Data, NDArray[np.int64]], Data]
     harmed: Callable[[Model], NDArray[np.bool_]]
+    shown: Any = None
     relative: bool = True
+    changes: int = 1
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,18 @@ class Point:
     harm : Interval
         Over held-out rows and repetitions.
     repeats : int
+    possible : Interval or None
+        Harm that no rows at all of this number can exceed, by the certificates of the clean
+        models; None where there are none.
+    broken : int
+        Certified decisions that the poison turned all the same: 0, or the proof is wrong.
     """
 
     count: int
     harm: Interval
     repeats: int
+    possible: Interval | None = None
+    broken: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,7 @@ class _Outcomes:
     """Masks by task, as they come in."""
 
     clean: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
+    certified: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
     poisoned: dict[Task, NDArray[np.bool_]] = field(default_factory=dict)
 
 
@@ -141,17 +157,21 @@ def dose_response(
     clean_tasks = [Task(-1, 0, r) for r in range(repeats)]
     tasks = _in_order(attacks, counts, repeats, len(train))
 
-    def run(task: Task) -> list[NDArray[np.bool_]]:
+    def run(task: Task) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.int64] | None]]:
         fitted = _fit(model, train, attacks, task, context)
-        chosen = attacks if task.attack < 0 else [attacks[task.attack]]
-        return [a.harmed(fitted) for a in chosen]
+        if task.attack >= 0:
+            return [attacks[task.attack].harmed(fitted)], []
+        return [a.harmed(fitted) for a in attacks], [certified_rows(fitted, a) for a in attacks]
 
     work = [clean_tasks[0], *tasks]
     for r in range(1, repeats):
         work.insert(next(i for i, t in enumerate(work) if t.repeat == r), clean_tasks[r])
-    for task, masks in zip(work, side_by_side(context, run, work), strict=False):
+    for task, (masks, rows) in zip(work, side_by_side(context, run, work), strict=False):
         if task.attack < 0:
             outcomes.clean.update({(task.repeat, i): m for i, m in enumerate(masks)})
+            outcomes.certified.update(
+                {(task.repeat, i): r for i, r in enumerate(rows) if r is not None}
+            )
         else:
             outcomes.poisoned[task] = masks[0]
     responses = [_response(i, a, outcomes, len(train)) for i, a in enumerate(attacks)]
@@ -185,6 +205,22 @@ def _fit(
     return model.fit(train.x, train.y, seed)
 
 
+def certified_rows(model: Model, attack: Attack) -> NDArray[np.int64] | None:
+    """Changes of the training rows that each decision (m,) surely stands; None without proof."""
+    certify = getattr(model.native, "certify", None)
+    if certify is None or attack.shown is None or not len(attack.shown):
+        return None
+    return np.asarray(certify(attack.shown)[1], dtype=np.int64)
+
+
+def _open(
+    attack: Attack, count: int, before: NDArray[np.float64], certified: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Where a dose may do harm by the certificates (repetitions, m), counted as the harm is."""
+    loose = certified < count * attack.changes
+    return np.asarray(loose & (before == 0) if attack.relative else loose | (before > 0))
+
+
 def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
     done = [t for t in outcomes.poisoned if t.attack == i]
     clean = [m for (_, j), m in outcomes.clean.items() if j == i]
@@ -194,8 +230,14 @@ def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
         poisoned = np.array([outcomes.poisoned[t] for t in tasks], dtype=float)
         before = np.array([outcomes.clean[t.repeat, i] for t in tasks], dtype=float)
         harm = difference(poisoned - before) if attack.relative else repeated_proportion(poisoned)
+        proofs = [outcomes.certified.get((t.repeat, i)) for t in tasks]
         if count == n:
             unlimited = harm
+        elif proofs and all(p is not None for p in proofs):
+            may = _open(attack, count, before, np.array(proofs))
+            turned = (poisoned > before) if attack.relative else poisoned > 0
+            broken = int((turned & ~may).sum())
+            points.append(Point(count, harm, len(tasks), repeated_proportion(may), broken))
         else:
             points.append(Point(count, harm, len(tasks)))
     baseline = 0.0 if attack.relative else float(np.mean(clean))

@@ -24,6 +24,7 @@ def exposure(subject: Subject, context: Context, dosed: Dosed, response: Respons
     """The dose-response of one attack as an exposure."""
     n = len(dosed.reference.train)
     harms = [p.harm for p in response.points]
+    proven = [p.possible for p in response.points if p.possible is not None]
     trains = sum(r.fits for r in dosed.responses)
     return Exposure(
         check=context.check,
@@ -42,6 +43,8 @@ def exposure(subject: Subject, context: Context, dosed: Dosed, response: Respons
             low=tuple(h.low for h in harms),
             high=tuple(h.high for h in harms),
             baseline=response.baseline,
+            possible=tuple(max(p.value, h.value) for p, h in zip(proven, harms)),
+            possible_high=tuple(max(p.high, h.value) for p, h in zip(proven, harms)),
         ),
         n=response.rows,
         seed=context.seed,
@@ -90,7 +93,19 @@ def enough(response: Response) -> Point | None:
 
 
 def _health(dosed: Dosed, response: Response) -> Health:
-    return Health.of(_same(dosed), _unlimited(response), _rising(response))
+    tests = [_same(dosed), _unlimited(response), _rising(response)]
+    if any(p.possible is not None for p in response.points):
+        tests.append(_proven(response))
+    return Health.of(*tests)
+
+
+def _proven(response: Response) -> HealthTest:
+    broken = sum(p.broken for p in response.points)
+    return HealthTest(
+        name="no certified decision was turned",
+        ok=not broken,
+        detail=f"{broken:,} certified decisions were turned" if broken else "",
+    )
 
 
 def _same(dosed: Dosed) -> HealthTest:
@@ -155,6 +170,7 @@ def _finding(
             values=_values(dosed, response, worst),
         ),
         examples=_examples(subject, dosed, response),
+        remedies=("partition-aggregation",),
         gain=min(1.0, max(0.0, gain)),
     )
 

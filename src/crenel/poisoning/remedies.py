@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crenel.check import Context, Risk
 from crenel.finding import Finding
+from crenel.poisoning.partition.remedy import partition_aggregation
 from crenel.remedy import Treatment, remedy
 from crenel.statistics import derive_seed
 from crenel.subject import Subject
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from crenel.poisoning.quarantine import Choice
     from crenel.poisoning.review import Reviewed
     from crenel.subject import Data
+
+__all__ = ["partition_aggregation", "quarantine_labels"]
 
 
 @remedy(

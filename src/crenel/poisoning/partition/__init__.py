@@ -8,6 +8,7 @@ __all__, __getattr__ = public(
     __name__,
     {
         "CertifiedCurve": "curve",
+        "PartitionEnsemble": "ensemble",
         "count_votes": "runoff",
         "partitions_of": "rows",
         "plurality": "votes",

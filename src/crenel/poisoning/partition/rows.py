@@ -60,9 +60,14 @@ def partitions_of(x: Any, partitions: int) -> NDArray[np.int64]:
     SubjectError
         Where a value is of a kind that has no canonical form.
     """
+    return part_of(row_numbers(x), partitions)
+
+
+def part_of(numbers: NDArray[np.uint64], partitions: int) -> NDArray[np.int64]:
+    """The part of rows whose `row_numbers` are known; see `partitions_of`."""
     if partitions < 1:
         raise UsageError(f"rows cannot be shared among {partitions} parts; take at least one")
-    return (row_numbers(x) % np.uint64(partitions)).astype(np.int64)
+    return (numbers % np.uint64(partitions)).astype(np.int64)
 
 
 def row_numbers(x: Any) -> NDArray[np.uint64]:
