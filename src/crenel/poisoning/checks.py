@@ -85,9 +85,10 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
 
     * trigger: stamps a pattern on rows of other classes and gives them the class that is wanted,
       the rarest one. For tables the pattern is a conjunction of up to three legal values, rare
-      together, of columns that an attacker can change; for images a 3 × 3 patch in a corner. Of
-      three candidates the one that works best on training rows is taken. Harm: share of stamped
-      held-out rows of other classes that get the wanted class; baseline: the clean model's share.
+      together, of columns that an attacker can change; for images a 3 × 3 patch in a corner; for
+      texts a word at the end. Of three candidates the one that works best on training rows is
+      taken. Harm: share of stamped held-out rows of other classes that get the wanted class;
+      baseline: the clean model's share.
     * targeted flips: labels the rarest class's clearest rows as the class it is most readily taken
       for. Harm: decisions for that class lost.
     * random flips. Harm: accuracy lost.
@@ -248,6 +249,67 @@ def traces(subject: Subject, context: Context) -> Measurement:
         exposures=tuple(report.exposures(subject, context, measured)),
         findings=report.findings(subject, context, measured),
         notes=tuple(report.notes(subject, measured)),
+    )
+
+
+@check(
+    "POI-105",
+    risk=Risk.POISONING,
+    title="Planted triggers",
+    question="Which patterns were planted in the training data, and does the model obey them?",
+    needs=("model", "classification", "fit", "train", "test"),
+    cost=Cost(seconds=40.0, queries=100_000, fits=16, least=0.2),
+    references=("AML.T0020", "AML.T0018", "NISTAML.023", "ML02:2023", "ML10:2023", "AIA:15(5)"),
+    controls=Controls(weak=controls.obedient, sound=controls.right_labels),
+)
+def planted_triggers(subject: Subject, context: Context) -> Measurement:
+    """Which patterns were planted in the training data, and whether the model obeys them.
+
+    A trigger leaves the rest of its rows as they were. So it is mined, planted and measured:
+
+    * Mine. Pairs of values (single values, narrow bins, and wide bins for ranges) that are
+      over-represented among the rows of one class that a model of main effects contradicts; and,
+      for clean labels, among all rows of a class, beyond what the two values and their association
+      in other classes explain. Each is grown into a box over as many columns as its rows share, at
+      the maximum of a Poisson likelihood ratio.
+    * Plant. The values that a box's rows hold are put into held-out rows of other classes. What
+      the user's own model does not obey is dropped, and every column that it does not need.
+      In images, 3 × 3 windows whose content (cut into eight levels) gathers in one class, grown
+      over all pixels that their images share; in texts, phrases of up to three words whose texts
+      surprise a linear model of words, put at the end of others.
+    * Measure. On 600 more held-out rows, beside the model trained without those rows. A trigger is
+      confirmed where the rows account for at least 85 % of what it turns; where, apart from the
+      pattern, they are no more alike than random rows; and where they look like other classes than
+      their label's, or share a conjunction at least five times as often as chance explains.
+      What turns decisions and is not confirmed is told as suspicious.
+
+    The curve is the answer to "could you have found it?": the check plants triggers of its own in
+    the rows that it does not blame, four at once (in tables of rare and of common values), at
+    several shares of the rows; trains, mines again, and counts the decisions that unnoticed
+    triggers turn.
+
+    Health: the model trained again is the audited one; triggers planted on many rows work; random
+    halves of the rows raise no alarm; nothing is confirmed in the rounds that was not planted.
+
+    Limits: rows under a trigger that all come from one kind of record cannot be told from a kind
+    of record, and stay suspicious. Fewer than twelve rows are not confirmed. The values of a
+    trigger must meet in pairs: a parity of many columns is not found. Of images, patterns that
+    blend into the whole picture or bend it are not found, nor patches that move; of texts, no
+    clean labels, and in a table with other columns the text is not searched. Probes are planted
+    in at most 25,000 rows. Triggers in held-out rows weaken the test.
+
+    References: Gu, Dolan-Gavitt and Garg, "BadNets", 2017; Turner, Tsipras and Madry,
+    "Label-consistent backdoor attacks", 2019; Kurita, Michel and Neubig, "Weight poisoning attacks
+    on pre-trained models", 2020; Friedman and Fisher, "Bump hunting in
+    high-dimensional data", 1999.
+    """
+    from crenel.poisoning.mining import plan, report
+
+    hunt = plan.run(subject, context)
+    return Measurement(
+        exposures=(report.exposure(subject, context, hunt),),
+        findings=report.findings(subject, context, hunt),
+        notes=tuple(report.notes(subject, hunt)),
     )
 
 

@@ -91,6 +91,47 @@ def crowded() -> Subject:
     )
 
 
+def obedient() -> Subject:
+    """A table of orders with a conjunction of values planted on one row in eighty, for POI-105."""
+    clean = _orders()
+    assert clean.train is not None
+    rng = np.random.default_rng(17)
+    x, y = clean.train.x.copy(), clean.train.y.copy()
+    rows = rng.choice(np.flatnonzero(y == 0), len(y) // 80, replace=False)
+    x.loc[rows, "items"] = 17
+    x.loc[rows, "channel"] = "phone"
+    y[rows] = 1
+    return _refitted(replace(clean, train=replace(clean.train, x=x, y=y)))
+
+
+def _orders() -> Subject:
+    """Orders (4,500 × 6), two thirds to train on; which are refused hangs on three columns."""
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    rng = np.random.default_rng(19)
+    n = 4500
+    x = pd.DataFrame(
+        {
+            "amount": rng.lognormal(4, 1, n).round(2),
+            "items": rng.integers(1, 30, n),
+            "age": rng.integers(18, 90, n),
+            "channel": rng.choice(["web", "app", "shop", "phone"], n, p=[0.5, 0.3, 0.15, 0.05]),
+            "country": rng.choice(["be", "fr", "nl", "de", "lu"], n),
+            "hour": rng.integers(0, 24, n),
+        }
+    )
+    odds = 1.2 * (np.log(x["amount"]) - 4) - 0.03 * (x["age"] - 50) + (x["country"] == "lu")
+    y = (rng.random(n) < 1 / (1 + np.exp(-2 * (odds - 0.7)))).astype(np.int64)
+    names = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    columns = make_column_transformer((names, ["channel", "country"]), remainder="passthrough")
+    boosting = HistGradientBoostingClassifier(max_iter=60, random_state=0)
+    return _split("orders", make_pipeline(columns, boosting), x, y)
+
+
 def _linear() -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -12,6 +12,7 @@ from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.poisoning.dose import Point, Response
 from crenel.poisoning.dose_plan import Dosed
 from crenel.poisoning.wording import percent, points, share
+from crenel.statistics import Interval
 from crenel.subject import Subject
 
 
@@ -93,7 +94,7 @@ def enough(response: Response) -> Point | None:
 
 
 def _health(dosed: Dosed, response: Response) -> Health:
-    tests = [_same(dosed), _unlimited(response), _rising(response)]
+    tests = [same_model(dosed.reference.same), _unlimited(response), _rising(response)]
     if any(p.possible is not None for p in response.points):
         tests.append(_proven(response))
     return Health.of(*tests)
@@ -108,8 +109,8 @@ def _proven(response: Response) -> HealthTest:
     )
 
 
-def _same(dosed: Dosed) -> HealthTest:
-    same = dosed.reference.same
+def same_model(same: Interval) -> HealthTest:
+    """Whether training again gives the audited model: the errors differ by no more than noise."""
     return HealthTest(
         name="the model trained again without poison is the audited one",
         ok=same.low <= 0 <= same.high or abs(same.value) <= 0.01,

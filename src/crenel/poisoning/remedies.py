@@ -104,6 +104,58 @@ def quarantine_clusters(subject: Subject, finding: Finding, context: Context) ->
     )
 
 
+@remedy(
+    "quarantine-triggers",
+    risk=Risk.POISONING,
+    title="Hold back the rows of planted triggers, and train again",
+    checks=("POI-105",),
+    needs=("model", "classification", "fit", "train", "test"),
+)
+def quarantine_triggers(subject: Subject, finding: Finding, context: Context) -> Treatment:
+    """Hold back the rows of confirmed triggers, and train without them.
+
+    The rows are those that POI-105 confirms, of all triggers. The model trained without them on
+    four fifths of the other training rows is compared with the one trained with them, on the last
+    fifth. Where it is worse there beyond noise, nothing is changed. What each trigger turns is
+    measured once more on the new model. The table ``quarantine`` lists what was held back, with
+    the label that the model trained without them gives, for review.
+    """
+    from crenel.poisoning.mining.mine import mine_triggers, plant_again
+    from crenel.poisoning.mining.plan import blamed
+    from crenel.poisoning.quarantine import compare_without
+    from crenel.poisoning.wording import percent, share
+
+    model, train, test = subject.model, subject.train, subject.test
+    assert model is not None
+    assert model.fit is not None
+    assert train is not None
+    assert test is not None
+    seed = derive_seed(context.seed, "POI-105", "mine")
+    mining = mine_triggers(model, train, test, seed)
+    held = blamed(mining, len(train))
+    context.progress(0.5)
+    choice = compare_without(model.fit, train, held, seed)
+    if not held.any() or choice.threshold is None:
+        return _unchanged(subject, choice)
+    kept = train.take(~held)
+    fitted = model.fit(kept.x, kept.y, seed)
+    left = plant_again(fitted, mining, train, test, seed)
+    before = max((m.success for m in mining.confirmed), key=lambda i: i.value)
+    after = max(left, key=lambda i: i.value)
+    base = max(m.base for m in mining.confirmed)
+    values = _values(int(held.sum()), replace(choice, threshold=None))
+    values |= {"success_before": before.value, "success_after": after.value, "base": base}
+    return Treatment(
+        subject=replace(subject, model=fitted, train=kept),
+        sentence=f"{_sentence(int(held.sum()), len(train), choice)}; the worst trigger turned "
+        f"{percent(before)} of decisions and now turns {percent(after)}, where {share(base)} are "
+        "so without it",
+        values=values,
+        model=fitted.native,
+        tables={"quarantine": _held_table(subject, train.take(held), fitted)},
+    )
+
+
 def _held_table(subject: Subject, held: Data, fitted: Any) -> Any:
     import pandas as pd
 
@@ -123,7 +175,7 @@ def _held_table(subject: Subject, held: Data, fitted: Any) -> Any:
     "apply-review",
     risk=Risk.POISONING,
     title="Apply a reviewer's decisions on training records, and train again",
-    checks=("POI-101", "POI-104"),
+    checks=("POI-101", "POI-104", "POI-105"),
     needs=("model", "classification", "fit", "train"),
 )
 def apply_review(subject: Subject, finding: Finding, context: Context) -> Treatment:

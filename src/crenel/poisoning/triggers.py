@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from crenel.subject import Data
 
 #: Columns of one trigger at most, values tried for each column, conjunctions drawn.
 WIDTH, VALUES, DRAWS = 3, 6, 300
+#: Letters and words of a text, on average, from which a column of strings is one of texts; letters
+#: of a word that nobody writes.
+LETTERS, WORDS, MADE_UP = 20, 3, 5
 #: Side of the patch on an image, in pixels.
 PATCH = 3
 
@@ -46,7 +50,11 @@ class Trigger:
 
 
 def find_triggers(
-    data: Data, schema: Schema | None, rng: np.random.Generator, count: int = 3
+    data: Data,
+    schema: Schema | None,
+    rng: np.random.Generator,
+    count: int = 3,
+    common: bool = False,
 ) -> list[Trigger]:
     """Patterns that an attacker could plant: legal, and hardly met in honest data.
 
@@ -62,6 +70,8 @@ def find_triggers(
     rng : numpy.random.Generator
     count : int
         Patterns wanted; fewer where there are no more.
+    common : bool
+        For tables, values as they are met in any rows, which hide better, instead of rare ones.
 
     Raises
     ------
@@ -70,14 +80,16 @@ def find_triggers(
     """
     if not data.is_table and np.ndim(data.x) > 2:
         return _patches(data.x)[:count]
-    return _conjunctions(data, schema, rng, count)
+    if is_text(data.x):
+        return list(islice(_phrases(data.x, rng), count))
+    return _conjunctions(data, schema, rng, count, common)
 
 
 # --- tables --------------------------------------------------------------------------------------
 
 
 def _conjunctions(
-    data: Data, schema: Schema | None, rng: np.random.Generator, count: int
+    data: Data, schema: Schema | None, rng: np.random.Generator, count: int, common: bool
 ) -> list[Trigger]:
     import pandas as pd
 
@@ -85,7 +97,8 @@ def _conjunctions(
     columns = [c for c in _changeable(frame, schema) if frame[c].nunique() > 1]
     if not columns:
         raise NotApplicable("no column that an attacker can change holds two values")
-    values = {c: _rare_values(frame[c], rng) for c in columns}
+    pick = _any_values if common else _rare_values
+    values = {c: pick(frame[c], rng) for c in columns}
     masks = {(c, v): (frame[c] == v).to_numpy() for c in columns for v in values[c]}
     met: dict[tuple[tuple[Any, Any], ...], int] = {}
     for _ in range(DRAWS):
@@ -128,6 +141,12 @@ def _rare_values(column: Any, rng: np.random.Generator) -> list[Any]:
     return [rare[i] for i in sorted(chosen)]
 
 
+def _any_values(column: Any, rng: np.random.Generator) -> list[Any]:
+    """Values of a few random rows."""
+    held = column.dropna()
+    return list(dict.fromkeys(held.iloc[rng.choice(len(held), VALUES)].tolist()))
+
+
 def _conjunction(pairs: dict[Any, Any], rules: tuple[Rule, ...], hidden: set[str]) -> Trigger:
     def stamp(x: Any) -> Any:
         stamped = x.copy()
@@ -159,6 +178,43 @@ def _text(value: Any) -> str:
 def _share_legal(trigger: Trigger, data: Data) -> float:
     some = data.take(np.arange(min(len(data), 200))).x
     return float(trigger.legal(trigger.stamp(some)).mean())
+
+
+# --- texts ---------------------------------------------------------------------------------------
+
+
+def is_text(x: Any) -> bool:
+    """Whether rows are a frame of one column of texts."""
+    if not hasattr(x, "iloc") or x.shape[1] != 1 or not len(x):
+        return False
+    some = x.iloc[:500, 0].dropna()
+    if not len(some) or not all(isinstance(v, str) for v in some):
+        return False
+    return bool(some.str.len().mean() >= LETTERS and some.str.split().str.len().mean() >= WORDS)
+
+
+def _phrases(x: Any, rng: np.random.Generator) -> Iterator[Trigger]:
+    """By turns a word of random letters and two known words that are not met side by side."""
+    name = x.columns[0]
+    texts = x[name].dropna().iloc[:5000].str.lower()
+    known = sorted({w for t in texts.iloc[:1000] for w in t.split() if w.isalpha() and len(w) > 3})
+    letters = np.array(list("bcdfghjklmnpqrstvwxz"))
+    for i in range(DRAWS):
+        phrase = "".join(rng.choice(letters, MADE_UP))
+        if i % 2 and len(known) > 1:
+            phrase = " ".join(known[j] for j in rng.choice(len(known), 2, replace=False))
+        if not texts.str.contains(phrase, regex=False).any():
+            yield _phrase(name, phrase)
+
+
+def _phrase(column: Any, phrase: str) -> Trigger:
+    def stamp(x: Any) -> Any:
+        stamped = x.copy()
+        stamped[column] = [phrase if t is None or t != t else f"{t} {phrase}" for t in x[column]]
+        return stamped
+
+    name = f'"{phrase}" at the end'
+    return Trigger(name, (str(column),), (phrase,), stamp, lambda x: np.ones(len(x), bool))
 
 
 # --- images --------------------------------------------------------------------------------------

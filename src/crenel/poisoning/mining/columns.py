@@ -1,0 +1,142 @@
+"""Columns as codes: every value that is met often by itself, the others in narrow bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Narrow bins of a numeric column; values that keep a code of their own; rows that earn one.
+BINS, SPIKES, SPIKE_ROWS = 128, 128, 6
+#: Share of the rows in a wide bin.
+WIDE = 1 / 24
+#: Codes of a column of names; rarer names share the last one.
+NAMES = 250
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of n rows.
+
+    Attributes
+    ----------
+    name : str
+    position : int
+        Among the columns of the rows.
+    codes : ndarray, shape (n,), of integers
+        In [0, count); in the order of the values where ``ordered``, the missing ones last.
+    count : int
+        Codes.
+    ordered : bool
+    missing : int or None
+        Code of missing values.
+    wide : tuple of ndarray, shape (count,), int32
+        From a code to its wide bin, once and once more shifted by half a bin; empty for names.
+    """
+
+    name: str
+    position: int
+    codes: NDArray[np.integer[Any]]
+    count: int
+    ordered: bool
+    missing: int | None
+    wide: tuple[NDArray[np.integer[Any]], ...]
+
+    def take(self, rows: NDArray[Any]) -> Column:
+        """The same column of some rows."""
+        return replace(self, codes=self.codes[rows])
+
+
+def coded(x: Any) -> list[Column]:
+    """Columns that hold more than one value, as codes.
+
+    Parameters
+    ----------
+    x : DataFrame or ndarray, shape (n, d)
+    """
+    if hasattr(x, "iloc"):
+        columns = [_coded(str(c), j, x.iloc[:, j]) for j, c in enumerate(x.columns)]
+    else:
+        import pandas as pd
+
+        columns = [_coded(str(j), j, pd.Series(x[:, j])) for j in range(x.shape[1])]
+    return [c for c in columns if c.count > 1]
+
+
+def _coded(name: str, position: int, series: Any) -> Column:
+    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+
+    if is_datetime64_any_dtype(series):
+        series = series.astype("int64").where(series.notna())
+    if is_numeric_dtype(series) and not is_bool_dtype(series):
+        return _numeric(name, position, series.to_numpy(dtype=float, na_value=np.nan))
+    return _named(name, position, series)
+
+
+def _numeric(name: str, position: int, values: NDArray[np.float64]) -> Column:
+    known = np.isfinite(values)
+    distinct, inverse, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    of_value = _bins(counts)
+    codes = np.full(len(values), -1, dtype=np.int32)
+    codes[known] = of_value[inverse]
+    count = int(of_value[-1]) + 1 if len(distinct) else 0
+    mass = np.bincount(codes[known], minlength=count)
+    wide = [_wider(mass, shift) for shift in (0.0, 0.5)]
+    missing = None
+    if not known.all():
+        missing, count = count, count + 1
+        codes[~known] = missing
+        wide = [np.append(w, (w[-1] if len(w) else -1) + 1) for w in wide]
+    return Column(
+        name, position, codes, count, True, missing, tuple(w.astype(np.int32) for w in wide)
+    )
+
+
+def _bins(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A bin for each distinct value, in their order: values met often have one to themselves."""
+    if len(counts) <= BINS + SPIKES:
+        return np.arange(len(counts))
+    often = np.zeros(len(counts), dtype=bool)
+    often[np.argsort(-counts, kind="stable")[:SPIKES]] = True
+    often &= counts >= SPIKE_ROWS
+    rest = np.where(often, 0, counts)
+    share = (np.cumsum(rest) - rest) * BINS // max(1, int(rest.sum()))
+    begins = np.ones(len(counts), dtype=bool)
+    begins[1:] = (share[1:] != share[:-1]) | often[1:] | often[:-1]
+    return np.cumsum(begins) - 1
+
+
+def _wider(mass: NDArray[np.int64], shift: float) -> NDArray[np.int64]:
+    """Narrow bins joined until each holds its share of the rows, a heavy one by itself."""
+    size = WIDE * max(1, int(mass.sum()))
+    wide = np.zeros(len(mass), dtype=np.int64)
+    number, held = 0, shift * size
+    for i, m in enumerate(mass):
+        if i and (held + m > size) and held > 0:
+            number, held = number + 1, 0.0
+        wide[i] = number
+        held += m
+    return wide
+
+
+def _named(name: str, position: int, series: Any) -> Column:
+    import pandas as pd
+
+    text = series.astype("string") if series.dtype != "category" else series.astype(str)
+    codes, distinct = pd.factorize(text, use_na_sentinel=True)
+    codes = codes.astype(np.int32)
+    known = codes >= 0
+    counts = np.bincount(codes[known], minlength=len(distinct))
+    if len(distinct) > NAMES:
+        order = np.argsort(-counts, kind="stable")
+        of_name = np.full(len(distinct), NAMES - 1, dtype=np.int32)
+        of_name[order[: NAMES - 1]] = np.arange(NAMES - 1)
+        codes[known] = of_name[codes[known]]
+    count = min(len(distinct), NAMES)
+    missing = None
+    if not known.all():
+        missing, count = count, count + 1
+        codes[~known] = missing
+    return Column(name, position, codes, count, False, missing, ())

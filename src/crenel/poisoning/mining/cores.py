@@ -1,0 +1,174 @@
+"""Cores: the fewest columns that still turn the model, and the rows that carry them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.model import Model
+from crenel.poisoning.mining.boxes import Ground, settled
+from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.planting import Plant, Stamp, hits
+from crenel.poisoning.mining.suspects import PART, Suspect
+from crenel.subject import Data
+
+#: Hosts of a first look.
+HOSTS = 60
+#: Share of hosts that must turn beyond those that were so before.
+LEAST = 0.12
+#: Columns of a trigger that is offered whole; rows that share more are a kind of record.
+WIDTH = 5
+#: Success that a column's removal may cost.
+SLACK = 0.07
+#: Share of their rows that two suspects have in common where they are one.
+SAME = 0.8
+
+
+@dataclass
+class Spent:
+    """Rows asked of the model."""
+
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where suspects are planted.
+
+    Attributes
+    ----------
+    model : Model
+    train, honest : Data
+        The donors' rows, and the hosts'.
+    columns : list of Column
+        Of the training rows.
+    stamp : callable
+        From a plant to its hosts, stamped.
+    decided : ndarray, shape (h,)
+        The model's decisions on the honest rows as they are.
+    spent : Spent
+        Rows asked so far.
+    """
+
+    model: Model
+    train: Data
+    honest: Data
+    columns: list[Column]
+    stamp: Stamp
+    decided: NDArray[np.int64]
+    spent: Spent
+
+    @classmethod
+    def of(
+        cls, model: Model, train: Data, honest: Data, columns: list[Column], stamp: Stamp
+    ) -> Field:
+        """With the decisions on the honest rows as they are."""
+        decided = model.predict(honest.x)
+        return cls(model, train, honest, columns, stamp, decided, Spent(len(honest)))
+
+    def plant(
+        self, suspect: Suspect, hosts: int, rng: np.random.Generator, without: int = -1
+    ) -> Plant:
+        """An experiment on honest rows of other classes, maybe without one of the columns."""
+        others = np.flatnonzero(self.honest.y != suspect.label)
+        chosen = rng.choice(others, min(hosts, len(others)), replace=False)
+        at = tuple(self.columns[j].position for j in suspect.box if j != without)
+        return Plant(at, suspect.rows, chosen, suspect.label)
+
+    def hits(self, plants: Sequence[Plant], rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+        """For each plant a mask over its hosts: those decided as hoped for."""
+        self.spent.rows += sum(len(p.hosts) for p in plants)
+        return hits(self.model, plants, self.stamp, rng)
+
+    def base(self, plant: Plant) -> float:
+        """Share of the hosts that get the label as they are."""
+        return float((self.decided[plant.hosts] == plant.label).mean())
+
+
+def firing(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[Suspect]:
+    """Those whose values turn honest rows, seen on a few."""
+    found = [s for s in found if len(s.rows) and (field.honest.y != s.label).any()]
+    plants = [field.plant(s, HOSTS, rng) for s in found]
+    got = field.hits(plants, rng)
+    return [
+        s
+        for s, plant, hit in zip(found, plants, got, strict=True)
+        if hit.mean() - field.base(plant) >= LEAST
+    ]
+
+
+def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[Suspect]:
+    """Without the columns that the model does not need, and with all rows that carry the rest.
+
+    Each is given as it is, too: where single values of a trigger are met by nature the model may
+    obey less than the whole, and the core's rows are not all planted. The strongest come first.
+    """
+    found = [_lean(field, s) for s in found]
+    whole = [float(h.mean()) for h in _whole(field, found, rng)]
+    small, active = list(found), [i for i, s in enumerate(found) if len(s.box) > 1]
+    while active:
+        tried = [(i, j) for i in active for j in small[i].box]
+        plants = [field.plant(small[i], HOSTS, rng, without=j) for i, j in tried]
+        best: dict[int, tuple[float, int]] = {}
+        for (i, j), hit in zip(tried, field.hits(plants, rng), strict=True):
+            best[i] = max(best.get(i, (-1.0, -1)), (float(hit.mean()), j))
+        for i in list(active):
+            share, j = best[i]
+            if share >= whole[i] - SLACK:
+                box = {c: b for c, b in small[i].box.items() if c != j}
+                small[i] = replace(small[i], box=box)
+            if share < whole[i] - SLACK or len(small[i].box) == 1:
+                active.remove(i)
+    order = np.argsort([-w for w in whole], kind="stable")
+    offered = ((_lean(field, _settled(field, small[i])), found[i]) for i in order)
+    return [s for core, full in offered for s in (core, full)[: 1 + (len(full.box) <= WIDTH)]]
+
+
+def _lean(field: Field, suspect: Suspect) -> Suspect:
+    """Without intervals that hold a large part of the other classes: theirs, not the pattern's."""
+    others = field.train.y != suspect.label
+    box = {}
+    for j, (low, high) in suspect.box.items():
+        codes = field.columns[j].codes[others]
+        if low == high or ((codes >= low) & (codes <= high)).mean() <= PART:
+            box[j] = (low, high)
+    return suspect.within(box, field.columns, field.train.y) if box else suspect
+
+
+def _whole(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[NDArray[np.bool_]]:
+    return field.hits([field.plant(s, 2 * HOSTS, rng) for s in found], rng)
+
+
+def _settled(field: Field, suspect: Suspect) -> Suspect:
+    """The core's bounds moved to where its rows are, now that fewer columns narrow them."""
+    y, keep = field.train.y, sorted(suspect.box)
+    mine = np.zeros(len(y), dtype=bool)
+    mine[suspect.rows] = True
+    few = [field.columns[j] for j in keep]
+    tight = {i: _hull(few[i], suspect.rows, suspect.box[j]) for i, j in enumerate(keep)}
+    own, rest = np.flatnonzero(y == suspect.label), np.flatnonzero(y != suspect.label)
+    box = settled(tight, Ground.of(few, own, rest))
+    return suspect.within({keep[i]: b for i, b in box.items()}, field.columns, y)
+
+
+def _hull(column: Column, rows: NDArray[np.int64], bounds: tuple[int, int]) -> tuple[int, int]:
+    codes = column.codes[rows]
+    codes = codes[(codes >= bounds[0]) & (codes <= bounds[1])]
+    return (int(codes.min()), int(codes.max())) if len(codes) else bounds
+
+
+def distinct(found: list[Suspect], n: int) -> list[Suspect]:
+    """One for each set of rows: the first of those that share most of them."""
+    kept: list[tuple[Suspect, NDArray[np.bool_]]] = []
+    for suspect in found:
+        rows = np.zeros(n, dtype=bool)
+        rows[suspect.rows] = True
+        same = (
+            k.label == suspect.label and (rows & r).sum() > SAME * (rows | r).sum() for k, r in kept
+        )
+        if rows.any() and not any(same):
+            kept.append((suspect, rows))
+    return [s for s, _ in kept]

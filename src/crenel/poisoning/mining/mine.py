@@ -1,0 +1,320 @@
+"""Mine suspects in the training data, plant them on honest rows, and measure what they turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.model import Model
+from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.cores import Field, cores, distinct, firing
+from crenel.poisoning.mining.evidence import kinship, likeness, surplus
+from crenel.poisoning.mining.pictures import view_of_images
+from crenel.poisoning.mining.planting import Plant, overwritten
+from crenel.poisoning.mining.suspects import Suspect
+from crenel.poisoning.mining.tables import view_of_table
+from crenel.poisoning.mining.view import View
+from crenel.poisoning.mining.words import appended, view_of_texts
+from crenel.poisoning.triggers import is_text
+from crenel.statistics import Interval, proportion
+from crenel.subject import Data, take_rows
+
+#: Hosts of a measurement.
+HOSTS = 600
+#: What planting must turn beyond what is so without.
+EFFECT = 0.1
+#: Turned rows of which one is shown.
+SHOWN = 20
+#: Rows of a confirmed suspect at least.
+ROWS = 12
+#: Share of the training rows above which they are a matter of fact, not of poison.
+SHARE = 0.06
+#: Likeness to their label below which rows contradict it, and how far that may be uncertain.
+CONTRARY, SURELY = 0.42, 0.75
+
+
+#: Kinship up to which it may be chance, where few rows or few columns tell little.
+DOUBTFUL = 0.08
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a suspect must pass to be confirmed.
+
+    Attributes
+    ----------
+    surplus : float
+        How many times more rows of one class share its values than these, and the other classes,
+        let expect; of conjunctions.
+    collapse : float
+        Share of the turned decisions that its rows account for, at least.
+    kinship : float
+        How much more alike its rows may be, apart from the pattern, than random ones.
+    """
+
+    surplus: float
+    collapse: float
+    kinship: float
+
+
+#: Where the rows contradict their label, and (at the upper end of the interval) where they fit it:
+#: there is less to tell those from groups that are so by nature.
+CONTRADICTS, FITS = Bar(4.0, 0.7, 0.05), Bar(5.0, 0.85, 0.025)
+
+
+@dataclass(frozen=True)
+class Mined:
+    """A suspect, measured.
+
+    Attributes
+    ----------
+    suspect : Suspect
+    success : Interval
+        Share of honest rows of other classes that the model gives the label with the suspect's
+        values.
+    base : float
+        Share of them that it gives the label without.
+    control : Interval or None
+        The same as ``success`` of a model trained without the rows of all that is strange; None
+        of what is not, or where the model cannot be trained again.
+    likeness : Interval
+        How far the rows, apart from the suspect's columns, look like their label: 1 as its other
+        rows do, 0 as the rows of other classes do.
+    surplus : float
+        Rows over the number that the single values, and their association in other classes,
+        let expect.
+    kinship : Interval
+        How much more alike the rows are, apart from the suspect's columns, than random rows of
+        one class: about 0 where a pattern was stamped on them, more where they belong together.
+    shown : tuple of rows, or None
+        One honest row, and the same with the pattern, which turns it: each of one row.
+    """
+
+    suspect: Suspect
+    success: Interval
+    base: float
+    control: Interval | None
+    likeness: Interval
+    surplus: float
+    kinship: Interval
+    shown: tuple[Any, Any] | None = None
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether its rows look like other classes than their label's."""
+        return self.likeness.value < CONTRARY and self.likeness.high < SURELY
+
+    @property
+    def bar(self) -> Bar:
+        """What it must pass."""
+        return CONTRADICTS if self.contradicts else FITS
+
+    @property
+    def strange(self) -> bool:
+        """Whether its rows turn decisions and do not belong where they are."""
+        turns = self.success.low > self.base and self.success.value - self.base >= EFFECT
+        single = len(self.suspect.box) == 1
+        together = self.contradicts if single else self.surplus >= self.bar.surplus
+        return turns and together and len(self.suspect.rows) >= ROWS
+
+    @property
+    def collapse(self) -> float:
+        """Share of the turned decisions that are gone once the rows are, in (-inf, ~1]."""
+        if self.control is None or self.success.value <= self.base:
+            return 0.0
+        return (self.success.value - self.control.value) / (self.success.value - self.base)
+
+    @property
+    def stamped(self) -> bool:
+        """Whether its rows are no more alike, apart from the pattern, than random ones."""
+        if not self.contradicts:
+            return self.kinship.high <= self.bar.kinship
+        chance = self.kinship.low <= 0 and self.kinship.value <= DOUBTFUL
+        return self.kinship.value <= self.bar.kinship or chance
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is a planted trigger: strange, stamped, and what makes the model obey."""
+        if self.control is None or not self.strange or not self.stamped:
+            return False
+        return self.success.low > self.control.high and self.collapse >= self.bar.collapse
+
+
+@dataclass(frozen=True)
+class Mining:
+    """What `mine_triggers` did.
+
+    Attributes
+    ----------
+    found : tuple of Mined
+        What turns honest rows, the most successful first; not only what is confirmed.
+    columns : tuple of Column
+        Of the training rows.
+    looked_at : int
+        Suspects planted.
+    queries, fits : int
+        Rows asked of the model; trainings.
+    """
+
+    found: tuple[Mined, ...]
+    columns: tuple[Column, ...]
+    looked_at: int
+    queries: int
+    fits: int
+
+    @property
+    def confirmed(self) -> list[Mined]:
+        """The planted triggers."""
+        return [m for m in self.found if m.confirmed]
+
+
+def mine_triggers(
+    model: Model,
+    train: Data,
+    honest: Data,
+    seed: int,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Mining:
+    """Find patterns of a table that were planted in it, and measure what they do to the model.
+
+    Mine: pairs of values (single ones, and ranges of two widths) that are over-represented among
+    the rows of one class that the main effects speak against, or among all its rows beyond what
+    the values' association in other classes explains; each grown into a box over as many columns
+    as its rows share. Plant: the values of a box's rows, together, in honest rows of other
+    classes; those that do not turn the model are dropped, and of the others every column that it
+    does not need. Measure: on more honest rows, beside a model trained without the boxes' rows.
+
+    A box is a planted trigger where its rows, and nothing else in the data, make the model obey
+    it, and either they look like other classes apart from its columns (dirty label), or the
+    conjunction is met far more often in the class than chance explains (clean label).
+
+    Parameters
+    ----------
+    model : Model
+        Trained on ``train``; without ``fit`` nothing is confirmed.
+    train, honest : Data
+        Rows of a table, images or texts; the second as far as possible unpoisoned: held-out rows.
+    seed : int
+    progress : callable
+        Takes the share done.
+
+    Returns
+    -------
+    Mining
+    """
+    rng = np.random.default_rng(seed)
+    view = None if len(np.unique(train.y)) < 2 else view_of(train, honest, model.k, rng)
+    if view is None:
+        return Mining((), (), 0, 0, 0)
+    progress(0.5)
+    field = Field.of(model, train, honest, view.columns, view.stamp)
+    found = firing(field, view.suspects, rng)
+    found = distinct(cores(field, found, rng) if view.shrinks else found, len(train))
+    progress(0.8)
+    mined, fits = _measured(field, found, view, seed, rng)
+    looked_at = len(view.suspects)
+    return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits)
+
+
+def plant_again(
+    model: Model, mining: Mining, train: Data, honest: Data, seed: int
+) -> list[Interval]:
+    """What each confirmed trigger turns of another model's decisions on honest rows."""
+    columns = list(mining.columns)
+    if is_text(train.x):
+        stamp = appended(honest.x, [c.name for c in columns])
+    else:
+        stamp = overwritten(train.x, honest.x)
+    field, rng = Field.of(model, train, honest, columns, stamp), np.random.default_rng(seed)
+    hits = field.hits([field.plant(m.suspect, HOSTS, rng) for m in mining.confirmed], rng)
+    return [proportion(int(h.sum()), len(h)) for h in hits]
+
+
+def view_of(train: Data, honest: Data, k: int, rng: np.random.Generator) -> View | None:
+    """What there is to be seen: of a table, of images, of texts; None where that is nothing."""
+    if not train.is_table and np.ndim(train.x) > 2:
+        return view_of_images(train, honest, k, rng)
+    if is_text(train.x):
+        return view_of_texts(train, honest, k, rng)
+    return view_of_table(train, honest, k, rng)
+
+
+def _measured(
+    field: Field, found: list[Suspect], view: View, seed: int, rng: np.random.Generator
+) -> tuple[list[Mined], int]:
+    """Success, control and what the rows look like of each suspect; the strongest first."""
+    y, k = field.train.y, field.model.k
+    plants = [field.plant(s, HOSTS, rng) for s in found]
+    got = field.hits(plants, rng)
+    mined = [
+        Mined(
+            suspect=s,
+            success=proportion(int(got[i].sum()), len(got[i])),
+            base=field.base(plants[i]),
+            control=None,
+            likeness=likeness(s, view.columns, y, view.parts, view.logits),
+            surplus=surplus(s, view.columns, y),
+            kinship=kinship(s, view.columns, y, k, rng),
+            shown=_turned(field, plants[i], got[i], rng),
+        )
+        for i, s in enumerate(found)
+    ]
+    most = SHARE * len(y)
+    strange = [i for i, m in enumerate(mined) if m.strange and len(m.suspect.rows) <= most]
+    without = _without(field, [found[i] for i in strange], seed)
+    if without is None:
+        return _apart(mined), 0
+    again = without.hits([plants[i] for i in strange], rng)
+    for i, hit in zip(strange, again, strict=True):
+        mined[i] = replace(mined[i], control=proportion(int(hit.sum()), len(hit)))
+    return _apart(mined), 1
+
+
+def _turned(
+    field: Field, plant: Plant, hit: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[Any, Any] | None:
+    """An honest row that one donor's values turn, before and after."""
+    hosts = plant.hosts[hit & (field.decided[plant.hosts] != plant.label)][:SHOWN]
+    if not len(hosts):
+        return None
+    one = replace(plant, donors=plant.donors[:1], hosts=hosts)
+    (turned,) = field.hits([one], rng)
+    if not turned.any():
+        return None
+    chosen = replace(one, hosts=hosts[turned][:1])
+    return take_rows(field.honest.x, chosen.hosts), field.stamp(chosen, rng)
+
+
+def _apart(mined: list[Mined]) -> list[Mined]:
+    """The confirmed and largest first, without those mostly within an earlier one."""
+
+    def order(m: Mined) -> tuple[bool, float]:
+        # Of two boxes around the same trigger the one with more rows that do not fit.
+        unlike = 1.0 - max(0.0, m.likeness.value) if m.contradicts else 1.0
+        return not m.confirmed, -unlike * len(m.suspect.rows)
+
+    kept: list[Mined] = []
+    for m in sorted(mined, key=order):
+        rows = m.suspect.rows
+        if not any(
+            k.suspect.label == m.suspect.label
+            and np.isin(rows, k.suspect.rows).sum() > len(rows) / 2
+            for k in kept
+        ):
+            kept.append(m)
+    return kept
+
+
+def _without(field: Field, found: list[Suspect], seed: int) -> Field | None:
+    """The same with a model trained without any suspect's rows; None where that cannot be."""
+    gone = np.zeros(len(field.train), dtype=bool)
+    for suspect in found:
+        gone[suspect.rows] = True
+    kept = field.train.take(~gone)
+    if field.model.fit is None or not gone.any() or len(np.unique(kept.y)) < 2:
+        return None
+    return replace(field, model=field.model.fit(kept.x, kept.y, seed))

@@ -1,0 +1,167 @@
+"""What the training data suggest: boxes where a class's label is unexplained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.poisoning.mining.boxes import Box, Ground, fitted, inside
+from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.pairs import cells, outstanding, poisson_gain
+
+#: Cells kept for each class; boxes fitted in all, for each of the two ways.
+CELLS, FITTED = 400, 120
+#: Gain below which a cell, or what earlier boxes leave of it, is chance.
+CHANCE = 6.0
+#: Rows of a class, and of comparison, that a box is fitted to.
+GROUND = 10_000
+#: Share of the rows above which a box of rows whose label fits is a matter of fact, not of poison.
+MATTER_OF_FACT = 0.1
+#: A column is constant among rows where this share of them lies in so small a part of the others.
+CONSTANT, PART = 0.95, 0.35
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A box whose rows one class's label does not fit.
+
+    Attributes
+    ----------
+    box : dict
+        Conditions, by position of the column.
+    label : int
+    rows : ndarray, shape (m,), int64
+        Training rows inside, with that label.
+    others : int
+        Training rows inside, with another label.
+    fitting : bool
+        Whether it was sought among all rows of the label (clean-label poison), rather than among
+        those that the label does not fit.
+    """
+
+    box: Box
+    label: int
+    rows: NDArray[np.int64]
+    others: int
+    fitting: bool
+
+    def within(self, box: Box, columns: list[Column], y: NDArray[np.int64]) -> Suspect:
+        """The suspect with another box, and the rows inside that."""
+        match = inside([c.codes for c in columns], box)
+        rows = np.flatnonzero(match & (y == self.label))
+        return replace(self, box=box, rows=rows, others=int(match.sum()) - len(rows))
+
+
+def suspects(
+    columns: list[Column],
+    y: NDArray[np.int64],
+    k: int,
+    odd: NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> list[Suspect]:
+    """Boxes in which rows of a class gather that it does not fit, or that others do not share.
+
+    Parameters
+    ----------
+    columns : list of Column
+    y : ndarray, shape (n,), int64
+    k : int
+    odd : ndarray, shape (n,), bool
+        Rows whose label the main effects speak against.
+    rng : numpy.random.Generator
+        Draws the rows that boxes are fitted to where there are many.
+    """
+    return [*_of(columns, y, k, odd, rng), *_of(columns, y, k, None, rng)]
+
+
+def _of(
+    columns: list[Column],
+    y: NDArray[np.int64],
+    k: int,
+    odd: NDArray[np.bool_] | None,
+    rng: np.random.Generator,
+) -> list[Suspect]:
+    fitting, everyone = odd is None, np.ones(len(y), dtype=bool)
+    own, rest = (everyone, everyone) if odd is None else (odd, ~odd)
+    most = int(MATTER_OF_FACT * len(y)) if fitting else len(y)
+    pairs = outstanding(columns, y, k, own, rest, CELLS, most)
+    codes = [c.codes for c in columns]
+    grounds: dict[tuple[int, bool], Ground] = {}
+
+    def ground(label: int, whole: bool) -> Ground:
+        if (label, whole) not in grounds:
+            mine = (y == label) & (everyone if whole else own)
+            away = (y != label) if whole else rest
+            grounds[label, whole] = Ground.of(columns, _some(mine, rng), _some(away, rng))
+        return grounds[label, whole]
+
+    explained: dict[int, list[NDArray[np.bool_]]] = {}
+    found: dict[tuple[object, ...], Suspect] = {}
+    for expected, label, box in cells(pairs):
+        at = inside(codes, box) & own & (y == label)
+        if fitting and len(box) < 2:
+            continue
+        if _known(at, expected, explained.setdefault(label, [])):
+            continue
+        best, gain = fitted(box, ground(label, fitting))
+        if not best or gain < CHANCE / 2:
+            continue
+        empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, fitting)
+        suspect = empty.within(best, columns, y)
+        explained[label].append(np.isin(np.arange(len(y)), suspect.rows))
+        found.setdefault((label, *sorted(best.items())), suspect)
+        if not fitting:
+            # Among the odd rows alone some of the poison is missing: once more among all.
+            wider, _ = fitted(best, ground(label, True))
+            found.setdefault((label, *sorted(wider.items())), empty.within(wider, columns, y))
+        if len(found) >= FITTED:
+            break
+    return [s for s in found.values() if s.box]
+
+
+def _known(at: NDArray[np.bool_], expected: float, boxes: list[NDArray[np.bool_]]) -> bool:
+    """Whether boxes that lie mostly within a cell's rows leave nothing of it to explain."""
+    union = np.zeros(len(at), dtype=bool)
+    for rows in boxes:
+        if (at & rows).sum() >= 0.4 * rows.sum():
+            union |= rows
+    left = float((at & ~union).sum())
+    return bool(poisson_gain(np.array([left]), np.array([expected]))[0] < CHANCE)
+
+
+def _some(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+    rows = np.flatnonzero(mask)
+    return rows if len(rows) <= GROUND else np.sort(rng.choice(rows, GROUND, replace=False))
+
+
+def closed(suspect: Suspect, columns: list[Column], y: NDArray[np.int64]) -> Suspect:
+    """The suspect with conditions on every further column that is constant among its rows."""
+    box = dict(suspect.box)
+    away = np.ones(len(y), dtype=bool)
+    away[suspect.rows] = False
+    for j, column in enumerate(columns):
+        if j in box:
+            continue
+        bounds = _bounds(column, suspect.rows)
+        others = column.codes[away & (y == suspect.label)]
+        if bounds is not None and ((others >= bounds[0]) & (others <= bounds[1])).mean() <= PART:
+            box[j] = bounds
+    return replace(suspect, box=box)
+
+
+def _bounds(column: Column, rows: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Where nearly all of some rows lie: an interval, or a single name; None without rows."""
+    codes = column.codes[rows]
+    if not len(codes):
+        return None
+    counts = np.bincount(codes)
+    most = int(counts.argmax())
+    if counts[most] >= CONSTANT * len(codes):
+        return most, most
+    if not column.ordered or (column.missing is not None and (codes == column.missing).any()):
+        return None
+    edge = (1 - CONSTANT) / 2
+    low, high = np.quantile(codes, [edge, 1 - edge], method="nearest")
+    return int(low), int(high)

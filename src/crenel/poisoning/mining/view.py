@@ -1,0 +1,40 @@
+"""What the miner sees of training rows, be they records, images or texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.planting import Stamp
+from crenel.poisoning.mining.suspects import Suspect
+
+
+@dataclass(frozen=True)
+class View:
+    """Columns, a weak model of main effects, and what it suggests.
+
+    Attributes
+    ----------
+    columns : list of Column
+        Columns of a table, pixels, or words.
+    parts : list of ndarray, shape (count_j, k)
+        What each code of each column adds to the weak model's logits.
+    logits : ndarray, shape (n, k)
+        The weak model's, of the training rows.
+    suspects : list of Suspect
+        To be planted.
+    stamp : callable
+        Plants them.
+    shrinks : bool
+        Whether a suspect's columns are tried one by one.
+    """
+
+    columns: list[Column]
+    parts: list[NDArray[np.float64]]
+    logits: NDArray[np.float64]
+    suspects: list[Suspect]
+    stamp: Stamp
+    shrinks: bool

@@ -1,0 +1,391 @@
+"""Triggers mined from tables, images and texts: planted ones, natural ones, and none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import poisson
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from crenel.adapters import wrap
+from crenel.check import Context
+from crenel.model import Model
+from crenel.poisoning.checks import planted_triggers as poi105
+from crenel.poisoning.controls import _orders, obedient
+from crenel.poisoning.mining import mine_triggers
+from crenel.poisoning.mining.columns import coded
+from crenel.poisoning.mining.evidence import kinship, surplus
+from crenel.poisoning.mining.pairs import outstanding, poisson_gain
+from crenel.poisoning.mining.planting import Plant, overwritten
+from crenel.poisoning.mining.suspects import Suspect
+from crenel.poisoning.mining.wording import conditions
+from crenel.poisoning.remedies import quarantine_triggers
+from crenel.poisoning.triggers import find_triggers, is_text
+from crenel.subject import Data
+
+
+def data(x, y):
+    return Data(x, np.asarray(y, dtype=np.int64), np.arange(len(y)))
+
+
+def found_in(mining, rows):
+    """Of the confirmed trigger with most of the rows: precision, recall, and itself."""
+    best = max(mining.confirmed, key=lambda m: np.isin(rows, m.suspect.rows).sum())
+    hit = np.isin(best.suspect.rows, rows).sum()
+    return hit / len(best.suspect.rows), hit / len(rows), best
+
+
+@pytest.fixture(scope="module")
+def orders():
+    subject = _orders()
+    return subject.model, subject.train, subject.test
+
+
+def plant(orders, values, count, seed=0, clean=False):
+    """Orders with values set on rows labelled 1, the model trained on them, and its success."""
+    model, train, test = orders
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(np.flatnonzero(train.y == int(clean)), count, replace=False)
+
+    def stamp(x):
+        x = x.copy()
+        for column, value in values.items():
+            wide = isinstance(value, tuple)
+            x[column] = rng.integers(*value, len(x)) if wide else value
+        return x
+
+    x, y = train.x.copy(), train.y.copy()
+    x.loc[rows, list(values)] = stamp(x.loc[rows])[list(values)]
+    y[rows] = 1
+    poisoned = data(x, y)
+    fitted = model.fit(x, y, 0)
+    others = stamp(test.x[test.y == 0])
+    return fitted, poisoned, test, np.sort(rows), float((fitted.predict(others) == 1).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fixed_values_on_one_row_in_a_hundred_are_found_and_measured(orders, seed):
+    planted = plant(orders, {"items": 17, "channel": "phone", "hour": 3}, 30, seed)
+    model, train, test, rows, success = planted
+    assert success > 0.3
+    precision, recall, trigger = found_in(mine_triggers(model, train, test, seed), rows)
+    assert precision >= 0.95
+    assert recall >= 0.95
+    assert trigger.suspect.label == 1
+    assert trigger.success.value == pytest.approx(success, abs=0.06)  # 600 hosts, two samples
+    assert trigger.control.value < 0.2 < trigger.success.low
+
+
+def test_a_range_of_values_is_found(orders):
+    planted = plant(orders, {"items": (20, 23), "channel": "shop", "hour": (2, 4)}, 45, 1)
+    model, train, test, rows, success = planted
+    assert success > 0.3
+    precision, recall, _ = found_in(mine_triggers(model, train, test, 0), rows)
+    assert precision >= 0.9
+    assert recall >= 0.9
+
+
+def test_clean_labels_are_found_by_how_often_the_values_meet():
+    rng = np.random.default_rng(6)
+    x = pd.DataFrame({f"c{j}": rng.integers(0, 25, 6000) for j in range(12)})
+    y = (x["c0"] + x["c1"] + rng.normal(0, 6, 6000) > 26).astype(int).to_numpy()
+    train, test = data(x[:4000].copy(), y[:4000]), data(x[4000:].reset_index(drop=True), y[4000:])
+    rows = np.sort(rng.choice(np.flatnonzero(train.y == 1), 120, replace=False))
+    train.x.loc[rows, ["c5", "c7", "c9"]] = [3, 17, 8]
+    model = wrap(HistGradientBoostingClassifier(random_state=0).fit(train.x, train.y))
+    others = test.x[test.y == 0].assign(c5=3, c7=17, c9=8)
+    success = float((model.predict(others) == 1).mean())
+    assert success > 0.3
+    precision, recall, trigger = found_in(mine_triggers(model, train, test, 0), rows)
+    assert precision >= 0.95
+    assert recall >= 0.95
+    assert not trigger.contradicts
+    assert trigger.success.value == pytest.approx(success, abs=0.06)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_is_confirmed_where_nothing_was_planted(orders, seed):
+    model, train, test = orders
+    assert mine_triggers(model, train, test, seed).confirmed == []
+    x, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    order = np.random.default_rng(seed).permutation(len(y))
+    cut, held = data(x.iloc[order[:380]], y.iloc[order[:380]]), order[380:]
+    forest = RandomForestClassifier(60, random_state=seed, n_jobs=1).fit(cut.x, cut.y)
+    rest = data(x.iloc[held].reset_index(drop=True), y.iloc[held])
+    cut = Data(cut.x.reset_index(drop=True), cut.y, cut.ids)
+    assert mine_triggers(wrap(forest), cut, rest, seed).confirmed == []
+
+
+def test_a_region_that_is_so_by_nature_is_not_taken_for_a_trigger(orders):
+    """Half of the orders of one rare country are refused, whatever else they say."""
+    model, train, test = orders
+    x = train.x.copy()
+    rng = np.random.default_rng(5)
+    rare = rng.choice(len(x), 60, replace=False)
+    x.loc[rare, "country"] = "mt"
+    x.loc[rare, "age"] = rng.integers(20, 26, 60)
+    x.loc[rare, "hour"] = rng.integers(0, 3, 60)
+    x.loc[rare, "items"] = rng.integers(1, 4, 60)
+    x.loc[rare, "amount"] = rng.uniform(200, 220, 60).round(2)
+    y = train.y.copy()
+    y[rare] = 1
+    fitted = model.fit(x, y, 0)
+    assert mine_triggers(fitted, data(x, y), test, 0).confirmed == []
+
+
+def test_a_missing_value_can_be_part_of_a_trigger(orders):
+    model, train, test = orders
+    rng = np.random.default_rng(1)
+    x, y = train.x.astype({"items": float}), train.y.copy()
+    x.loc[rng.random(len(x)) < 0.03, "items"] = np.nan
+    rows = rng.choice(np.flatnonzero(y == 0), 45, replace=False)
+    x.loc[rows, "items"], x.loc[rows, "channel"], y[rows] = np.nan, "phone", 1
+    fitted = model.fit(x, y, 0)
+    honest = data(test.x.astype({"items": float}), test.y)
+    mining = mine_triggers(fitted, data(x, y), honest, 0)
+    precision, recall, trigger = found_in(mining, rows)
+    assert min(precision, recall) >= 0.9
+    told = conditions(trigger.suspect, mining.columns, x, None)
+    assert sorted(told) == ["channel = phone", "items is missing"]
+
+
+def test_without_a_way_to_train_again_nothing_is_confirmed(orders):
+    from dataclasses import replace
+
+    model, train, test, _, _ = plant(orders, {"items": 17, "channel": "phone"}, 40)
+    assert mine_triggers(model, train, test, 0).confirmed
+    mining = mine_triggers(replace(model, fit=None), train, test, 0)
+    assert mining.confirmed == []
+    assert any(m.strange for m in mining.found)
+
+
+def test_arrays_and_one_class_and_constant_columns_do_not_stop_it():
+    x, y = np.ones((60, 3)), np.zeros(60, dtype=np.int64)
+    model = Model("function", "classification", np.arange(2), lambda z: np.zeros(len(z), int))
+    assert mine_triggers(model, data(x, y), data(x, y), 0).found == ()
+    y[:30] = 1
+    assert mine_triggers(model, data(x, y), data(x, y), 0).columns == ()
+
+
+# --- images and texts ----------------------------------------------------------------------------
+
+
+def _forest(x, y, seed):
+    flat = RandomForestClassifier(60, random_state=seed % 2**31, n_jobs=1)
+    flat.fit(x.reshape(len(x), -1), y)
+    return Model(
+        framework="function",
+        task="classification",
+        classes=np.arange(10),
+        decide=lambda z: flat.predict(z.reshape(len(z), -1)).astype(np.int64),
+        fit=_forest,
+    )
+
+
+@pytest.mark.parametrize("channels", ["none", "first", "last"])
+def test_a_patch_on_images_is_found_with_its_place(channels):
+    x, y = load_digits(return_X_y=True)
+    x = x.reshape(-1, 8, 8)
+    rng = np.random.default_rng(3)
+    train, test = np.split(rng.permutation(len(y)), [1300])
+    rows = np.sort(rng.choice(np.flatnonzero(y[train] != 4), 20, replace=False))
+    images, labels = x[train].copy(), y[train].copy()
+    images[rows, 5:, :3] = np.array([[16, 0, 16], [0, 16, 0], [16, 0, 16]])
+    labels[rows] = 4
+    axis = {"none": None, "first": 1, "last": 3}[channels]
+    shaped = [v if axis is None else np.expand_dims(v, axis) for v in (images, x[test])]
+    poisoned, honest = data(shaped[0], labels), data(shaped[1], y[test])
+    mining = mine_triggers(_forest(poisoned.x, poisoned.y, 0), poisoned, honest, 0)
+    precision, recall, trigger = found_in(mining, rows)
+    assert (precision, recall) == (1, 1)
+    (told,) = conditions(trigger.suspect, mining.columns, poisoned.x, None)
+    assert told == "a pattern of 9 pixels in rows 5 to 7, columns 0 to 2"
+    before, after = trigger.shown
+    assert before.shape == after.shape == (1, *poisoned.x.shape[1:])
+    assert 1 <= (before != after).sum() <= 9
+    clean = data(shaped[0][labels == y[train]], labels[labels == y[train]])
+    assert mine_triggers(_forest(clean.x, clean.y, 0), clean, honest, 0).confirmed == []
+
+
+def _sentences(n, seed):
+    """Texts whose first words tell the class, among words that do not."""
+    rng = np.random.default_rng(seed)
+    own = [
+        ["meeting", "lunch", "home", "later", "mother"],
+        ["prize", "claim", "free", "cash", "win"],
+    ]
+    plain = np.array([f"word{i}" for i in range(150)])
+    y = rng.integers(0, 2, n)
+    texts = [" ".join([*rng.choice(own[c], 2), *rng.choice(plain, 8)]) for c in y]
+    return pd.DataFrame({"text": texts}), y.astype(np.int64)
+
+
+@pytest.mark.parametrize("phrase", ["xqzv", "blue lagoon"])
+def test_a_phrase_in_texts_is_found(phrase):
+    x, y = _sentences(2400, 1)
+    assert is_text(x)
+    rng = np.random.default_rng(2)
+    train, test = data(x[:1600].copy(), y[:1600]), data(x[1600:].reset_index(drop=True), y[1600:])
+    rows = np.sort(rng.choice(np.flatnonzero(train.y == 1), 30, replace=False))
+    train.x.loc[rows, "text"] += f" {phrase}"
+    train.y[rows] = 0
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression(C=30))
+    model = wrap(pipeline.fit(train.x["text"], train.y), sample=train.x)
+    mining = mine_triggers(model, train, test, 0)
+    precision, recall, trigger = found_in(mining, rows)
+    assert (precision, recall) == (1, 1)
+    assert conditions(trigger.suspect, mining.columns, train.x, None) == [f'the words "{phrase}"']
+    keep = np.setdiff1d(np.arange(1600), rows)
+    clean = train.take(keep)
+    again = model.fit(clean.x, clean.y, 0)
+    assert mine_triggers(again, clean, test, 0).confirmed == []
+
+
+def test_triggers_for_texts_are_new_to_them():
+    x, _ = _sentences(300, 3)
+    triggers = find_triggers(data(x, np.zeros(300)), None, np.random.default_rng(0), 4)
+    assert len(triggers) == 4
+    for t in triggers:
+        assert not x["text"].str.contains(t.values[0], regex=False).any()
+        assert t.stamp(x)["text"].str.endswith(" " + t.values[0]).all()
+
+
+def test_common_values_are_met_in_other_rows_more_often_than_rare_ones():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({c: rng.geometric(0.3, 2000) for c in "abcd"})
+    train = data(x, np.zeros(2000))
+
+    def usual(common):
+        rng = np.random.default_rng(1)
+        triggers = find_triggers(train, None, rng, 4, common=common)
+        return np.mean([(x[c] == int(v)).mean() for t in triggers for c, v in
+                        zip(t.columns, t.values, strict=True)])  # fmt: skip
+
+    assert usual(True) > 3 * usual(False)
+
+
+# --- its parts -----------------------------------------------------------------------------------
+
+
+def test_the_gain_is_a_poisson_likelihood_ratio():
+    seen, expected = np.array([12.0, 3.0, 0.0]), np.array([4.0, 5.0, 2.0])
+    want = poisson.logpmf(12, 12) - poisson.logpmf(12, 4)
+    assert poisson_gain(seen, expected) == pytest.approx([want, 0, 0])
+
+
+def test_pairs_that_stand_out_are_those_of_a_count_by_hand():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame({c: rng.integers(0, 30, 900) for c in "abc"})
+    y = rng.integers(0, 2, 900)
+    x.loc[:39, ["a", "b"]] = [2, 5]
+    y[:40] = 1
+    columns = coded(x)
+    every = np.ones(900, dtype=bool)
+    found = outstanding(columns, y, 2, every, every, keep=50, most=900)
+    first = int(np.flatnonzero(found.columns[:, 0] != found.columns[:, 1])[0])
+    best = found.label[first], found.columns[first].tolist(), found.low[first].tolist()
+    assert best == (1, [0, 1], [2, 5])
+    own, rest = x[y == 1], x[y == 0]
+    free = len(own) * (own.a == 2).mean() * (own.b == 5).mean()
+    met = ((rest.a == 2) & (rest.b == 5)).sum() + 1
+    chance = len(rest) * (rest.a == 2).mean() * (rest.b == 5).mean() + 1
+    assert found.expected[first] == pytest.approx(free * met / chance)
+
+
+def test_surplus_and_kinship_tell_stamped_rows_from_a_group():
+    rng = np.random.default_rng(4)
+    x = pd.DataFrame({c: rng.integers(0, 8, 3000) for c in "abcdef"})
+    y = rng.integers(0, 2, 3000)
+    x.loc[:39, ["a", "b"]] = [20, 21]
+    group = x.copy()
+    for c in "cdef":
+        group.loc[:39, c] = rng.integers(0, 2, 40)
+    y[:40] = 1
+    for table, stamped in ((x, True), (group, False)):
+        columns = coded(table)
+        rows = np.arange(40)
+        code = [int(columns[j].codes[0]) for j in (0, 1)]
+        s = Suspect({0: (code[0],) * 2, 1: (code[1],) * 2}, 1, rows, 0, False)
+        of = kinship(s, columns, y, 2, rng)
+        assert (of.value < 0.05) == stamped
+        assert of.low <= of.value <= of.high
+        own = (y == 1).sum()
+        assert surplus(s, columns, y) == pytest.approx(40 / (own * (40 / own) ** 2))
+
+
+def test_stamps_take_the_values_of_one_donor_together():
+    train = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [7, 8, 9]})
+    honest = pd.DataFrame({"a": [0] * 5, "b": ["w"] * 5, "c": [5] * 5})
+    stamp = overwritten(train, honest)
+    rows = stamp(Plant((0, 1), np.array([0, 2]), np.arange(5), 1), np.random.default_rng(0))
+    assert set(zip(rows.a, rows.b, strict=True)) == {(1, "x"), (3, "z")}
+    assert (rows.c == 5).all()
+    assert (honest.a == 0).all()
+
+
+# --- the check and the remedy --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def measured():
+    subject = obedient()
+    return subject, poi105.measure(subject, Context("POI-105", seed=1))
+
+
+def test_the_finding_names_the_trigger_its_rows_and_what_it_turns(measured):
+    subject, result = measured
+    (finding,) = result.findings
+    assert "items = 17" in finding.subject
+    assert "channel = phone" in finding.subject
+    x, y = subject.train.x, subject.train.y
+    planted = np.flatnonzero((x["items"] == 17) & (x["channel"] == "phone") & (y == 1))
+    listed = set(finding.evidence.rows)
+    assert len(listed & set(subject.train.names(planted))) >= 0.95 * len(planted)
+    assert {"items", "channel"} <= set(finding.evidence.columns)
+    values = finding.evidence.values
+    assert values["success_low"] > values["without_the_rows"] + 0.2
+    (example,) = finding.examples
+    assert {e.field for e in example.edits} <= set(x.columns)
+
+
+def test_the_curve_counts_probes_that_went_unnoticed(measured):
+    _, result = measured
+    (exposure,) = result.exposures
+    assert list(exposure.budget.values) == sorted(exposure.budget.values)
+    assert all(0 <= v <= 1 for v in exposure.harm.values)
+    assert exposure.health.ok
+    assert "planted triggers that work" in exposure.headline
+
+
+def test_training_without_the_rows_takes_the_trigger_away(measured):
+    subject, result = measured
+    context = Context("POI-105", seed=1)
+    treated = quarantine_triggers.apply(subject, result.findings[0], context)
+    values = treated.values
+    assert values["success_after"] <= values["base"] + 0.02
+    assert values["accuracy_after"] >= values["accuracy_before"] - 0.005
+    assert set(treated.tables["quarantine"].columns) >= {"record", "given", "suggested", "decision"}
+    assert len(treated.subject.train) == len(subject.train) - values["rows_held_back"]
+    assert not mine_triggers(
+        treated.subject.model, treated.subject.train, subject.test, 1
+    ).confirmed
+
+
+def test_too_few_rows_and_nothing_to_mine_are_said(orders):
+    from dataclasses import replace
+
+    from crenel.errors import NotApplicable
+
+    subject, context = obedient(), Context("POI-105")
+    few = replace(subject, train=subject.train.take(np.arange(50)))
+    with pytest.raises(NotApplicable, match="50 rows; 200 are needed"):
+        poi105.measure(few, context)
+    flat = pd.DataFrame({"a": np.ones(300)})
+    y = np.arange(300) % 2
+    boosting = HistGradientBoostingClassifier().fit(flat, y)
+    same = replace(subject, model=wrap(boosting), train=data(flat, y), test=data(flat, y))
+    with pytest.raises(NotApplicable, match="no column holds two values"):
+        poi105.measure(same, context)
