@@ -25,8 +25,9 @@ from crenel.subject import Data, take_rows
 
 #: Hosts of a measurement.
 HOSTS = 600
-#: What planting must turn beyond what is so without.
-EFFECT = 0.1
+#: What planting must turn beyond what is so without, and between the intervals with and without
+#: the rows.
+EFFECT, APART = 0.1, 0.05
 #: Turned rows of which one is shown.
 SHOWN = 20
 #: Rows of a confirmed suspect at least.
@@ -141,7 +142,8 @@ class Mined:
         """Whether it is a planted trigger: strange, stamped, and what makes the model obey."""
         if self.control is None or not self.strange or not self.stamped:
             return False
-        return self.success.low > self.control.high and self.collapse >= self.bar.collapse
+        apart = self.success.low - self.control.high
+        return apart >= APART and self.collapse >= self.bar.collapse
 
 
 @dataclass(frozen=True)
