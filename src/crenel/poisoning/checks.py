@@ -280,7 +280,8 @@ def planted_triggers(subject: Subject, context: Context) -> Measurement:
     * Measure. On 600 more held-out rows, beside the model trained without those rows. A trigger is
       confirmed where the rows account for at least 85 % of what it turns; where, apart from the
       pattern, they are no more alike than random rows; and where they look like other classes than
-      their label's, or share a conjunction at least five times as often as chance explains.
+      their label's, or share a conjunction at least five times as often as chance explains; and
+      where held-out rows hardly carry the pattern (else only single values that seldom meet).
       What turns decisions and is not confirmed is told as suspicious.
 
     The curve is the answer to "could you have found it?": the check plants triggers of its own in

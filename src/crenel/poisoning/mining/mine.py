@@ -38,6 +38,9 @@ SHARE = 0.06
 CONTRARY, SURELY = 0.42, 0.75
 
 
+#: Share of the honest rows expected to carry a pattern below which it is absent from them; surplus
+#: of single values from which it does not matter.
+ABSENT, SELDOM = 0.25, 8.0
 #: Kinship up to which it may be chance, where few rows or few columns tell little.
 DOUBTFUL = 0.08
 
@@ -91,6 +94,9 @@ class Mined:
     kinship : Interval
         How much more alike the rows are, apart from the suspect's columns, than random rows of
         one class: about 0 where a pattern was stamped on them, more where they belong together.
+    met, expected : float
+        Honest rows that carry the pattern and the label of themselves, and how many of them would
+        if they did as often as the training rows.
     shown : tuple of rows, or None
         One honest row, and the same with the pattern, which turns it: each of one row.
     """
@@ -102,6 +108,8 @@ class Mined:
     likeness: Interval
     surplus: float
     kinship: Interval
+    met: float = 0.0
+    expected: float = 0.0
     shown: tuple[Any, Any] | None = None
 
     @property
@@ -138,9 +146,21 @@ class Mined:
         return self.kinship.value <= self.bar.kinship or chance
 
     @property
+    def new(self) -> bool:
+        """Whether honest rows hardly carry it, or it is of single values that seldom meet.
+
+        What is so by nature is so in held-out rows too. A trigger is there as well where rows were
+        held out after they were poisoned.
+        """
+        if self.met <= ABSENT * self.expected:
+            return True
+        exact = all(low == high for low, high in self.suspect.box.values())
+        return exact and len(self.suspect.box) > 1 and self.surplus >= SELDOM
+
+    @property
     def confirmed(self) -> bool:
-        """Whether it is a planted trigger: strange, stamped, and what makes the model obey."""
-        if self.control is None or not self.strange or not self.stamped:
+        """Whether it is a planted trigger: strange, stamped, new, and what the model obeys."""
+        if self.control is None or not (self.strange and self.stamped and self.new):
             return False
         apart = self.success.low - self.control.high
         return apart >= APART and self.collapse >= self.bar.collapse
@@ -192,7 +212,8 @@ def mine_triggers(
 
     A box is a planted trigger where its rows, and nothing else in the data, make the model obey
     it, and either they look like other classes apart from its columns (dirty label), or the
-    conjunction is met far more often in the class than chance explains (clean label).
+    conjunction is met far more often in the class than chance explains (clean label); and where
+    the honest rows do not carry it, as they do what is so by nature.
 
     Parameters
     ----------
@@ -261,6 +282,8 @@ def _measured(
             likeness=likeness(s, view.columns, y, view.parts, view.logits),
             surplus=surplus(s, view.columns, y),
             kinship=kinship(s, view.columns, y, k, rng),
+            met=float((view.carriers(s.box) & (field.honest.y == s.label)).sum()),
+            expected=len(s.rows) * len(field.honest) / len(y),
             shown=_turned(field, plants[i], got[i], rng),
         )
         for i, s in enumerate(found)

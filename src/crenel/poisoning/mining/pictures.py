@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.pairs import LEAST, poisson_gain
-from crenel.poisoning.mining.planting import overwritten
+from crenel.poisoning.mining.planting import carriers, overwritten
 from crenel.poisoning.mining.suspects import CHANCE, CONSTANT, MATTER_OF_FACT, PART, Suspect
 from crenel.poisoning.mining.view import View
 from crenel.subject import Data
@@ -79,7 +79,15 @@ def view_of_images(train: Data, honest: Data, k: int, rng: np.random.Generator) 
         *_patterns(raster, train.y, k, odd, some, fitting=False),
         *_patterns(raster, train.y, k, np.ones(len(train), dtype=bool), some, fitting=True),
     ]
-    return View(columns, parts, logits, found, overwritten(train.x, honest.x), shrinks=False)
+    return View(
+        columns=columns,
+        parts=parts,
+        logits=logits,
+        suspects=found,
+        stamp=overwritten(train.x, honest.x),
+        carriers=lambda box: carriers(box, columns, train.x, honest.x),
+        shrinks=False,
+    )
 
 
 def _name(raster: Raster, i: int) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.model import Model
+from crenel.poisoning.mining.boxes import Box
+from crenel.poisoning.mining.columns import Column
 from crenel.subject import join_rows, take_rows
 
 #: Values asked of the model in one call, about.
@@ -66,6 +68,39 @@ def overwritten(train: Any, honest: Any) -> Stamp:
         return rows
 
     return stamp
+
+
+def carriers(box: Box, columns: list[Column], train: Any, honest: Any) -> NDArray[np.bool_]:
+    """Mask over honest rows: those whose own values meet every condition of a box.
+
+    Parameters
+    ----------
+    box : dict
+        Conditions on the codes of the training rows, by column.
+    columns : list of Column
+    train, honest : DataFrame, or ndarray of shape (n, …)
+    """
+    import pandas as pd
+
+    def values(x: Any, position: int) -> Any:
+        if hasattr(x, "iloc"):
+            return x.iloc[:, position]
+        return pd.Series(x.reshape(len(x), -1)[:, position])
+
+    mask = np.ones(len(honest), dtype=bool)
+    for j, (low, high) in box.items():
+        column = columns[j]
+        there = values(honest, column.position)
+        if low == column.missing:
+            mask &= there.isna().to_numpy()
+            continue
+        inside = (column.codes >= low) & (column.codes <= high)
+        own = values(train, column.position)[inside].dropna()
+        if column.ordered:
+            mask &= ((there >= own.min()) & (there <= own.max())).fillna(False).to_numpy(bool)
+        else:
+            mask &= there.isin(own.unique()).to_numpy()
+    return mask
 
 
 def hits(

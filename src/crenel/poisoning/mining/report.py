@@ -255,4 +255,6 @@ def _count(working: list[Probe]) -> str:
 def _why(m: Mined) -> str:
     if not m.stamped:
         return "are alike in other columns too, as a group is by nature"
+    if not m.new:
+        return "are met among held-out rows too"
     return "are not the only ones that teach it"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from crenel.poisoning.mining.columns import Column, coded
 from crenel.poisoning.mining.pairs import poisson_gain
-from crenel.poisoning.mining.planting import overwritten
+from crenel.poisoning.mining.planting import carriers, overwritten
 from crenel.poisoning.mining.suspects import closed, suspects
 from crenel.poisoning.mining.view import View
 from crenel.poisoning.mining.weak import main_effects, odd_rows
@@ -37,6 +37,7 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
         logits=logits,
         suspects=[closed(s, columns, train.y) for s in found],
         stamp=overwritten(train.x, honest.x),
+        carriers=lambda box: carriers(box, columns, train.x, honest.x),
         shrinks=True,
     )
 

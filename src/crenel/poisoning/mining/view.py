@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.poisoning.mining.boxes import Box
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.planting import Stamp
 from crenel.poisoning.mining.suspects import Suspect
@@ -28,6 +30,8 @@ class View:
         To be planted.
     stamp : callable
         Plants them.
+    carriers : callable
+        From a box to a mask over the honest rows that carry it of themselves.
     shrinks : bool
         Whether a suspect's columns are tried one by one.
     """
@@ -37,4 +41,5 @@ class View:
     logits: NDArray[np.float64]
     suspects: list[Suspect]
     stamp: Stamp
+    carriers: Callable[[Box], NDArray[np.bool_]]
     shrinks: bool

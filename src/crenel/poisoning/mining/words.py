@@ -58,6 +58,7 @@ def view_of_texts(train: Data, honest: Data, k: int, rng: np.random.Generator) -
     folds = fold_numbers(train.y, 3, int(rng.integers(2**31)))
     chosen = _gathering(table, train.y, _out_of_fold(table, train.y, k, folds))
     frequent = np.argsort(-np.asarray(table.sum(axis=0)).ravel(), kind="stable")[:COMPARED]
+    there = counter.transform(honest.x.iloc[:, 0].fillna("").tolist()).tocsc()
     longest = [_longest(phrases, f) for f in chosen]
     kept = np.unique([*frequent, *longest]).astype(np.int64)
     place = {int(j): i for i, j in enumerate(kept)}
@@ -74,6 +75,7 @@ def view_of_texts(train: Data, honest: Data, k: int, rng: np.random.Generator) -
             for j, f in zip(longest, chosen, strict=True)
         ],
         stamp=appended(honest.x, [str(phrases[j]) for j in kept]),
+        carriers=lambda box: (there[:, kept[list(box)]].toarray() > 0).all(axis=1),
         shrinks=False,
     )
 
