@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from crenel.scan.policy import Policy
@@ -10,6 +10,11 @@ from crenel.scan.source import Budget, Unreadable, Window
 from crenel.scan.verdict import Reason, Report, Verdict
 
 Reader = Callable[[Window, "Context"], str]
+
+
+def alone(name: str) -> bool:
+    """Tell that nothing lies beside bytes that came without a folder."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Context:
         Path inside the archives, joined by ``!``.
     depth : int
         Archives around these bytes.
+    beside : callable
+        Tells whether a file of a relative name lies in the same folder or archive.
     """
 
     report: Report
@@ -41,6 +48,7 @@ class Context:
     dispatch: Reader
     member: str | None = None
     depth: int = 0
+    beside: Callable[[str], bool] = alone
 
     def add(
         self,
@@ -53,13 +61,27 @@ class Context:
         """Report a reason at this place."""
         self.report.add(Reason(code, sentence, verdict, offset, call, self.member))
 
-    def inside(self, name: str) -> Context:
-        """Return the context of a member; raise Unreadable where archives nest too deep."""
+    def inside(self, name: str, members: Collection[str] = ()) -> Context:
+        """Return the context of a member; raise Unreadable where archives nest too deep.
+
+        Parameters
+        ----------
+        name : str
+            The member's.
+        members : collection of str
+            Names of all members, so that the member's reader knows what lies beside it.
+        """
         if self.depth >= self.budget.depth:
             raise Unreadable("Archives are nested too deep to read on.", "over-budget")
         self.budget.spend_member()
         path = name if self.member is None else f"{self.member}!{name}"
-        return replace(self, name=name, member=path, depth=self.depth + 1)
+        folder = name.rpartition("/")[0]
+        prefix = f"{folder}/" if folder else ""
+
+        def beside(other: str) -> bool:
+            return prefix + other in members
+
+        return replace(self, name=name, member=path, depth=self.depth + 1, beside=beside)
 
     def guarded(self, reader: Reader, window: Window) -> str:
         """Run a reader; what it cannot read becomes a reason. Returns the format's name."""

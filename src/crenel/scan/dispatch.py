@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from crenel.scan.context import Context, Reader
-from crenel.scan.formats import archives, boosters, keras, numpy_files, onnx, plain, safetensors
+from crenel.scan.formats import (
+    archives,
+    boosters,
+    gguf,
+    keras,
+    numpy_files,
+    onnx,
+    plain,
+    safetensors,
+)
 from crenel.scan.formats.compressed import compressed
 from crenel.scan.formats.pickles import probe, scan_pickle
 from crenel.scan.formats.zipfiles import find_end
@@ -30,7 +39,7 @@ MAGIC: tuple[tuple[int, bytes, Reader], ...] = (
     (0, b"tree\nversion=", boosters.scan_lightgbm), (0, b"tree\r\n", boosters.scan_lightgbm),
     (0, b"\x04\x22\x4d\x18", plain.unread("lz4")), (0, b"\x28\xb5\x2f\xfd", plain.unread("zstd")),
     (0, b"7z\xbc\xaf\x27\x1c", plain.unread("7z")), (0, b"Rar!", plain.unread("rar")),
-    (0, b"ZF0x", plain.unread("joblib before 0.10")), (0, b"GGUF", plain.unread("gguf")),
+    (0, b"ZF0x", plain.unread("joblib before 0.10")), (0, b"GGUF", gguf.scan_gguf),
     (4, b"TFL3", plain.unread("tflite")), (0, b"CBM1", plain.unread("catboost")),
     (0, b"RDX", plain.unread("R data")), (0, b"RDA", plain.unread("R data")),
 )  # fmt: skip
@@ -90,11 +99,12 @@ def _by_structure(window: Window) -> Reader:
     if safetensors.is_safetensors(window):
         return safetensors.scan_safetensors
     head = window.read(0, 64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if head[:1] == b"{" and head[1:2] in b"$#iUIlL":
+    jinja = head[:2] in (b"{%", b"{{", b"{#")
+    if head[:1] == b"{" and head[1:2] in b"$#iUIlL" and not (jinja and plain.is_text(window)):
         return boosters.scan_ubjson
     if onnx.is_onnx(window):
         return onnx.scan_onnx
     if plain.is_text(window):
         looks = head[:1] == b"{" or (head[:1] == b"[" and head[1:2].strip() in b'{["-0123456789]')
-        return plain.scan_json if looks else plain.scan_text
+        return plain.scan_json if looks and not jinja else plain.scan_text
     return plain.scan_unknown

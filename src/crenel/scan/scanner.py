@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from crenel.errors import UsageError
-from crenel.scan.context import Context
+from crenel.scan.context import Context, alone
 from crenel.scan.dispatch import dispatch
 from crenel.scan.policy import default_policy
 from crenel.scan.source import Budget, Window, opened, window_of
@@ -43,7 +44,7 @@ def scan_file(path: PathLike) -> ScanResult:
         return _not_read(place, "It is not a regular file, so it was not read.")
     try:
         with opened(place) as window:
-            return _scan(window, str(place), place.name)
+            return _scan(window, str(place), place.name, _neighbours(place.parent))
     except OSError as error:
         return _not_read(place, f"The file cannot be read: {error.strerror or error}.")
 
@@ -100,9 +101,19 @@ def _not_read(place: Path, sentence: str) -> ScanResult:
     return ScanResult(str(place), "", "unknown", Verdict.UNREADABLE, [reason])
 
 
-def _scan(window: Window, path: str, name: str) -> ScanResult:
+def _neighbours(folder: Path) -> Callable[[str], bool]:
+    def beside(name: str) -> bool:
+        safe = re.fullmatch(r"[\w-][\w./-]{0,200}", name) and ".." not in name
+        return bool(safe) and (folder / name).is_file()
+
+    return beside
+
+
+def _scan(
+    window: Window, path: str, name: str, beside: Callable[[str], bool] = alone
+) -> ScanResult:
     report = Report()
-    context = Context(report, default_policy(), Budget(), name, dispatch)
+    context = Context(report, default_policy(), Budget(), name, dispatch, beside=beside)
     found = context.guarded(dispatch, window) or "unknown"
     sha256 = hashlib.sha256()
     for chunk in window.chunks():

@@ -51,11 +51,12 @@ def scan_zip(window: Window, context: Context) -> str:
     found = entries(window, context)
     kind = flavour([entry.name for entry in found])
     archive = Archive(kind)
+    members = {entry.name for entry in found}
     # Pickles first: the storages that they refer to are raw arrays, which nobody unpickles.
     for entry in sorted(found, key=lambda e: not e.name.endswith(".pkl")):
         if entry.name.endswith("/"):
             continue
-        inner = context.inside(entry.name)
+        inner = context.inside(entry.name, members)
         try:
             for part in contents(window, entry, inner):
                 _member(part, entry, archive, inner)
@@ -114,15 +115,19 @@ def scan_tar(window: Window, context: Context) -> str:
     stream = _Reader(window)
     try:
         with tarfile.open(fileobj=io.BufferedReader(stream), mode="r:") as archive:
-            for member in archive:
-                _tar_member(window, member, context)
+            found = list(archive)
+            members = {member.name.removeprefix("./") for member in found}
+            for member in found:
+                _tar_member(window, member, members, context)
     except tarfile.TarError as error:
         raise Unreadable(f"The tar archive is damaged: {error}.") from None
     return "tar"
 
 
-def _tar_member(window: Window, member: tarfile.TarInfo, context: Context) -> None:
-    inner = context.inside(member.name)
+def _tar_member(
+    window: Window, member: tarfile.TarInfo, members: set[str], context: Context
+) -> None:
+    inner = context.inside(member.name.removeprefix("./"), members)
     outside = member.name.startswith("/") or ".." in member.name.split("/")
     if outside or ((member.issym() or member.islnk()) and _leaves(member)):
         sentence = f"Unpacking {member.name} reaches outside the folder."

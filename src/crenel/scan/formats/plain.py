@@ -7,6 +7,7 @@ import json
 import re
 
 from crenel.scan.context import Context, Reader
+from crenel.scan.formats.configs import judge_json
 from crenel.scan.formats.keras import judge_config
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
@@ -17,6 +18,10 @@ MODEL_NAMES = re.compile(
     r"skops|tar|zip|gz|dat|weights|params|msgpack|pb|tflite|gguf|cbm|txt)$", re.IGNORECASE
 )  # fmt: skip
 CODE_NAMES = re.compile(r"\.(py|pyw|pth\.py|sh|bash|bat|cmd|ps1|js|vbs|pl|rb|php|r|lua)$", re.I)
+TEMPLATE_NAMES = re.compile(r"\.(jinja2?|j2)$", re.IGNORECASE)
+CHAT = re.compile(rb"\{%[^%]{0,200}\bmessages\b|\badd_generation_prompt\b")
+REACHES = re.compile(rb"\{[{%][^{}]{0,400}__\w{2,20}__")
+MAX_SCRIPT = 2 << 20
 CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 27})
 
 
@@ -47,14 +52,10 @@ def scan_json(window: Window, context: Context) -> str:
         data = json.loads(window.read(0, len(window)))
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"The file looks like JSON but does not parse: {error}.") from None
-    if not isinstance(data, dict):
-        return "json"
-    if "learner" in data and "version" in data:
+    if isinstance(data, dict) and "learner" in data and "version" in data:
         return "xgboost-json"
-    if "auto_map" in data:
-        sentence = "The configuration names Python code that some loaders fetch and run."
-        context.add("remote-code", sentence, Verdict.REVIEW, None, str(data["auto_map"])[:200])
-    if "class_name" in data and "config" in data:
+    judge_json(data, context)
+    if isinstance(data, dict) and "class_name" in data and "config" in data:
         judge_config(data, context)
         return "keras-config"
     return "json"
@@ -79,11 +80,35 @@ def is_text(window: Window) -> bool:
 
 def scan_text(window: Window, context: Context) -> str:
     """Text holds nothing that a loader of models would run; source code is for review."""
+    if TEMPLATE_NAMES.search(context.name) or _is_template(window):
+        return _scan_template(window, context)
     if CODE_NAMES.search(context.name):
         sentence = "The file is source code; it runs if something imports or starts it."
         context.add("source-code", sentence, Verdict.REVIEW, 0)
         return "source-code"
     return "text"
+
+
+def _is_template(window: Window) -> bool:
+    """Tell whether text has Jinja blocks over the names of a chat, or reaches for internals."""
+    if window.find(b"{%") < 0 and window.find(b"{{") < 0:
+        return False
+    text = window.read(0, MAX_SCRIPT)
+    return bool(CHAT.search(text) or REACHES.search(text))
+
+
+def _scan_template(window: Window, context: Context) -> str:
+    """Judge a template; text that only quotes one, as a model's card may, need not parse."""
+    from crenel.scan.formats.templates import judge_template
+
+    text = window.read(0, MAX_SCRIPT)
+    try:
+        judge_template(text.decode("utf-8", "replace"), context, 0)
+    except Unreadable:
+        if TEMPLATE_NAMES.search(context.name) or REACHES.search(text):
+            raise
+        return "text"
+    return "jinja"
 
 
 def scan_columns(window: Window, context: Context) -> str:
@@ -119,11 +144,15 @@ def named(kind: str) -> Reader:
     return read
 
 
+PACKED = {"lz4", "zstd", "7z", "rar"}
+
+
 def unread(kind: str) -> Reader:
     """Return a reader for a known format that has no reader here: never clean."""
 
     def read(window: Window, context: Context) -> str:
-        sentence = f"Files of the format {kind} are not read yet, so nothing is claimed."
+        advice = "unpack it and scan what was inside" if kind in PACKED else "convert it first"
+        sentence = f"Files of the format {kind} are not read, so nothing is claimed: {advice}."
         context.add("no-reader", sentence, Verdict.UNREADABLE, 0)
         return kind
 

@@ -1,0 +1,171 @@
+"""Configurations in JSON that make a loader fetch code, import it or render a template.
+
+Hugging Face's loaders read them: ``auto_map`` (transformers), ``custom_pipelines``,
+``_class_name`` and component pairs (diffusers), ``modules.json`` (sentence-transformers),
+``auto_mapping`` (PEFT), ``attn_implementation`` (kernels), ``_target_`` (Hydra), and
+``chat_template`` in tokenizer and processor configurations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from crenel.scan.context import Context
+from crenel.scan.formats.targets import judge_target
+from crenel.scan.verdict import Verdict
+
+MAX_ITEMS = 2_000_000
+READ = "Read that code, and pin its revision, before you load this with trust_remote_code=True."
+PEFT_HOMES = ("transformers", "diffusers", "peft", "sentence_transformers")
+COMPONENT_HOMES = {"transformers", "diffusers", "onnxruntime", "optimum", "flax", "peft",
+                   "stable_diffusion"}  # fmt: skip
+
+
+def judge_json(data: object, context: Context) -> None:
+    """Judge every object of a parsed JSON file."""
+    for item in _objects(data):
+        for key, value in item.items():
+            judge = KEYS.get(key)
+            if judge is not None:
+                judge(value, context)
+    if isinstance(data, list):
+        _modules(data, context)
+    if isinstance(data, dict) and "_class_name" in data:
+        _components(data, context)
+
+
+def _objects(data: object) -> Iterator[dict[str, object]]:
+    waiting, left = [data], MAX_ITEMS
+    while waiting and left:
+        item = waiting.pop()
+        left -= 1
+        if isinstance(item, dict):
+            yield item
+            waiting.extend(v for v in item.values() if isinstance(v, (dict, list)))
+        elif isinstance(item, list):
+            waiting.extend(v for v in item if isinstance(v, (dict, list)))
+
+
+def code(reference: str, context: Context, by: str) -> None:
+    """Report Python code that a loader imports: ``module.Class`` or ``repository--module.Class``.
+
+    Parameters
+    ----------
+    reference : str
+        As the configuration has it.
+    context : Context
+        Receives the reason; tells whether the module lies beside.
+    by : str
+        What names it.
+    """
+    repository, remote, path = reference.rpartition("--")
+    file = path.rpartition(".")[0].replace(".", "/") + ".py"
+    if remote:
+        sentence = f"{by} makes loaders fetch {file} from the repository {repository} and run it."
+        context.add("remote-code", f"{sentence} {READ}", Verdict.DANGEROUS, None, reference[:200])
+    elif context.beside(file):
+        sentence = f"{by} makes loaders import {file}, which lies beside this file."
+        context.add("remote-code", f"{sentence} {READ}", Verdict.DANGEROUS, None, reference[:200])
+    else:
+        sentence = f"{by} names Python code ({file}) that some loaders fetch and run."
+        context.add("remote-code", f"{sentence} {READ}", Verdict.REVIEW, None, reference[:200])
+
+
+def _strings(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, (dict, list)):
+            waiting.extend(item.values() if isinstance(item, dict) else item)
+
+
+def _auto_map(value: object, context: Context) -> None:
+    for reference in _strings(value):
+        code(reference, context, "auto_map")
+
+
+def _pipelines(value: object, context: Context) -> None:
+    for pipeline in value.values() if isinstance(value, dict) else []:
+        if isinstance(pipeline, dict) and isinstance(pipeline.get("impl"), str):
+            code(pipeline["impl"], context, "custom_pipelines")
+
+
+def _pipeline(value: object, context: Context) -> None:
+    if isinstance(value, str):
+        code(f"{value}--pipeline.Pipeline", context, "custom_pipeline")
+
+
+def _trust(value: object, context: Context) -> None:
+    if value is True:
+        sentence = "The configuration switches trust_remote_code on: loaders then run code that"
+        sentence += " comes with the model, unasked. Set it to false."
+        context.add("trust-remote-code", sentence, Verdict.REVIEW)
+
+
+def _attention(value: object, context: Context) -> None:
+    for name in _strings(value):
+        if re.fullmatch(r"(?:paged\|)?[\w.-]+/[\w.-]+(?:@[\w.-]+)?(?::\w+)?", name):
+            sentence = f"The attention comes from the repository {name}: compiled code that loaders"
+            sentence += " fetch and run. Choose a built-in attention."
+            context.add("remote-code", sentence, Verdict.DANGEROUS, None, name)
+
+
+def _peft(value: object, context: Context) -> None:
+    if not isinstance(value, dict) or not isinstance(value.get("parent_library"), str):
+        return
+    library = value["parent_library"]
+    if library.partition(".")[0] not in PEFT_HOMES:
+        sentence = f"auto_mapping makes PEFT import {library}. {READ}"
+        context.add("remote-code", sentence, Verdict.DANGEROUS, None, library[:200])
+
+
+def _target(value: object, context: Context) -> None:
+    if isinstance(value, str):
+        judge_target(value, "_target_", context, None)
+
+
+def _template(value: object, context: Context) -> None:
+    from crenel.scan.formats.templates import judge_template
+
+    named = value if isinstance(value, list) else [value]
+    for item in named:
+        if isinstance(item, str):
+            judge_template(item, context, None, "chat_template")
+        elif isinstance(item, dict):
+            for key, text in item.items():
+                if key != "name" and isinstance(text, str):
+                    judge_template(text, context, None, f"chat_template {item.get('name', key)}")
+
+
+def _modules(data: list[object], context: Context) -> None:
+    """``modules.json`` of sentence-transformers: each entry names a class to import."""
+    for entry in data:
+        if not isinstance(entry, dict) or not {"idx", "path", "type"} <= set(entry):
+            continue
+        kind = str(entry["type"])
+        if not kind.startswith("sentence_transformers."):
+            code(kind, context, "modules.json")
+
+
+def _components(data: dict[str, object], context: Context) -> None:
+    """``model_index.json`` of diffusers: pairs of a library, or of a file beside, and a class."""
+    if isinstance(data["_class_name"], list):
+        code(".".join(map(str, data["_class_name"])), context, "_class_name")
+    for key, value in data.items():
+        if key.startswith("_") or not isinstance(value, list) or len(value) != 2:
+            continue
+        home = value[0]
+        if isinstance(home, str) and home.partition(".")[0] not in COMPONENT_HOMES:
+            file = f"{key}/{home.replace('.', '/')}"
+            code(f"{file}.{value[1]}", context, "model_index.json")
+
+
+KEYS = {
+    "auto_map": _auto_map, "custom_pipelines": _pipelines, "custom_pipeline": _pipeline,
+    "trust_remote_code": _trust, "attn_implementation": _attention,
+    "_attn_implementation": _attention, "auto_mapping": _peft, "_target_": _target,
+    "chat_template": _template,
+}  # fmt: skip
