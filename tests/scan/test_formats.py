@@ -17,6 +17,7 @@ from crenel.scan import source as source_module
 from crenel.scan.scanner import Budget
 
 from .corpus import HARMFUL, npy, proto, zipped
+from .messages import field
 
 
 def verdict_and_codes(data: bytes, name: str = "model.bin") -> tuple[str, set[str]]:
@@ -58,19 +59,6 @@ def test_safetensors_with_wrong_offsets_is_unreadable(header, size):
 def test_safetensors_with_a_tail_is_for_review():
     data = safetensors({"a": tensor(0, 4, [1])}, bytes(4) + b"tail")
     assert verdict_and_codes(data) == ("review", {"trailing-data"})
-
-
-def field(number: int, body: bytes | int) -> bytes:
-    def varint(value: int) -> bytes:
-        out = b""
-        while value > 127:
-            out += bytes([value & 127 | 128])
-            value >>= 7
-        return out + bytes([value])
-
-    if isinstance(body, int):
-        return varint(number << 3) + varint(body)
-    return varint(number << 3 | 2) + varint(len(body)) + body
 
 
 def onnx_model(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from crenel.scan.context import Context, Reader
 from crenel.scan.formats import (
     archives,
     boosters,
+    checkpoint,
     gguf,
     keras,
     numpy_files,
     onnx,
     plain,
     safetensors,
+    tensorflow,
+    tflite,
 )
 from crenel.scan.formats.compressed import compressed
 from crenel.scan.formats.pickles import probe, scan_pickle
@@ -40,9 +45,20 @@ MAGIC: tuple[tuple[int, bytes, Reader], ...] = (
     (0, b"\x04\x22\x4d\x18", plain.unread("lz4")), (0, b"\x28\xb5\x2f\xfd", plain.unread("zstd")),
     (0, b"7z\xbc\xaf\x27\x1c", plain.unread("7z")), (0, b"Rar!", plain.unread("rar")),
     (0, b"ZF0x", plain.unread("joblib before 0.10")), (0, b"GGUF", gguf.scan_gguf),
-    (4, b"TFL3", plain.unread("tflite")), (0, b"CBM1", plain.unread("catboost")),
+    (4, b"TFL3", tflite.scan_tflite), (0, b"CBM1", plain.unread("catboost")),
     (0, b"RDX", plain.unread("R data")), (0, b"RDA", plain.unread("R data")),
 )  # fmt: skip
+
+# Told apart by their structure, for they have no magic number in front.
+MESSAGES: tuple[tuple[Callable[[Window], bool], Reader], ...] = (
+    (checkpoint.is_index, checkpoint.scan_index),
+    (onnx.is_onnx, onnx.scan_onnx),
+    (tensorflow.is_saved_model, tensorflow.scan_saved_model),
+    (tensorflow.is_meta_graph, tensorflow.scan_meta_graph),
+    (tensorflow.is_graph, tensorflow.scan_graph),
+    (tensorflow.is_keras_metadata, tensorflow.scan_keras_metadata),
+    (tensorflow.is_fingerprint, plain.named("fingerprint")),
+)
 
 
 def dispatch(window: Window, context: Context) -> str:
@@ -102,8 +118,9 @@ def _by_structure(window: Window) -> Reader:
     jinja = head[:2] in (b"{%", b"{{", b"{#")
     if head[:1] == b"{" and head[1:2] in b"$#iUIlL" and not (jinja and plain.is_text(window)):
         return boosters.scan_ubjson
-    if onnx.is_onnx(window):
-        return onnx.scan_onnx
+    for recognised, reader in MESSAGES:
+        if recognised(window):
+            return reader
     if plain.is_text(window):
         looks = head[:1] == b"{" or (head[:1] == b"[" and head[1:2].strip() in b'{["-0123456789]')
         return plain.scan_json if looks and not jinja else plain.scan_text

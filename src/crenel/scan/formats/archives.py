@@ -8,7 +8,7 @@ import tarfile
 from dataclasses import dataclass, field
 
 from crenel.scan.context import Context
-from crenel.scan.formats import keras, skops
+from crenel.scan.formats import keras, skops, torchscript
 from crenel.scan.formats.pickles import probe, scan_streams
 from crenel.scan.formats.plain import is_text
 from crenel.scan.formats.zipfiles import Entry, contents, entries
@@ -16,8 +16,6 @@ from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\d+$")
-OPERATORS = re.compile(rb"\bops\.(?!prim\.|aten\.|quantized\.|quantized_decomposed\.)[\w.]+")
-FILE_OPERATORS = (b"from_file", b"aten.save", b"prim.load", b"__import__")
 
 
 @dataclass
@@ -82,7 +80,9 @@ def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> N
     elif torch and entry.name.rpartition("/")[2] in ("serialization_id", ".storage_alignment"):
         _raw(part, context)
     elif archive.flavour == "torchscript" and entry.name.endswith(".py") and is_text(part):
-        _torchscript_code(part, context)
+        torchscript.scan_code(part, context)
+    elif archive.flavour == "torch-export" and entry.name.endswith(".json"):
+        torchscript.scan_program(part, context)
     else:
         context.guarded(context.dispatch, part)
 
@@ -93,21 +93,6 @@ def _raw(part: Window, context: Context) -> None:
     for key, reason in report.found.items():
         if reason.verdict in (Verdict.DANGEROUS, Verdict.MALICIOUS):
             context.report.add(reason, key[1])
-
-
-def _torchscript_code(part: Window, context: Context) -> None:
-    text = part.read(0, 8 << 20)
-    if len(text) < len(part):
-        raise Unreadable("The TorchScript code is too long to read.", "over-budget")
-    for word in FILE_OPERATORS:
-        if word in text:
-            sentence = f"The TorchScript code uses {word.decode()}, which reaches files."
-            context.add("torchscript-file", sentence, Verdict.DANGEROUS, text.find(word))
-    other = OPERATORS.search(text)
-    if other is not None:
-        sentence = "The TorchScript code calls an operator that comes from a further library."
-        call = other[0].decode("ascii", "replace")
-        context.add("custom-operator", sentence, Verdict.REVIEW, other.start(), call)
 
 
 def scan_tar(window: Window, context: Context) -> str:

@@ -11,6 +11,7 @@ from crenel.scan.verdict import Verdict
 
 MAX_CONFIG = 64 << 20
 MAX_CANDIDATES = 10_000
+MAX_TRIED = 1 << 30
 CODE_CLASSES = {
     "Lambda": "runs Python code from the configuration",
     "__lambda__": "runs Python code from the configuration",
@@ -96,22 +97,37 @@ def scan_hdf5(window: Window, context: Context) -> str:
         if window.find(mark) >= 0:
             sentence = "The file is of PyTables, which unpickles attributes; they are not read."
             raise Unreadable(sentence, "no-reader", window.find(mark))
-    if _configs(window, context) or window.find(b"model_config") < 0:
+    if judge_configs(window, context) or window.find(b"model_config") < 0:
         return "hdf5"
     raise Unreadable("The model's configuration inside the HDF5 file cannot be read.", "no-reader")
 
 
-def _configs(window: Window, context: Context) -> int:
-    """Judge every JSON object with a class name; return how many there were."""
+def judge_configs(window: Window, context: Context) -> int:
+    """Judge every JSON object with a class name that lies in binary data.
+
+    Returns
+    -------
+    int
+        How many there were.
+
+    Raises
+    ------
+    Unreadable
+        Where there are more texts that look like JSON than can be tried.
+    """
     decoder = json.JSONDecoder()
-    count, pos = 0, 0
+    count, pos, left = 0, 0, MAX_TRIED
     for _ in range(MAX_CANDIDATES):
         pos = window.find(b'{"', pos)
         if pos < 0:
             return count
         end = window.find(b"\0", pos)
         end = len(window) if end < 0 else end
-        text = window.read(pos, min(end - pos, MAX_CONFIG)).decode("utf-8", "replace")
+        raw = window.read(pos, min(end - pos, MAX_CONFIG))
+        left -= len(raw)
+        if left < 0:
+            break
+        text = raw.decode("utf-8", "surrogateescape")
         try:
             config, used = decoder.raw_decode(text)
         except (ValueError, RecursionError):
@@ -120,5 +136,5 @@ def _configs(window: Window, context: Context) -> int:
         if isinstance(config, dict) and "class_name" in config:
             count += 1
             judge_config(config, context)
-        pos += max(len(text[:used].encode()), 2)
-    raise Unreadable("The HDF5 file holds too many texts that look like JSON.", "over-budget")
+        pos += max(len(text[:used].encode("utf-8", "surrogateescape")), 2)
+    raise Unreadable("The file holds too many texts that look like JSON.", "over-budget")

@@ -1,4 +1,4 @@
-"""ONNX models, by a small reader of the protobuf wire format: no onnx package is needed.
+"""ONNX models, by their protobuf fields: no onnx package is needed.
 
 Field numbers are those of onnx.proto (ONNX 1.16): what matters is where tensors keep their data
 and which operator sets the nodes come from.
@@ -7,13 +7,12 @@ and which operator sets the nodes come from.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from crenel.scan.context import Context
+from crenel.scan.formats.wire import BYTES, VARINT, fields
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 KNOWN_DOMAINS = re.compile(
     r"|ai\.onnx(\.ml|\.training|\.preview\.training)?|com\.microsoft(\.\w+)?"
 )
@@ -33,46 +32,6 @@ TREE = {
     "entry": {},
 }
 DOMAIN_FIELD = {"node": 7, "opset": 1, "function": 10}
-
-
-def fields(window: Window, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (field, wire type, start, end) of each field; a varint's value stands in ``start``.
-
-    Raises
-    ------
-    Unreadable
-        Where the bytes are no protobuf message.
-    """
-    pos = start
-    while pos < end:
-        tag, pos = _varint(window, pos, end)
-        number, wire = tag >> 3, tag & 7
-        if wire == VARINT:
-            value, pos = _varint(window, pos, end)
-            yield number, wire, value, pos
-            continue
-        if wire == BYTES:
-            length, pos = _varint(window, pos, end)
-        elif wire in (FIXED32, FIXED64):
-            length = 4 if wire == FIXED32 else 8
-        else:
-            raise Unreadable("The protobuf message is damaged.", offset=pos)
-        if number == 0 or pos + length > end:
-            raise Unreadable("The protobuf message is damaged.", offset=pos)
-        yield number, wire, pos, pos + length
-        pos += length
-
-
-def _varint(window: Window, pos: int, end: int) -> tuple[int, int]:
-    value = shift = 0
-    while pos < end and shift < 70:
-        byte = window.base[window.start + pos]
-        pos += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, pos
-        shift += 7
-    raise Unreadable("The protobuf message is damaged.", offset=pos)
 
 
 def is_onnx(window: Window) -> bool:

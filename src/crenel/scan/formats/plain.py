@@ -7,6 +7,7 @@ import json
 import re
 
 from crenel.scan.context import Context, Reader
+from crenel.scan.formats import yamls
 from crenel.scan.formats.configs import judge_json
 from crenel.scan.formats.keras import judge_config
 from crenel.scan.source import Unreadable, Window
@@ -19,6 +20,12 @@ MODEL_NAMES = re.compile(
 )  # fmt: skip
 CODE_NAMES = re.compile(r"\.(py|pyw|pth\.py|sh|bash|bat|cmd|ps1|js|vbs|pl|rb|php|r|lua)$", re.I)
 TEMPLATE_NAMES = re.compile(r"\.(jinja2?|j2)$", re.IGNORECASE)
+YAML_NAMES = re.compile(r"\.ya?ml$|(?:^|/)MLmodel$", re.IGNORECASE)
+# What only YAML makes anything of; elsewhere, in source code or prose, it is no more than text.
+YAML_TEXT = re.compile(
+    rb"\A(?:\xef\xbb\xbf)?(?:[#%].*\n|[ \t\r]*\n)*(?:---|[\w\"'.-]+[ \t]*:(?:\s|$)|- |[{!&])"
+)
+SHARD = re.compile(r"(?:.*/)?([\w.-]+)\.data-\d{5}-of-\d{5}")
 CHAT = re.compile(rb"\{%[^%]{0,200}\bmessages\b|\badd_generation_prompt\b")
 REACHES = re.compile(rb"\{[{%][^{}]{0,400}__\w{2,20}__")
 MAX_SCRIPT = 2 << 20
@@ -51,6 +58,8 @@ def scan_json(window: Window, context: Context) -> str:
     try:
         data = json.loads(window.read(0, len(window)))
     except (ValueError, RecursionError) as error:
+        if yamls.mentions(window):
+            yamls.scan_yaml(window, context)  # whose flow style begins as JSON does
         raise Unreadable(f"The file looks like JSON but does not parse: {error}.") from None
     if isinstance(data, dict) and "learner" in data and "version" in data:
         return "xgboost-json"
@@ -82,11 +91,19 @@ def scan_text(window: Window, context: Context) -> str:
     """Text holds nothing that a loader of models would run; source code is for review."""
     if TEMPLATE_NAMES.search(context.name) or _is_template(window):
         return _scan_template(window, context)
+    named = bool(YAML_NAMES.search(context.name))
+    if named or (yamls.mentions(window) and _tagged(window)):
+        return yamls.scan_yaml(window, context)
     if CODE_NAMES.search(context.name):
         sentence = "The file is source code; it runs if something imports or starts it."
         context.add("source-code", sentence, Verdict.REVIEW, 0)
         return "source-code"
     return "text"
+
+
+def _tagged(window: Window) -> bool:
+    """Tell whether text begins as YAML does."""
+    return bool(YAML_TEXT.match(window.read(0, 4096)))
 
 
 def _is_template(window: Window) -> bool:
@@ -160,7 +177,10 @@ def unread(kind: str) -> Reader:
 
 
 def scan_unknown(window: Window, context: Context) -> str:
-    """Report bytes of no known format."""
+    """Report bytes of no known format; a checkpoint's shard is raw arrays, which nobody runs."""
+    shard = SHARD.fullmatch(context.name)
+    if shard is not None and context.beside(f"{shard[1]}.index"):
+        return "tensorflow-data"
     sentence = "The format was not recognised, so nothing is claimed about the file."
     context.add("unknown-format", sentence, Verdict.UNREADABLE, 0)
     return "unknown"

@@ -1,0 +1,148 @@
+"""TensorFlow Lite models, by a small reader of the flatbuffer layout: operators and buffers.
+
+Field numbers are those of TensorFlow Lite's schema (version 3). Offsets that lead out of the file
+are what CVE-2026-42627 and its kind are made of.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from crenel.scan.context import Context
+from crenel.scan.formats.tensorflow import judge_operator
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+CUSTOM = 32
+MAX_ITEMS = 1_000_000
+KNOWN_CUSTOM = re.compile(
+    r"TFLite_Detection_PostProcess|Convolution2DTransposeBias|MaxPoolingWithArgmax2D|"
+    r"MaxUnpooling2D|TransformTensorBilinear|TransformLandmarks|Landmarks2TransformMatrix|"
+    r"AudioSpectrogram|Mfcc|RandomStandardNormal|RandomUniform|Multinomial|edgetpu-custom-op"
+)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A flatbuffer table in place; every offset is held against the file."""
+
+    window: Window
+    pos: int
+
+    def number(self, at: int, code: str) -> int:
+        """Read a little-endian number."""
+        size = struct.calcsize("<" + code)
+        raw = self.window.read(at, size) if at >= 0 else b""
+        if len(raw) < size:
+            raise Unreadable("An offset of the model leads out of the file.", "bounds", at)
+        value: int = struct.unpack("<" + code, raw)[0]
+        return value
+
+    def place(self, index: int) -> int:
+        """Return where a field lies, 0 where the table lacks it."""
+        layout = self.pos - self.number(self.pos, "i")
+        size = self.number(layout, "H")
+        slot = 4 + 2 * index
+        offset = self.number(layout + slot, "H") if slot + 2 <= size else 0
+        return self.pos + offset if offset else 0
+
+    def scalar(self, index: int, code: str) -> int:
+        """Return a scalar field, 0 where the table lacks it."""
+        at = self.place(index)
+        return self.number(at, code) if at else 0
+
+    def follow(self, index: int) -> int:
+        """Return where a vector, string or table of a field lies, 0 where there is none."""
+        at = self.place(index)
+        return at + self.number(at, "I") if at else 0
+
+    def span(self, index: int, size: int = 1) -> tuple[int, int]:
+        """Return where the items of a vector begin and how many there are."""
+        at = self.follow(index)
+        if not at:
+            return 0, 0
+        count = self.number(at, "I")
+        if at + 4 + count * size > len(self.window):
+            raise Unreadable("A vector of the model leads out of the file.", "bounds", at)
+        return at + 4, count
+
+    def tables(self, index: int) -> Iterator[_Table]:
+        """Yield the tables of a vector."""
+        start, count = self.span(index, 4)
+        if count > MAX_ITEMS:
+            raise Unreadable("The model has too many parts to read all.", "over-budget", start)
+        for at in range(start, start + 4 * count, 4):
+            target = at + self.number(at, "I")
+            self.number(target, "i")
+            yield _Table(self.window, target)
+
+    def text(self, index: int) -> str:
+        """Return a string, shortened."""
+        start, count = self.span(index)
+        return self.window.read(start, min(count, 200)).decode("utf-8", "replace")
+
+
+def scan_tflite(window: Window, context: Context) -> str:
+    """Scan a model; an offset that leads out of the file is dangerous."""
+    try:
+        root = _Table(window, _Table(window, 0).number(0, "I"))
+        for code in root.tables(1):
+            _operator(code, context)
+        for buffer in root.tables(4):
+            _buffer(buffer, context)
+        _subgraphs(root, context)
+    except Unreadable as error:
+        if error.code == "bounds":
+            sentence = f"{error.sentence[:-1]}: it is cut short, or made to be read beyond its end."
+            context.add("bounds", sentence, Verdict.DANGEROUS, error.offset)
+            return "tflite"
+        raise
+    return "tflite"
+
+
+def _operator(code: _Table, context: Context) -> None:
+    builtin = max(code.scalar(0, "b"), code.scalar(3, "i"))
+    name = code.text(1)
+    if builtin != CUSTOM and not name:
+        return
+    if name.startswith("Flex"):
+        judge_operator(name[4:], code.pos, context)
+    elif not KNOWN_CUSTOM.fullmatch(name):
+        sentence = f"The custom operator {name or '?'} comes from a library that has to be loaded."
+        context.add("custom-operator", sentence, Verdict.REVIEW, code.pos, name)
+
+
+def _buffer(buffer: _Table, context: Context) -> None:
+    buffer.span(0)
+    start, size = buffer.scalar(1, "Q"), buffer.scalar(2, "Q")
+    if start > 1 and start + size > len(buffer.window):
+        sentence = "A buffer lies outside the file: it is cut short, or made to be read beyond it."
+        context.add("bounds", sentence, Verdict.DANGEROUS, buffer.pos)
+
+
+def _subgraphs(root: _Table, context: Context) -> None:
+    """Hold the numbers that tensors and operators refer to against what there is."""
+    buffers, codes = root.span(4, 4)[1], root.span(1, 4)[1]
+    for graph in root.tables(2):
+        tensors = 0
+        for tensor in graph.tables(0):
+            tensors += 1
+            tensor.span(0, 4)
+            if tensor.scalar(2, "I") >= max(buffers, 1):
+                _outside("A tensor refers to a buffer", tensor.pos, context)
+        for operator in graph.tables(3):
+            if operator.scalar(0, "I") >= max(codes, 1):
+                _outside("An operator refers to a code", operator.pos, context)
+            for index in (1, 2):
+                start, count = operator.span(index, 4)
+                raw = operator.window.read(start, 4 * count)
+                if any(not -1 <= n < tensors for (n,) in struct.iter_unpack("<i", raw)):
+                    _outside("An operator refers to a tensor", operator.pos, context)
+
+
+def _outside(what: str, offset: int, context: Context) -> None:
+    sentence = f"{what} that is not there, so that a loader reads memory that is not the model's."
+    context.add("bounds", sentence, Verdict.DANGEROUS, offset)

@@ -1,0 +1,133 @@
+"""YAML: tags that make a loader build Python objects, and keys that make it call something.
+
+The text is searched, never built, with PyYAML's rules for tags: handles may be renamed by
+``%TAG``, written out in ``!<…>``, and escaped by ``%xx``. A tag inside quotes or a comment is
+reported as one, for review: whether it is one depends on the rest of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from crenel.scan.context import Context
+from crenel.scan.formats.targets import judge_target
+from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
+
+MAX_TEXT = 64 << 20
+MARKS = (b"python", b"%TAG", b"!new:", b"!apply:", b"!name:", b"!module:", b"!include",
+         b"_target_", b"trust_remote_code", b"!<")  # fmt: skip
+CORE = "tag:yaml.org,2002:"
+PYTHON = CORE + "python/"
+DIRECTIVE = re.compile(r"^%TAG[ \t]+(![\w-]*!?)[ \t]+(\S+)", re.MULTILINE)
+TAG = re.compile(
+    r"(?:^|(?<=[\s,\[{:?-]))!(?:<([^>\n]{1,400})>|([\w-]*!)?([^\s,\[\]{}!]{1,400}))", re.M
+)
+HARMLESS = {"none", "bool", "bytes", "str", "unicode", "int", "long", "float", "complex", "list",
+            "tuple", "dict"}  # fmt: skip
+KEYED = re.compile(
+    r"(?:^|[\s{,?-])[\"']?(_target_|trust_remote_code)[\"']?[ \t]*:[ \t]+"
+    r"(?:[\"']([^\"'\n]*)[\"']|([^\s,#}\]]*))",
+    re.MULTILINE,
+)
+ESCAPED = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})")
+COMMENT = re.compile(r"(?:^|\s)#")
+ANCHOR = re.compile(r"&(\w+)")
+ALIAS = re.compile(r"\*\w+")
+MAX_BRANCHES = 10**6
+
+
+def mentions(window: Window) -> bool:
+    """Tell whether text may hold anything that is judged here."""
+    return any(window.find(mark) >= 0 for mark in MARKS)
+
+
+def scan_yaml(window: Window, context: Context) -> str:
+    """Judge the tags and keys of a YAML text."""
+    if len(window) > MAX_TEXT:
+        raise Unreadable("The YAML text is too long to read.", "over-budget")
+    judge_yaml(window.read(0, len(window)).decode("utf-8-sig", "replace"), context)
+    return "yaml"
+
+
+def judge_yaml(text: str, context: Context) -> None:
+    """Judge a YAML text that begins at the first byte."""
+
+    def place(at: int) -> int:
+        return len(text[:at].encode("utf-8"))
+
+    handles = {"!!": CORE, "!": "!"}
+    for match in DIRECTIVE.finditer(text):
+        handles[match[1]] = unquote(match[2])
+    for tag, at, quoted in _tags(text, handles):
+        _tag(tag, place(at), quoted, context)
+    for match in KEYED.finditer(_unescaped(text)):
+        value = match[2] if match[2] is not None else match[3]
+        if match[1] == "_target_":
+            judge_target(value, "_target_", context, place(match.start()))
+        elif value.lower() in ("true", "yes", "on"):
+            sentence = "The configuration switches trust_remote_code on: loaders then run code that"
+            sentence += " comes with the model, unasked. Set it to false."
+            context.add("trust-remote-code", sentence, Verdict.REVIEW, place(match.start()))
+    _aliases(text, context)
+
+
+def _unescaped(text: str) -> str:
+    """Undo the escapes of double-quoted scalars, by which a key may hide."""
+    return ESCAPED.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
+
+
+def _tags(text: str, handles: dict[str, str]) -> Iterator[tuple[str, int, bool]]:
+    """Yield each tag in full, its place, and whether it stands in quotes or a comment."""
+    for match in TAG.finditer(text):
+        verbatim, handle, suffix = match[1], match[2], match[3]
+        if verbatim is not None:
+            tag = unquote(verbatim)
+        elif handle is None:
+            tag = handles["!"] + unquote(suffix)
+        else:
+            tag = handles.get("!" + handle, "!" + handle) + unquote(suffix)
+        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
+        quoted = line.count('"') % 2 == 1 or line.count("'") % 2 == 1 or bool(COMMENT.search(line))
+        yield tag, match.start(), quoted
+
+
+def _tag(tag: str, at: int, quoted: bool, context: Context) -> None:
+    if not tag.startswith(PYTHON):
+        kind, colon, name = tag.removeprefix("!").partition(":")
+        if tag.startswith("!") and colon and kind in ("new", "apply", "name", "module"):
+            judge_target(name, f"The tag !{kind}", context, at)
+        elif tag.startswith("!include:") and re.search(r"^[/\\~]|\.\.|://", name):
+            sentence = f"The text includes {name[:120]}, which lies outside its folder."
+            context.add("path-traversal", sentence, Verdict.DANGEROUS, at, name[:200])
+        return
+    kind, _, name = tag[len(PYTHON) :].partition(":")
+    if kind in HARMLESS:
+        return
+    if quoted:
+        sentence = "The text names a Python object in YAML's way, in quotes or a comment."
+        context.add("python-tag", sentence, Verdict.REVIEW, at, tag[:200])
+        return
+    module, _, last = name.rpartition(".")
+    hostile = context.policy.hostile(module or "builtins", last)
+    does = "imports" if kind in ("name", "module") else "calls"
+    sentence = (
+        f"An unsafe YAML loader {does} {name[:120] or 'a Python object'} while it reads the text"
+    )
+    why = f", which {hostile.what}." if hostile else "; load it with yaml.safe_load."
+    calls = hostile is not None and does == "calls"
+    verdict = Verdict.MALICIOUS if calls else Verdict.DANGEROUS
+    context.add("python-tag", sentence + why, verdict, at, tag[:200])
+
+
+def _aliases(text: str, context: Context) -> None:
+    """Report aliases of aliases that expand without end, as entity bombs do."""
+    branches = 1
+    for line in text.split("\n"):
+        if "&" in line and "*" in line and ANCHOR.search(line):
+            branches *= max(len(ALIAS.findall(line)), 1)
+    if branches > MAX_BRANCHES:
+        sentence = "The text's aliases expand to millions of copies, which fills the memory."
+        context.add("expansion", sentence, Verdict.DANGEROUS, None)
