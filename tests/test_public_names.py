@@ -11,6 +11,7 @@ import pytest
 PACKAGES = (
     "crenel", "crenel.confidentiality", "crenel.evasion", "crenel.evasion.certify",
     "crenel.evasion.text", "crenel.online", "crenel.poisoning",
+    "crenel.poisoning.influence",
     "crenel.poisoning.partition", "crenel.provenance", "crenel.training", "crenel.transfer",
 )  # fmt: skip
 

@@ -151,11 +151,15 @@ def sources(subject: Subject, context: Context) -> Measurement:
     * what it could do: accuracy lost if it turned all its labels. Beginning with the source that
       can do most, several at once give the curve.
 
-    Of more than twelve sources ten are tried: the largest, those whose labels models that never
-    saw the source contradict most, and those that a ridge regression, from which each source is
-    taken out exactly, would rather do without. Findings are corrected for the number of sources.
-    Beside them: the share of the largest source, the Herfindahl index, and sources whose labels
-    are spread otherwise than those of the rest (chi-square test).
+    What training without a source would do is estimated for all of them, thousands too, without
+    training: for logistic regressions by a Newton step with the source's rows out of gradient and
+    Hessian, for trees by keeping the splits and computing the leaves again without its rows, for
+    other models by a linear model on the same columns. Of more than twelve sources ten are then
+    tried: the largest, those whose labels models that never saw the source contradict most, and
+    those that the model would by estimate rather do without. Findings are corrected for the
+    number of sources. Beside them: how estimates rank the sources that were tried, the share of
+    the largest source, the Herfindahl index, and sources whose labels are spread otherwise than
+    those of the rest (chi-square test).
 
     Health: the model trained again is the audited one; turning nine tenths of all labels breaks
     it; more sources do no less harm.
@@ -165,7 +169,9 @@ def sources(subject: Subject, context: Context) -> Measurement:
     looks contrary where it may be right.
 
     References: Koh, Ang, Teo and Liang, "On the accuracy of influence functions for measuring
-    group effects", 2019; Konstantinov and Lampert, "Robust learning from untrusted sources", 2019.
+    group effects", 2019; Sharchilev et al., "Finding influential training samples for gradient
+    boosted decision trees", 2018; Konstantinov and Lampert, "Robust learning from untrusted
+    sources", 2019.
     """
     from crenel.poisoning import source_plan, source_report
     from crenel.poisoning.wording import share
@@ -176,6 +182,7 @@ def sources(subject: Subject, context: Context) -> Measurement:
         f"{sourced.sources:,} sources, {len(sourced.effects)} of them tried; the largest, "
         f"{most.largest}, has {share(most.share)} of the rows; Herfindahl index "
         f"{most.herfindahl:.3f}.",
+        source_report.estimates(sourced),
     ]
     if sourced.mixed:
         notes.append("Labels are spread otherwise than the rest's in " + _listed(sourced.mixed))

@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
+from crenel.poisoning.corruption import subset
 from crenel.poisoning.dose_plan import Reference, reference
+from crenel.poisoning.influence.effects import SourceInfluence
 from crenel.poisoning.sources import (
     Concentration,
     Effect,
     concentration,
     label_mix,
     loss,
-    representation,
     source_effects,
-    surrogate_removal,
 )
 from crenel.statistics import Interval
-from crenel.subject import Data, Subject, join_rows
+from crenel.subject import Data, Subject
 from crenel.training.folds import out_of_fold
 from crenel.training.threads import one_core, side_by_side
 
 #: Sources that are all tried; with more, the suspicious ones are chosen first.
 ALL, CHOSEN = 12, 10
-#: Columns of the surrogate at most.
-WIDTH = 128
+#: Test rows that estimates are judged on, and training rows that they follow through boosting.
+JUDGED, FOLLOWED = 2_000, 2_048
 #: Seconds of training at most where no deadline says otherwise.
 SECONDS = 30.0
 
@@ -52,6 +52,8 @@ class Sourced:
         Accuracy lost if nine tenths of the sources' rows are turned.
     mixed : tuple of str
         Sources whose labels are spread otherwise than those of the rest.
+    influence : SourceInfluence
+        What training without each of all sources would do, estimated.
     """
 
     reference: Reference
@@ -61,6 +63,7 @@ class Sourced:
     together: dict[int, Interval]
     unlimited: Interval
     mixed: tuple[str, ...]
+    influence: SourceInfluence
 
 
 def run(subject: Subject, context: Context) -> Sourced:
@@ -83,7 +86,9 @@ def run(subject: Subject, context: Context) -> Sourced:
 def _run(subject: Subject, everything: NDArray[np.str_], context: Context) -> Sourced:
     ref = reference(subject, context)
     names, codes = _coded(ref.train)
-    tried = _within_time(choose(ref, names, codes, context), ref.seconds, context)
+    influence = estimated(ref, context)
+    tried = choose(ref, names, codes, influence, context)
+    tried = _within_time(tried, ref.seconds, context)
     seed = context.derive_seed("reference")
     effects = source_effects(ref.clean, ref.train, ref.test, tried, seed, context)
     effects.sort(key=lambda e: -e.flipped.value)
@@ -98,6 +103,7 @@ def _run(subject: Subject, everything: NDArray[np.str_], context: Context) -> So
         together,
         unlimited,
         mixed,
+        influence,
     )
 
 
@@ -107,40 +113,41 @@ def _coded(train: Data) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
     return names, codes.astype(np.int64)
 
 
+def estimated(ref: Reference, context: Context) -> SourceInfluence:
+    """What training without each source would do, without training."""
+    from crenel.poisoning.influence import source_influence, warm_up
+
+    with context.untimed():  # once on a machine, the kernels are compiled
+        warm_up(ref.clean.final)
+    judged = ref.test.take(subset(len(ref.test), JUDGED, context.rng("judged")))
+    seed = context.derive_seed("influence")
+    found: SourceInfluence = source_influence(ref.clean, ref.train, judged, seed, FOLLOWED)
+    return found
+
+
 def choose(
-    ref: Reference, names: NDArray[np.str_], codes: NDArray[np.int64], context: Context
+    ref: Reference,
+    names: NDArray[np.str_],
+    codes: NDArray[np.int64],
+    influence: SourceInfluence,
+    context: Context,
 ) -> list[str]:
     """The sources to try: all of up to twelve, else the largest and the most suspicious.
 
-    Suspicious are those that a convex surrogate would rather do without, and those whose labels
-    contradict models trained without them (whole sources are held out together).
+    Suspicious are those without which the model would lose least by estimate, and those whose
+    labels contradict models trained without them (whole sources are held out together).
     """
     rows = np.bincount(codes, minlength=len(names))
     if len(names) <= ALL:
         return [str(names[i]) for i in np.argsort(-rows, kind="stable")]
-    gains = surrogate_removal(*_surrogate_input(ref, codes, context.derive_seed("surrogate")))
     against = held_out_errors(ref, codes, context)
     each = (
-        np.argsort(-against, kind="stable")[:4],
-        np.argsort(-gains, kind="stable")[:4],
-        np.argsort(-rows, kind="stable")[:4],
+        np.argsort(-against, kind="stable")[:CHOSEN],
+        np.argsort(-influence.loss, kind="stable")[:CHOSEN],
+        np.argsort(-rows, kind="stable")[:CHOSEN],
     )
     order = [int(i) for place in zip(*each, strict=True) for i in place]
     return [str(names[i]) for i in list(dict.fromkeys(order))[:CHOSEN]]
-
-
-def _surrogate_input(
-    ref: Reference, codes: NDArray[np.int64], seed: int
-) -> tuple[
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.int64],
-    int,
-    tuple[NDArray[np.float64], NDArray[np.int64]],
-]:
-    both = representation(join_rows([ref.train.x, ref.test.x]), WIDTH, seed)
-    n = len(ref.train)
-    return both[:n], ref.train.y, codes, ref.clean.k, (both[n:], ref.test.y)
 
 
 def held_out_errors(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from crenel.access import Attacker
 from crenel.check import Context, access_of
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
@@ -74,6 +76,28 @@ def findings(subject: Subject, context: Context, sourced: Sourced) -> tuple[Find
     harmful = [_harmful(subject, context, sourced, e) for e in sourced.effects]
     possible = _possible(subject, context, sourced)
     return tuple(f for f in (*harmful, possible) if f is not None)
+
+
+def estimates(sourced: Sourced) -> str:
+    """What was estimated for all sources, and how that ranks those that were trained without."""
+    from scipy.stats import spearmanr
+
+    found, tried = sourced.influence, [e for e in sourced.effects if e.loss is not None]
+    worst = [int(i) for i in np.argsort(-found.loss, kind="stable")[:5] if found.loss[i] > 0]
+    told = f"Without training, by {found.method} (which decides {share(found.agreement)} of the "
+    told += "test rows as the model does): "
+    if worst:
+        told += "the model would do better without " + ", ".join(
+            f"{found.names[i]} (log loss {-found.loss[i]:+.4f})" for i in worst
+        )
+    else:
+        told += "the model would do better without none of the sources"
+    place = {str(name): i for i, name in enumerate(found.names)}
+    guesses = [found.loss[place[e.name]] for e in tried]
+    if min(len(set(guesses)), len({e.loss for e in tried})) < 3:
+        return told + "."
+    rank = float(spearmanr(guesses, [e.loss for e in tried]).statistic)
+    return f"{told}; rank correlation with {len(tried)} trainings {rank:.2f}."
 
 
 def for_many(interval: Interval, tests: int) -> float:
@@ -155,6 +179,9 @@ def _values(sourced: Sourced, effect: Effect) -> dict[str, object]:
         "herfindahl": sourced.concentration.herfindahl,
         "other_label_mix": effect.name in sourced.mixed,
     }
+    place = sourced.influence.names == effect.name
+    if place.any():
+        values["estimated_log_loss_gained"] = float(sourced.influence.loss[place][0])
     for name in ("removal", "conflict", "flipped"):
         interval: Interval = getattr(effect, name)
         values[name] = [interval.value, interval.low, interval.high]

@@ -90,6 +90,9 @@ class Effect:
         trained without it expects to get wrong on these rows.
     flipped : Interval
         Accuracy lost if it turned all its labels.
+    loss : float or None
+        Cross-entropy (nats a test row) taken off by training without the source; None where the
+        model shows no scores.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Effect:
     removal: Interval
     conflict: Interval
     flipped: Interval
+    loss: float | None = None
 
 
 def source_effects(
@@ -130,17 +134,25 @@ def source_effects(
 
     def one(name: str) -> Effect:
         own = of == name
-        without = _train(base, train, ~own, seed)
+        without, gained = _train(base, train, ~own, seed), None
         if without is None:
             removal = against = Interval(0.0, -1.0, 1.0)
         else:
             after = without.predict(test.x) != test.y
             removal = difference((wrong.astype(float) - after)[None])
             against = conflict(without, train.take(own), test)
+            if base.score is not None and without.score is not None:
+                gained = cross_entropy(base, test) - cross_entropy(without, test)
         flipped = loss(base, train, test, wrong, [name], seed)
-        return Effect(name, int(own.sum()), float(own.mean()), removal, against, flipped)
+        return Effect(name, int(own.sum()), float(own.mean()), removal, against, flipped, gained)
 
     return side_by_side(context, one, names)
+
+
+def cross_entropy(model: Model, data: Data) -> float:
+    """Mean loss of a model on rows, in nats."""
+    p = model.probabilities(data.x)[np.arange(len(data)), data.y]
+    return float(-np.log(np.maximum(p, 1e-12)).mean())
 
 
 def _train(base: Model, train: Data, rows: NDArray[np.bool_], seed: int) -> Model | None:
@@ -198,53 +210,6 @@ def conflict(without: Model, own: Data, test: Data) -> Interval:
     below = float(np.hypot(observed.value - observed.low, wide))
     above = float(np.hypot(observed.high - observed.value, wide))
     return Interval(excess, max(-1.0, excess - below), min(1.0, excess + above))
-
-
-def surrogate_removal(
-    z: NDArray[np.float64],
-    y: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    k: int,
-    test: tuple[NDArray[np.float64], NDArray[np.int64]],
-    penalty: float = 1.0,
-) -> NDArray[np.float64]:
-    """Squared error that leaving each source out takes off, by ridge regression, exactly.
-
-    Every source is taken out of the normal equations in turn, without training again: the convex
-    surrogate that ranks many sources (after Koh et al., "On the accuracy of influence functions
-    for measuring group effects", 2019).
-
-    Parameters
-    ----------
-    z : ndarray, shape (n, d), float64
-        Standardised training rows.
-    y, codes : ndarray, shape (n,), int64
-        Class indices in [0, k); source numbers in [0, s).
-    test : tuple of ndarray
-        Standardised test rows (m, d) and their classes (m,).
-    penalty : float
-        Ridge, above 0.
-
-    Returns
-    -------
-    ndarray, shape (s,), float64
-        Mean squared test error with the source minus that without it; above 0 it harms.
-    """
-    a = np.column_stack([z, np.ones(len(z))])
-    b = np.column_stack([test[0], np.ones(len(test[0]))])
-    targets, wanted = np.eye(k)[y], np.eye(k)[test[1]]
-    gram = a.T @ a + penalty * np.eye(a.shape[1])
-    cross = a.T @ targets
-
-    def error(g: NDArray[np.float64], c: NDArray[np.float64]) -> float:
-        return float(((b @ np.linalg.solve(g, c) - wanted) ** 2).mean())
-
-    before = error(gram, cross)
-    gains = np.empty(int(codes.max()) + 1)
-    for s in range(len(gains)):
-        own = codes == s
-        gains[s] = before - error(gram - a[own].T @ a[own], cross - a[own].T @ targets[own])
-    return gains
 
 
 def representation(x: Any, width: int, seed: int) -> NDArray[np.float64]:
