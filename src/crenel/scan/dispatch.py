@@ -14,8 +14,10 @@ from crenel.scan.formats import (
     numpy_files,
     onnx,
     plain,
+    rdata,
     safetensors,
     tensorflow,
+    texts,
     tflite,
 )
 from crenel.scan.formats.compressed import compressed
@@ -46,7 +48,14 @@ MAGIC: tuple[tuple[int, bytes, Reader], ...] = (
     (0, b"7z\xbc\xaf\x27\x1c", plain.unread("7z")), (0, b"Rar!", plain.unread("rar")),
     (0, b"ZF0x", plain.unread("joblib before 0.10")), (0, b"GGUF", gguf.scan_gguf),
     (4, b"TFL3", tflite.scan_tflite), (0, b"CBM1", plain.unread("catboost")),
+    (0, b"RDX2\n", rdata.scan_rdata), (0, b"RDX3\n", rdata.scan_rdata),
+    (0, b"X\n\0\0\0\2", rdata.scan_rdata), (0, b"X\n\0\0\0\3", rdata.scan_rdata),
     (0, b"RDX", plain.unread("R data")), (0, b"RDA", plain.unread("R data")),
+    (0, b"A\n2\n", plain.unread("R data in ASCII")),
+    (0, b"A\n3\n", plain.unread("R data in ASCII")),
+    (0, b"\xce\xfa\xed\xfe", plain.scan_program), (0, b"\xfe\xed\xfa\xce", plain.scan_program),
+    (0, b"\0asm", plain.scan_program), (0, b"dex\n0", plain.scan_program),
+    (0, b"L\0\0\0\x01\x14\x02\0", plain.scan_program),
 )  # fmt: skip
 
 # Told apart by their structure, for they have no magic number in front.
@@ -116,12 +125,14 @@ def _by_structure(window: Window) -> Reader:
         return safetensors.scan_safetensors
     head = window.read(0, 64).removeprefix(b"\xef\xbb\xbf").lstrip()
     jinja = head[:2] in (b"{%", b"{{", b"{#")
-    if head[:1] == b"{" and head[1:2] in b"$#iUIlL" and not (jinja and plain.is_text(window)):
+    if head[:1] == b"{" and head[1:2] in b"$#iUIlL" and not (jinja and texts.is_text(window)):
         return boosters.scan_ubjson
+    if plain.is_compiled(window):
+        return plain.scan_compiled
     for recognised, reader in MESSAGES:
         if recognised(window):
             return reader
-    if plain.is_text(window):
+    if texts.is_text(window):
         looks = head[:1] == b"{" or (head[:1] == b"[" and head[1:2].strip() in b'{["-0123456789]')
-        return plain.scan_json if looks and not jinja else plain.scan_text
+        return texts.scan_json if looks and not jinja else texts.scan_text
     return plain.scan_unknown

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from crenel.scan.context import Context
 from crenel.scan.formats import keras, skops, torchscript
 from crenel.scan.formats.pickles import probe, scan_streams
-from crenel.scan.formats.plain import is_text
+from crenel.scan.formats.texts import is_text
 from crenel.scan.formats.zipfiles import Entry, contents, entries
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict

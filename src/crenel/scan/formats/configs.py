@@ -20,6 +20,7 @@ READ = "Read that code, and pin its revision, before you load this with trust_re
 PEFT_HOMES = ("transformers", "diffusers", "peft", "sentence_transformers")
 COMPONENT_HOMES = {"transformers", "diffusers", "onnxruntime", "optimum", "flax", "peft",
                    "stable_diffusion"}  # fmt: skip
+HANDLERS = {"image_classifier", "image_segmenter", "object_detector", "text_classifier"}
 
 
 def judge_json(data: object, context: Context) -> None:
@@ -140,6 +141,22 @@ def _template(value: object, context: Context) -> None:
                     judge_template(text, context, None, f"chat_template {item.get('name', key)}")
 
 
+def _archive_manifest(value: object, context: Context) -> None:
+    """``MAR-INF/MANIFEST.json`` of TorchServe: the handler is the code that serves the model."""
+    if not isinstance(value, dict) or "modelName" not in value:
+        return
+    handler = str(value.get("handler", ""))
+    if handler and handler not in HANDLERS:
+        sentence = f"TorchServe runs {handler[:100]} to load and serve this model; read it."
+        context.add("handler", sentence, Verdict.DANGEROUS, None, handler[:200])
+    for key in ("modelFile", "requirementsFile"):
+        if value.get(key):
+            verb = "runs" if key == "modelFile" else "installs what is listed in"
+            sentence = f"TorchServe {verb} {str(value[key])[:100]} to load this model; read it."
+            verdict = Verdict.DANGEROUS if key == "modelFile" else Verdict.REVIEW
+            context.add("handler", sentence, verdict, None, str(value[key])[:200])
+
+
 def _modules(data: list[object], context: Context) -> None:
     """``modules.json`` of sentence-transformers: each entry names a class to import."""
     for entry in data:
@@ -167,5 +184,5 @@ KEYS = {
     "auto_map": _auto_map, "custom_pipelines": _pipelines, "custom_pipeline": _pipeline,
     "trust_remote_code": _trust, "attn_implementation": _attention,
     "_attn_implementation": _attention, "auto_mapping": _peft, "_target_": _target,
-    "chat_template": _template,
+    "chat_template": _template, "model": _archive_manifest,
 }  # fmt: skip
