@@ -19,7 +19,7 @@ from crenel.subject import Base, Data, Subject
 
 
 @cache
-def _folder() -> Path:
+def control_folder() -> Path:
     """A folder for the control files of this process; removed at its end."""
     import atexit
 
@@ -32,7 +32,7 @@ def hostile_file() -> Subject:
     """A model file that would run a shell command when loaded; it is never loaded."""
     # GLOBAL os.system, the command, TUPLE1, REDUCE, STOP: written by hand, so that no object
     # that could run is ever made here.
-    path = _folder() / "model.pkl"
+    path = control_folder() / "model.pkl"
     command = b"echo crenel-control"
     path.write_bytes(
         b"\x80\x04cos\nsystem\nX" + struct.pack("<I", len(command)) + command + b"\x85R."
@@ -44,13 +44,14 @@ def clean_files() -> Subject:
     """A safetensors file and a pickle of plain numbers."""
     weights = np.arange(6, dtype=np.float32)
     header = {"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, weights.nbytes]}}
-    tensors, numbers = _folder() / "model.safetensors", _folder() / "thresholds.pkl"
-    tensors.write_bytes(_safetensors(header, weights.tobytes()))
+    tensors, numbers = control_folder() / "model.safetensors", control_folder() / "thresholds.pkl"
+    tensors.write_bytes(safetensors_bytes(header, weights.tobytes()))
     numbers.write_bytes(pickle.dumps({"limits": [0.1, 0.5], "names": ["a", "b"]}))
     return Subject("clean files", files=(tensors,), base=Base(files=(numbers,)))
 
 
-def _safetensors(header: dict[str, Any], body: bytes) -> bytes:
+def safetensors_bytes(header: dict[str, Any], body: bytes) -> bytes:
+    """A safetensors file of a header and the numbers that it describes."""
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + body
@@ -65,7 +66,7 @@ def _three_classes() -> Model:
 
 def silent_base() -> Subject:
     """A base whose card says next to nothing, and that little wrongly."""
-    card = _folder() / "silent.md"
+    card = control_folder() / "silent.md"
     card.write_text("# base\n\nSorts images into 1,000 classes.\n".replace("1,000", "1000"))
     base = Base(model=_three_classes(), origin="hub:someone/base@main", card=card)
     return Subject("silent base", base=base)
@@ -103,10 +104,10 @@ SHA-256 of base.safetensors: {digest}
 
 def documented_base() -> Subject:
     """A base whose card answers all, and whose digest is that of its file."""
-    folder = _folder() / "documented"
+    folder = control_folder() / "documented"
     folder.mkdir(exist_ok=True)
     weights, card = folder / "base.safetensors", folder / "README.md"
-    content = _safetensors({}, b"")
+    content = safetensors_bytes({}, b"")
     weights.write_bytes(content)
     card.write_text(_FULL.replace("{digest}", hashlib.sha256(content).hexdigest()))
     origin = "hub:vision/base@" + "0123456789abcdef0123456789abcdef01234567"
