@@ -131,7 +131,9 @@ class Machine:
                 table[data[pos]](self)
             raise Damage("has more operations than the budget allows")
         except Stopped:
-            return self.stack.pop() if self.stack else None
+            if not self.stack:
+                raise Damage("ends with nothing on its stack") from None
+            return self.stack.pop()
         except IndexError:
             raise Damage("takes from an empty stack") from None
         except KeyError:

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 
 from crenel.scan.context import Context
+from crenel.scan.credentials import judge_credentials
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
@@ -100,6 +101,7 @@ def scan_gguf(window: Window, context: Context) -> str:
         _pair(reader, seen, context)
     reader.room(tensors, 20, "number of tensors,", context)
     _tensors(reader, tensors, context)
+    judge_credentials(window.window(0, reader.pos), context)
     _templates(reader, context)
     return "gguf"
 

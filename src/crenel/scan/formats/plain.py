@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from crenel.scan.context import Context, Reader
+from crenel.scan.credentials import judge_credentials
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
@@ -17,6 +18,7 @@ SHARD = re.compile(r"(?:.*/)?([\w.-]+)\.data-\d{5}-of-\d{5}")
 
 def scan_script(window: Window, context: Context) -> str:
     """A file that names its interpreter: dangerous where it passes for a model."""
+    judge_credentials(window, context)
     posing = bool(MODEL_NAMES.search(context.name))
     sentence = (
         "The file is a script under the name of a model."
@@ -108,6 +110,7 @@ def scan_unknown(window: Window, context: Context) -> str:
 
 
 def scan_empty(window: Window, context: Context) -> str:
-    """Report a file without a byte."""
-    context.add("empty", "The file is empty.", Verdict.UNREADABLE, 0)
+    """Report a file without a byte where a model should be."""
+    if MODEL_NAMES.search(context.name):
+        context.add("empty", "The file is empty.", Verdict.UNREADABLE, 0)
     return "empty"

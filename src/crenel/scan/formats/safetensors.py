@@ -6,6 +6,7 @@ import json
 import math
 
 from crenel.scan.context import Context
+from crenel.scan.credentials import judge_credentials
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
@@ -30,6 +31,7 @@ def scan_safetensors(window: Window, context: Context) -> str:
         header = json.loads(window.read(8, length), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"The safetensors header is not valid: {error}.") from None
+    judge_credentials(window.window(0, 8 + length), context)
     spans = sorted(
         _span(name, item) for name, item in header.items() if name != "__metadata__"
     )  # fmt: skip

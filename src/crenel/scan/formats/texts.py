@@ -7,6 +7,7 @@ import json
 import re
 
 from crenel.scan.context import Context
+from crenel.scan.credentials import judge_credentials
 from crenel.scan.formats import mlflow, sources, xml, yamls
 from crenel.scan.formats.configs import judge_json
 from crenel.scan.formats.keras import judge_config
@@ -28,6 +29,7 @@ CONTROL = bytes(set(range(32)) - {9, 10, 12, 13, 27})
 
 def scan_json(window: Window, context: Context) -> str:
     """JSON: XGBoost's models, Keras's configurations, Hugging Face's, and plain data."""
+    judge_credentials(window, context)
     if len(window) > MAX_JSON:
         raise Unreadable("The JSON file is too long to read.", "over-budget")
     try:
@@ -66,6 +68,7 @@ def is_text(window: Window) -> bool:
 
 def scan_text(window: Window, context: Context) -> str:
     """Text that a loader would render, build from, install or run is judged as what it is."""
+    judge_credentials(window, context)
     if sources.is_source(context.name):
         return sources.scan_source(window, context)
     if TEMPLATE_NAMES.search(context.name) or _is_template(window):

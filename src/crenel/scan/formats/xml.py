@@ -47,7 +47,7 @@ class _Judge:
         raise Unreadable(sentence, "entity", self.parser.CurrentByteIndex)
 
     def doctype(self, name: str, system: str | None, public: str | None, subset: int) -> None:
-        if system or public:
+        if (system or public) and not (public or "").startswith("-//W3C//DTD "):
             where = (system or public or "")[:120]
             sentence = f"The XML makes its readers fetch a document type from {where}."
             self.add("doctype", sentence, Verdict.REVIEW, where)
@@ -62,7 +62,8 @@ class _Judge:
         self.root = self.root or local
         self.inside.append(local)
         if local.lower() in SCRIPTS:
-            self.add("script", "The XML has a script, which some readers run.", Verdict.DANGEROUS)
+            verdict = Verdict.REVIEW if self.root == "html" else Verdict.DANGEROUS
+            self.add("script", "The XML has a script, which some readers run.", verdict)
         elif local in INCLUDES and ("XInclude" in space or "Transform" in space):
             where = attributes.get("href", "")[:200]
             sentence = f"The XML includes {where or 'another file'}, which was not scanned."
