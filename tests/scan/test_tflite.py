@@ -27,7 +27,9 @@ def numbers(builder, values):
     return builder.EndVector()
 
 
-def model(custom: str = "", buffer: int = 0, code: int = 0, tensor: int = 0, outside=(0, 0)):
+def model(
+    custom: str = "", buffer: int = 0, code: int = 0, tensor: int = 0, outside=(0, 0), shape=(4,)
+):
     """One operator, one tensor, one buffer; the arguments make one of them point elsewhere."""
     builder = flatbuffers.Builder(256)
     name = builder.CreateString(custom) if custom else None
@@ -43,7 +45,7 @@ def model(custom: str = "", buffer: int = 0, code: int = 0, tensor: int = 0, out
     builder.PrependUint64Slot(1, outside[0], 0)
     builder.PrependUint64Slot(2, outside[1], 0)
     buffers = vector(builder, [builder.EndObject()])
-    shape = numbers(builder, [4])
+    shape = numbers(builder, list(shape))
     builder.StartObject(4)
     builder.PrependUOffsetTRelativeSlot(0, shape, 0)
     builder.PrependUint32Slot(2, buffer, 0)
@@ -77,6 +79,8 @@ def model(custom: str = "", buffer: int = 0, code: int = 0, tensor: int = 0, out
         ({"custom": "FlexEvil"}, "review", {"custom-operator"}),
         ({"custom": "FlexReadFile"}, "dangerous", {"graph-operator"}),
         ({"custom": "FlexPyFunc"}, "dangerous", {"graph-operator"}),
+        ({"shape": (1, -1, 1 << 20)}, "clean", set()),
+        ({"shape": (1 << 16, 1 << 16)}, "dangerous", {"overflow"}),
         ({"buffer": 7}, "dangerous", {"bounds"}),
         ({"code": 7}, "dangerous", {"bounds"}),
         ({"tensor": 7}, "dangerous", {"bounds"}),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crenel.cli.options import Json
+
+if TYPE_CHECKING:
+    from crenel.scan import LoaderHole, ScanResult
 
 
 def scan(
@@ -16,14 +19,35 @@ def scan(
 ) -> None:
     """Scan model files without loading them: what would they do when loaded?"""
     from crenel.cli.options import emit
-    from crenel.scan import exit_code, scan_paths
+    from crenel.scan import exit_code, loader_holes, scan_paths
 
     results = scan_paths(paths)
+    holes = loader_holes(results)
     if as_json:
-        emit([r.to_json() for r in results])
+        emit([_json(r, holes) for r in results])
     else:
         _print(results)
+        _print_holes(results, holes)
     raise typer.Exit(exit_code(results))
+
+
+def _json(result: ScanResult, holes: list[LoaderHole]) -> dict[str, object]:
+    found = [hole.to_json() for hole in holes if hole.concerns(result)]
+    return {**result.to_json(), "loader_holes": found}
+
+
+def _print_holes(results: list[ScanResult], holes: list[LoaderHole]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(soft_wrap=True, highlight=False)
+    for hole in holes:
+        count = sum(hole.concerns(result) for result in results)
+        console.print(
+            f"[dim]loader[/]     {escape(hole.package)} {escape(hole.installed)} is installed: "
+            f"{hole.id}, it {escape(hole.does)}; fixed in {escape(hole.fixed)}. "
+            f"{count} files are of its formats"
+        )
 
 
 def _print(results: list) -> None:  # type: ignore[type-arg]

@@ -7,16 +7,19 @@ Whatever could not be read is said to be unreadable, never clean.
 
 from __future__ import annotations
 
+from crenel.scan.loaders import LoaderHole, loader_holes
 from crenel.scan.scanner import scan_bytes, scan_file, scan_paths
 from crenel.scan.source import digest
 from crenel.scan.verdict import Reason, ScanResult, Verdict, exit_code, worst
 
 __all__ = [
+    "LoaderHole",
     "Reason",
     "ScanResult",
     "Verdict",
     "digest",
     "exit_code",
+    "loader_holes",
     "scan_bytes",
     "scan_file",
     "scan_paths",

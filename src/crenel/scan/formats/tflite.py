@@ -1,11 +1,13 @@
 """TensorFlow Lite models, by a small reader of the flatbuffer layout: operators and buffers.
 
-Field numbers are those of TensorFlow Lite's schema (version 3). Offsets that lead out of the file
-are what CVE-2026-42627 and its kind are made of.
+Field numbers are those of TensorFlow Lite's schema (version 3). Loaders trust the offsets of a
+model, the numbers by which its parts refer to each other (CVE-2022-23560), and the product of its
+shapes (CVE-2026-42627).
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -130,7 +132,7 @@ def _subgraphs(root: _Table, context: Context) -> None:
         tensors = 0
         for tensor in graph.tables(0):
             tensors += 1
-            tensor.span(0, 4)
+            _shape(tensor, context)
             if tensor.scalar(2, "I") >= max(buffers, 1):
                 _outside("A tensor refers to a buffer", tensor.pos, context)
         for operator in graph.tables(3):
@@ -141,6 +143,15 @@ def _subgraphs(root: _Table, context: Context) -> None:
                 raw = operator.window.read(start, 4 * count)
                 if any(not -1 <= n < tensors for (n,) in struct.iter_unpack("<i", raw)):
                     _outside("An operator refers to a tensor", operator.pos, context)
+
+
+def _shape(tensor: _Table, context: Context) -> None:
+    start, count = tensor.span(0, 4)
+    raw = tensor.window.read(start, 4 * min(count, MAX_ITEMS))
+    total = math.prod(max(n, 1) for (n,) in struct.iter_unpack("<i", raw))
+    if total >= 1 << 31:
+        sentence = "The shape of a tensor overflows 32 bits, in which loaders count its elements."
+        context.add("overflow", sentence, Verdict.DANGEROUS, tensor.pos)
 
 
 def _outside(what: str, offset: int, context: Context) -> None:
