@@ -234,7 +234,7 @@ def origin(subject: Subject, context: Context) -> Measurement:
     no trace; permuted channels are found where a copy was changed little. Two models that began
     with the same random weights are related, and a layer trained anew on frozen ones for the same
     task becomes alike. Of linear models and trees only equality counts,
-    since two fits on like data are alike.
+    since two fits on like data are alike; the same training on the same data gives equality too.
 
     References: Hoeffding (1951), the law of a permuted inner product; Ainsworth et al. (2023)
     "Git Re-Basin", assignment of channels; Hu et al. (2021), low-rank changes.

@@ -149,6 +149,16 @@ def test_safetensors_and_shards_in_a_folder(tmp_path):
     assert found["b"].dtype == "F16"
 
 
+def test_of_a_folder_the_model_is_read_and_an_adapter_alone_is_none(tmp_path):
+    a = np.ones((20, 20), np.float32)
+    name = "base_model.model.q.lora_A.weight"
+    safetensors(tmp_path / "adapter_model.safetensors", {name: ("F32", a)})
+    with pytest.raises(NotApplicable, match="adapter"):
+        read_weights(tmp_path)
+    safetensors(tmp_path / "model.safetensors", {"w": ("F32", a)})
+    assert list(values(tmp_path)) == ["w"]
+
+
 def test_types_that_are_not_read_are_told(tmp_path):
     a, small = np.ones((20, 20), np.float32), np.zeros((4, 4), np.uint8)
     path = safetensors(tmp_path / "m.safetensors", {"a": ("F32", a), "q": ("F8_E4M3", small)})

@@ -49,6 +49,17 @@ def test_unrelated_layers_with_means_and_norms_in_common_are_no_evidence():
     assert found < 10
 
 
+def test_a_channel_or_weight_that_outweighs_all_others_proves_nothing():
+    # A first layer, of which one axis alone is long enough, and one weight far from all others.
+    for shape, place in (((64, 3, 7, 7), (7,)), ((100, 80), (7, 9))):
+        a, b = normal(*shape), normal(*shape, seed=1)
+        for x in (a, b):
+            x[place] *= 1000 / np.abs(x[place]).max()
+        b *= np.sign((a * b).sum())
+        assert likeness(a, b).cosine * np.sqrt(a.size) > 4
+        assert permutation_test(a, b)[1] > -3
+
+
 def test_a_copy_under_noise_is_seen_and_a_constant_axis_is_not():
     a = normal(64, 32)
     for scale, least in ((0.5, -20), (3.0, -6)):

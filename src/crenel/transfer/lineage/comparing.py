@@ -63,8 +63,9 @@ def compare(base: Any, tuned: Any, *, trust: Iterable[str] = ()) -> Lineage:
     a, b = read_weights(base, trust=trust), read_weights(tuned, trust=trust)
     pairs = _pairs(a, b)
     layers = judged([layer_of(pair) for pair in pairs])
-    if not any(layer.telling for layer in layers):
-        raise NotApplicable(f"{b.name} and {a.name} have no layer of 256 weights to compare")
+    for weights in (a, b):
+        if not any(array.telling for array in weights.arrays):
+            raise NotApplicable(f"{weights.name} has no layer that is large enough to tell")
     return replace(_lineage(a, b, pairs, layers), papers=papers)
 
 
@@ -122,7 +123,7 @@ def _lineage(base: Weights, tuned: Weights, pairs: list[Pair], layers: list[Laye
         base.name, tuned.name, Verdict.UNRELATED, tuple(layers), chance(layers),
         share=_ratio(related, own), share_of_base=_ratio(related, theirs),
         frozen=_ratio(frozen, own), cosine=_ratio(cosine, matched),
-        notes=tuple(dict.fromkeys([*base.notes, *tuned.notes, *_notes(telling)])),
+        notes=tuple(dict.fromkeys([*base.notes, *tuned.notes, *_notes(telling), *_kinds(base)])),
     )  # fmt: skip
     if related:
         return replace(found, verdict=_kind_of_copy(found))
@@ -166,6 +167,11 @@ def _notes(telling: list[Layer]) -> Iterable[str]:
             f"{low} of {len(changed)} tuned layers changed in 16 directions or fewer, as they do "
             "where a low-rank adapter (LoRA) was merged"
         )
+
+
+def _kinds(base: Weights) -> Iterable[str]:
+    if any(a.exact for a in base.arrays):
+        yield "of linear models and trees only equality counts: fits on like data are alike"
 
 
 def _size(layers: Iterable[Layer]) -> int:

@@ -89,7 +89,8 @@ def describe(source: Any) -> Description | None:
     if folder is None or not folder.is_dir():
         return None
     config = _json(folder / "config.json")
-    claims = [config.get("_name_or_path"), *_named_by_card(folder / "README.md")]
+    adapter = _json(folder / "adapter_config.json").get("base_model_name_or_path")
+    claims = [config.get("_name_or_path"), adapter, *_named_by_card(folder / "README.md")]
     kept = {
         k: v
         for k, v in config.items()

@@ -67,6 +67,8 @@ def read_weights(source: Any, *, trust: Iterable[str] = (), name: str = "") -> W
         notes += unread
     if not any(a.comparable for a in arrays):
         raise NotApplicable(f"{path} holds no weights that can be compared")
+    if all("lora_" in a.name for a in arrays):
+        raise NotApplicable(f"{path} holds an adapter, not a model; merge it into its base first")
     return Weights(name or path.name, tuple(arrays), tuple(notes))
 
 
@@ -76,8 +78,9 @@ def _files(path: Path) -> list[Path]:
     for pattern in PATTERNS:
         found = sorted(p for p in path.glob(pattern) if not p.name.startswith(_OTHERS))
         if found:
-            whole = [p for p in found if "-of-" in p.name]  # shards of one model
-            return whole or found[:1]
+            shards = [p for p in found if "-of-" in p.name]
+            named = [p for p in found if p.name.startswith(("model", "pytorch_model"))]
+            return shards or named[:1] or found[:1]
     raise UsageError(f"{path} holds no file of weights; name the file")
 
 

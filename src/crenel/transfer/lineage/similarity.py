@@ -13,7 +13,7 @@ from crenel.transfer.lineage.weights import Floats
 #: Of an axis that is permuted; shorter ones have too few orders to tell chance from likeness.
 SHORTEST = 16
 #: Rows and columns of one test at most; a fixed choice of them is a test as valid as all.
-ROWS, COLUMNS = 1024, 4096
+ROWS, COLUMNS = 512, 2048
 #: Decimal logarithm of the smallest chance that is told.
 LEAST = -300.0
 #: Distinct values below which an array is a mask, not weights.
@@ -66,8 +66,9 @@ def permutation_test(a: Floats, b: Floats) -> tuple[float, float] | None:
     Hidden channels of a network have no order of their own: permuting them gives a network that
     training would have given as often. So the inner product of two unrelated layers has the same
     law whatever the order of one layer's channels, and its mean and variance over all orders are
-    known in closed form (Hoeffding, 1951). Unlike ±1/sqrt(n), which independent entries would
-    give, this holds for layers with means, structure and norms of their own.
+    known in closed form (Hoeffding, 1951). Channels are centred and of norm one. Unlike
+    ±1/sqrt(n), which independent entries would give, this holds for layers with means, structure
+    and norms of their own.
 
     Which axis is hidden is not known (the inputs of the first layer, the classes of the last, are
     not), so that the axis that says less counts.
@@ -98,9 +99,24 @@ def _along(a: Floats, b: Floats, axis: int) -> tuple[float, float]:
     if p.shape[1] > COLUMNS:
         columns = np.random.default_rng(0).choice(p.shape[1], COLUMNS, replace=False)
         p, q = p[:, columns], q[:, columns]
-    z = order_z(p.astype(np.float32) @ q.astype(np.float32).T)
+    z = order_z(_channels(p) @ _channels(q).T)
     log_p = max(float(log_ndtr(-z)), -float(gammaln(len(rows) + 1)))
     return z, max(LEAST, log_p / math.log(10))
+
+
+def _channels(rows: Floats) -> Floats:
+    """Channels of norm one, without what all have in common: none outweighs the others.
+
+    Else one channel far larger than all, at one place in both models by chance, would decide; so
+    it would by its part in a mean, which is why norms are taken off before the mean, too.
+    """
+    unit = _unit(rows)
+    return _unit(unit - unit.mean(axis=0))
+
+
+def _unit(rows: Floats) -> Floats:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-30), dtype=np.float32)
 
 
 def order_z(gram: NDArray[np.floating]) -> float:

@@ -20,6 +20,8 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 QUANTISED = ("I8", "U8")
 #: Smallest array whose likeness says anything.
 FEWEST = 256
+#: Smallest array whose equality does.
+FEWEST_EQUAL = 32
 Floats: TypeAlias = "NDArray[np.float32]"
 
 
@@ -62,7 +64,9 @@ class Array:
 
         Gains and biases of norms start at one and zero everywhere, so that vectors are not.
         """
-        return self.comparable and self.size >= FEWEST and (len(self.shape) > 1 or self.exact)
+        if self.exact:
+            return self.comparable and self.size >= FEWEST_EQUAL
+        return self.comparable and self.size >= FEWEST and len(self.shape) > 1
 
     @property
     def exact(self) -> bool:
