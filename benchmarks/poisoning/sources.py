@@ -32,6 +32,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from crenel.adapters import wrap
 from crenel.model import Model
+from crenel.poisoning import knn_shapley
 from crenel.poisoning.influence import SourceInfluence, source_influence, warm_up
 from crenel.subject import Data
 from crenel.training.threads import one_core
@@ -48,6 +49,7 @@ class Planted:
     train: Data
     test: Data
     harmful: list[str]
+    stamping: list[str]
 
 
 def adult(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -73,7 +75,7 @@ def plant(x: pd.DataFrame, y: np.ndarray, sources: int, rows: int, seed: int) ->
     names = np.array([f"s{i:04d}" for i in range(sources)])
     train = Data(frame, labels, np.arange(len(kept)), names[source])
     test = Data(x.iloc[held].reset_index(drop=True), y[held], np.arange(len(held)))
-    return Planted(train, test, names[:each].tolist())
+    return Planted(train, test, names[:each].tolist(), names[each : 2 * each].tolist())
 
 
 def models(x: pd.DataFrame) -> Iterator[tuple[str, Any]]:
@@ -166,6 +168,24 @@ def one(name: str, estimator: Any, planted: Planted, repeats: int) -> list[float
     ]
 
 
+def by_neighbours(planted: Planted) -> None:
+    """Which bad sources are worth least to their neighbours, and what that took."""
+    train, test = planted.train, planted.test
+    begun = time.perf_counter()
+    values = knn_shapley((train.x, train.y), (test.x, test.y), nearest=100)
+    seconds = time.perf_counter() - begun
+    names, codes = np.unique(train.source, return_inverse=True)
+    worth = np.bincount(codes, weights=values) / np.bincount(codes)
+    order = names[np.argsort(worth)].tolist()
+    places = ", ".join(str(1 + order.index(name)) for name in planted.harmful)
+    stamping = ", ".join(str(1 + order.index(name)) for name in planted.stamping)
+    print(
+        f"  values to neighbours, {seconds:.1f} s: turning sources at places {places}, stamping "
+        f"ones at {stamping} of {len(names)}; below 0: {(worth < 0).sum()}",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--adult", type=Path, required=True)
@@ -185,6 +205,7 @@ def main() -> None:
         for seed in range(options.seeds):
             planted = plant(x, y, options.sources, options.rows, seed)
             print(f"seed {seed}, {options.sources} sources, {len(planted.train):,} rows")
+            by_neighbours(planted)
             for name, estimator in models(x):
                 if not options.models or name in options.models:
                     found = one(name, estimator, planted, options.repeats)

@@ -13,6 +13,7 @@ __all__, __getattr__ = public(
         "confident_joint": "labels",
         "dose_response": "dose",
         "find_triggers": "triggers",
+        "knn_shapley": "shapley",
         "review_labels": "review",
         "source_effects": "sources",
         "wrong_labels": "labels",

@@ -1,4 +1,4 @@
-"""The three attacks of the dose-response: random flips, targeted flips, a planted trigger."""
+"""The attacks of the dose-response: random, chosen and targeted flips, a planted trigger."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from crenel.errors import NotApplicable
 from crenel.model import Model
 from crenel.poisoning.dose import Attack
+from crenel.poisoning.flips import Flips
 from crenel.poisoning.triggers import Trigger
 from crenel.subject import Data, join_rows, take_rows
 
@@ -56,8 +57,12 @@ def goal(clean: Model, train: Data, test: Data) -> Goal:
     return Goal(victim, int(scores.argmax()))
 
 
-def random_flips(train: Data, test: Data, k: int) -> Attack:
-    """Labels of random rows turned to a random other class; harm is accuracy lost."""
+def random_flips(train: Data, test: Data, k: int, own: NDArray[np.int64] | None = None) -> Attack:
+    """Labels of random rows turned to a random other class; harm is accuracy lost.
+
+    Where ``own`` is given, among those row numbers alone.
+    """
+    pool = np.arange(len(train)) if own is None else own
     shift = 1 + np.arange(len(train)) % (k - 1)
 
     def poison(data: Data, rows: NDArray[np.int64]) -> Data:
@@ -67,7 +72,25 @@ def random_flips(train: Data, test: Data, k: int) -> Attack:
 
     return Attack(
         "random flips",
-        lambda rng: rng.permutation(len(train)),
+        lambda rng: rng.permutation(pool),
+        poison,
+        lambda model: model.predict(test.x) != test.y,
+        test.x,
+    )
+
+
+def chosen_flips(flips: Flips, test: Data) -> Attack:
+    """Labels turned in the order of their influence; harm is accuracy lost."""
+    labels = dict(zip(flips.rows.tolist(), flips.labels.tolist(), strict=True))
+
+    def poison(data: Data, rows: NDArray[np.int64]) -> Data:
+        y = data.y.copy()
+        y[rows] = [labels[row] for row in rows.tolist()]
+        return replace(data, y=y)
+
+    return Attack(
+        "chosen flips",
+        lambda rng: flips.rows,
         poison,
         lambda model: model.predict(test.x) != test.y,
         test.x,

@@ -134,7 +134,7 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     title="Weakness by source",
     question="Which source's rows harm the model, and how much could each source do?",
     needs=("model", "classification", "fit", "train", "test", "sources"),
-    cost=Cost(seconds=2.0, queries=100_000, fits=18, least=0.3),
+    cost=Cost(seconds=4.0, queries=150_000, fits=30, least=0.25),
     references=("AML.T0020", "AML.T0010.002", "NISTAML.013", "ML02:2023", "ML10:2023", "AIA:10"),
     controls=Controls(weak=controls.bad_source, sound=controls.many_hands),
 )
@@ -148,21 +148,27 @@ def sources(subject: Subject, context: Context) -> Measurement:
       model gets wrong on test rows, scaled by how much less sure it is of the source's rows; a
       source of hard records is not blamed for being hard.
     * removal: accuracy gained on test rows by training without it.
-    * what it could do: accuracy lost if it turned all its labels. Beginning with the source that
-      can do most, several at once give the curve.
+    * what it could do: accuracy lost if it turned all its labels; and, for the three that can do
+      most, those that it would choose. Beginning with the worst, several at once give the curve.
+
+    Which labels it would choose is decided by their influence on a ridge regression, which answers
+    to any set of labels at once: those of one class called another often do more harm than all,
+    which drive the model both ways. Training again gives the number, and a second curve the
+    accuracy lost to so many labels of the worst source, chosen beside random ones.
 
     What training without a source would do is estimated for all of them, thousands too, without
     training: for logistic regressions by a Newton step with the source's rows out of gradient and
     Hessian, for trees by keeping the splits and computing the leaves again without its rows, for
     other models by a linear model on the same columns. Of more than twelve sources ten are then
-    tried: the largest, those whose labels models that never saw the source contradict most, and
-    those that the model would by estimate rather do without. Findings are corrected for the
-    number of sources. Beside them: how estimates rank the sources that were tried, the share of
-    the largest source, the Herfindahl index, and sources whose labels are spread otherwise than
-    those of the rest (chi-square test).
+    tried: the largest, those whose labels models that never saw the source contradict most, those
+    that the model would by estimate rather do without, and those whose rows are worth least to
+    their nearest neighbours (Shapley values). Findings are corrected for the number of sources,
+    and of the ways of turning labels that were tried. Beside them: how estimates rank the sources
+    that were tried, the share of the largest source, the Herfindahl index, and sources whose
+    labels are spread otherwise than those of the rest (chi-square test).
 
     Health: the model trained again is the audited one; turning nine tenths of all labels breaks
-    it; more sources do no less harm.
+    it; more sources do no less harm; chosen labels do no less than as many random ones.
 
     Limits: at most 10,000 rows are used. A source that plants a trigger contradicts nobody and
     is not seen here (POI-102 says what it could do). A source alone in its region of the data
@@ -170,7 +176,8 @@ def sources(subject: Subject, context: Context) -> Measurement:
 
     References: Koh, Ang, Teo and Liang, "On the accuracy of influence functions for measuring
     group effects", 2019; Sharchilev et al., "Finding influential training samples for gradient
-    boosted decision trees", 2018; Konstantinov and Lampert, "Robust learning from untrusted
+    boosted decision trees", 2018; Jia et al., "Efficient task-specific data valuation for nearest
+    neighbor algorithms", 2019; Konstantinov and Lampert, "Robust learning from untrusted
     sources", 2019.
     """
     from crenel.poisoning import source_plan, source_report
@@ -184,10 +191,15 @@ def sources(subject: Subject, context: Context) -> Measurement:
         f"{most.herfindahl:.3f}.",
         source_report.estimates(sourced),
     ]
+    if worth := source_report.worths(sourced):
+        notes.append(worth)
     if sourced.mixed:
         notes.append("Labels are spread otherwise than the rest's in " + _listed(sourced.mixed))
     return Measurement(
-        exposures=(source_report.exposure(subject, context, sourced),),
+        exposures=(
+            source_report.exposure(subject, context, sourced),
+            *source_report.curves(subject, context, sourced),
+        ),
         findings=source_report.findings(subject, context, sourced),
         notes=tuple(notes),
     )

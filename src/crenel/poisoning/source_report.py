@@ -8,6 +8,8 @@ from crenel.access import Attacker
 from crenel.check import Context, access_of
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Evidence, Finding, severity
+from crenel.poisoning.dose import Response
+from crenel.poisoning.dose_report import same_model
 from crenel.poisoning.source_plan import Sourced
 from crenel.poisoning.sources import Effect
 from crenel.poisoning.wording import percent, points, share
@@ -21,7 +23,8 @@ CHEAPNESS = 0.5
 def exposure(subject: Subject, context: Context, sourced: Sourced) -> Exposure:
     """Accuracy lost against the number of sources that turn their labels."""
     ref = sourced.reference
-    losses = [worst_of(i, len(sourced.effects)) for i in sourced.together.values()]
+    tries = sum(e.tries for e in sourced.effects)
+    losses = [worst_of(i, tries) for i in sourced.together.values()]
     worst = sourced.effects[0]
     return Exposure(
         check=context.check,
@@ -53,11 +56,7 @@ def _health(sourced: Sourced) -> Health:
     values = list(sourced.together.values())
     falls = any(b.high < a.low for i, a in enumerate(values) for b in values[i + 1 :])
     return Health.of(
-        HealthTest(
-            name="the model trained again on the same data is the audited one",
-            ok=same.low <= 0 <= same.high or abs(same.value) <= 0.01,
-            detail=f"its error differs by {points(same)}",
-        ),
+        same_model(same),
         HealthTest(
             name="turning nine tenths of all labels breaks the model",
             ok=unlimited.low > 0.1,
@@ -76,6 +75,73 @@ def findings(subject: Subject, context: Context, sourced: Sourced) -> tuple[Find
     harmful = [_harmful(subject, context, sourced, e) for e in sourced.effects]
     possible = _possible(subject, context, sourced)
     return tuple(f for f in (*harmful, possible) if f is not None)
+
+
+def curves(subject: Subject, context: Context, sourced: Sourced) -> tuple[Exposure, ...]:
+    """Accuracy lost by the labels that the worst source turns: chosen, and at random."""
+    found, worst = [], sourced.effects[0]
+    for response in sourced.curves:
+        harms = [p.harm for p in response.points]
+        last = response.points[-1]
+        chosen = response.attack.name == "chosen flips"
+        headline = f"{last.count:,} labels turned {'by choice' if chosen else 'at random'} by the "
+        headline += f"source {worst.name} cost {points(last.harm)} of accuracy"
+        if chosen and last.harm.low > 0:
+            half, most = (rows_for(response, s) for s in (0.5, 0.9))
+            headline += f"; half of that takes {half:,} labels, nine tenths {most:,}"
+        found.append(
+            Exposure(
+                check=context.check,
+                risk="poisoning",
+                series=response.attack.name,
+                access=access_of(subject, attacker=Attacker.DATA, data_share=round(worst.share, 6)),
+                budget=Budget(
+                    name="labels turned by the worst source",
+                    unit="rows",
+                    values=tuple(float(p.count) for p in response.points),
+                    scale="log",
+                ),
+                harm=Harm(
+                    name="accuracy lost",
+                    values=tuple(h.value for h in harms),
+                    low=tuple(h.low for h in harms),
+                    high=tuple(h.high for h in harms),
+                ),
+                n=response.rows,
+                seed=context.seed,
+                queries=response.rows * response.fits,
+                seconds=context.elapsed,
+                health=Health.of(
+                    same_model(sourced.reference.same),
+                    *([_beats_chance(sourced.curves)] if chosen else []),
+                ),
+                headline=headline,
+            )
+        )
+    return tuple(found)
+
+
+def _beats_chance(responses: tuple[Response, ...]) -> HealthTest:
+    """Chosen labels harm no less than as many random ones."""
+    both = {r.attack.name: {p.count: p.harm for p in r.points} for r in responses}
+    chance = both.get("random flips", {})
+    beaten = [c for c, h in both["chosen flips"].items() if c in chance and h.high < chance[c].low]
+    return HealthTest(
+        name="chosen labels harm no less than as many random ones",
+        ok=not beaten,
+        detail=", ".join(f"less at {count:,}" for count in beaten),
+    )
+
+
+def rows_for(response: Response, part: float) -> int:
+    """Labels that do this part of the harm of the largest dose, between doses on a line."""
+    counts = np.array([0, *(p.count for p in response.points)], dtype=float)
+    harms = np.maximum.accumulate([0.0, *(p.harm.value for p in response.points)])
+    goal = part * harms[-1]
+    at = int(np.argmax(harms >= goal))
+    rise = harms[at] - harms[at - 1]
+    inside = 1.0 if rise <= 0 else (goal - harms[at - 1]) / rise
+    return int(np.ceil(counts[at - 1] + inside * (counts[at] - counts[at - 1]) - 1e-9))
 
 
 def estimates(sourced: Sourced) -> str:
@@ -98,6 +164,17 @@ def estimates(sourced: Sourced) -> str:
         return told + "."
     rank = float(spearmanr(guesses, [e.loss for e in tried]).statistic)
     return f"{told}; rank correlation with {len(tried)} trainings {rank:.2f}."
+
+
+def worths(sourced: Sourced) -> str:
+    """Which sources' rows are worth less than nothing to their neighbours; "" where none is."""
+    if sourced.worth is None:
+        return ""
+    low = [int(i) for i in np.argsort(sourced.worth, kind="stable")[:5] if sourced.worth[i] < 0]
+    if not low:
+        return ""
+    names = ", ".join(str(sourced.influence.names[i]) for i in low)
+    return f"To their nearest neighbours (Shapley values), rows do more harm than good of: {names}."
 
 
 def for_many(interval: Interval, tests: int) -> float:
@@ -148,7 +225,7 @@ def _harmful(
 
 def _possible(subject: Subject, context: Context, sourced: Sourced) -> Finding | None:
     worst = sourced.effects[0]
-    lost = worst_of(worst.flipped, sourced.sources)
+    lost = worst_of(worst.flipped, sourced.sources * worst.tries)
     level = severity(
         lost.low,
         access_of(subject, attacker=Attacker.DATA),
@@ -182,6 +259,8 @@ def _values(sourced: Sourced, effect: Effect) -> dict[str, object]:
     place = sourced.influence.names == effect.name
     if place.any():
         values["estimated_log_loss_gained"] = float(sourced.influence.loss[place][0])
+        if sourced.worth is not None:
+            values["neighbour_value_of_a_row"] = float(sourced.worth[place][0])
     for name in ("removal", "conflict", "flipped"):
         interval: Interval = getattr(effect, name)
         values[name] = [interval.value, interval.low, interval.high]

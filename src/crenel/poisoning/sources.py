@@ -89,7 +89,10 @@ class Effect:
         Share of its labels that contradict what all other sources teach, beyond what the model
         trained without it expects to get wrong on these rows.
     flipped : Interval
-        Accuracy lost if it turned all its labels.
+        Accuracy lost if it turned all its labels, or those that it would choose where that was
+        tried and is worse.
+    tries : int
+        Ways of turning labels that were tried.
     loss : float or None
         Cross-entropy (nats a test row) taken off by training without the source; None where the
         model shows no scores.
@@ -102,6 +105,7 @@ class Effect:
     conflict: Interval
     flipped: Interval
     loss: float | None = None
+    tries: int = 1
 
 
 def source_effects(
@@ -143,7 +147,7 @@ def source_effects(
             against = conflict(without, train.take(own), test)
             if base.score is not None and without.score is not None:
                 gained = cross_entropy(base, test) - cross_entropy(without, test)
-        flipped = loss(base, train, test, wrong, [name], seed)
+        flipped = loss(base, turned(train, [name], base.k), test, wrong, seed)
         return Effect(name, int(own.sum()), float(own.mean()), removal, against, flipped, gained)
 
     return side_by_side(context, one, names)
@@ -169,20 +173,12 @@ def turned(train: Data, names: list[str], k: int) -> Data:
     return replace(train, y=np.where(own, (train.y + 1) % k, train.y))
 
 
-def loss(
-    base: Model,
-    train: Data,
-    test: Data,
-    wrong: NDArray[np.bool_],
-    names: list[str],
-    seed: int,
-) -> Interval:
-    """Accuracy lost if some sources turn all their labels, with a 95 % interval.
+def loss(base: Model, bad: Data, test: Data, wrong: NDArray[np.bool_], seed: int) -> Interval:
+    """Accuracy lost by training on poisoned data, with a 95 % interval.
 
-    ``wrong`` is the mask of test rows that the model trained on all sources as they are gets wrong.
+    ``wrong`` is the mask of test rows that the model trained on the data as they are gets wrong.
     """
     assert base.fit is not None
-    bad = turned(train, names, base.k)
     fitted = base.fit(bad.x, bad.y, seed)
     return difference(((fitted.predict(test.x) != test.y) - wrong.astype(float))[None])
 
