@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 CHUNK = 1 << 20
+RELEASE = 64 << 20
 IN_MEMORY = 16 << 20
 
 
@@ -96,13 +97,21 @@ class Window:
         return Window(self.base, first, last, self.keep)
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the bytes in pieces of at most a mebibyte."""
+        """Yield the bytes in pieces of at most a mebibyte; mapped pages are given back."""
         for offset in range(0, len(self), CHUNK):
+            if offset and offset % RELEASE == 0 and isinstance(self.base, mmap.mmap):
+                _release(self.base, self.start + offset)
             yield self.read(offset, CHUNK)
 
     def startswith(self, prefix: bytes) -> bool:
         """Tell whether the window begins with ``prefix``."""
         return self.read(0, len(prefix)) == prefix
+
+
+def _release(mapped: mmap.mmap, end: int) -> None:
+    """Give back the pages before an offset, which are read again from the file where needed."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED, 0, end // mmap.PAGESIZE * mmap.PAGESIZE)
 
 
 def window_of(data: bytes) -> Window:

@@ -13,6 +13,7 @@ from crenel.scan.values import Bulk, Global
 from crenel.scan.verdict import Report, Verdict
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+LARGE = 8 << 20
 PROBE_OPERATIONS = 100_000
 ELEMENT_SIZES = {
     "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2,
@@ -63,6 +64,10 @@ def _run(
     window: Window, pos: int, context: Context, judge: StreamJudge, arrays: JoblibArrays | None
 ) -> tuple[int, object]:
     """Run one stream and return where it ended and its value; damage raises Unreadable."""
+    if len(window) - pos >= LARGE:
+        end = _skimmed(window.window(pos), context)
+        if end >= LARGE:
+            return pos + end, None
     machine = Machine(
         window.base, window.start + pos, window.end, judge, context.budget, arrays
     )  # fmt: skip
@@ -73,6 +78,16 @@ def _run(
         code = "over-budget" if "budget" in str(error) else "damaged"
         raise Unreadable(f"The pickle {error} at byte {at}.", code, at) from None
     return machine.pos - window.start, top
+
+
+def _skimmed(window: Window, context: Context) -> int:
+    """Return where a stream of plain data ends, -1 where the machine has to read it."""
+    from crenel.scan.skim import plain_data  # compiled code, which small files do without
+
+    end, operations = plain_data(window, context.budget.operations)
+    if end >= LARGE:
+        context.budget.operations -= operations
+    return end
 
 
 def _rest(

@@ -1,0 +1,63 @@
+"""Mutated pickles against CPython's unpickler: does anything run that a clean verdict hides?
+
+Run ``python benchmarks/scan/fuzz.py [--seconds S] [--seed N]``. Pickles of models and of the
+harmful corpus are changed at random. The oracle is ``pickle._Unpickler`` whose ``find_class`` and
+extension registry give inert objects, so that it tells which names a stream resolves and calls
+nothing. Counted are the cases, those that resolve a name, and the disagreements: names that the
+scan of the same bytes neither found nor declined. A disagreement under a clean verdict is a defect,
+is written out, and ends the run with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.scan.oracle import affordable, resolved  # noqa: E402
+from tests.scan.test_oracle import mutate, seeds, seen  # noqa: E402
+
+from crenel.scan import Verdict, scan_bytes  # noqa: E402 - the corpus lives beside the tests
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    pool = seeds()
+    counts: Counter[str] = Counter()
+    end = time.monotonic() + options.seconds
+    while time.monotonic() < end:
+        data = mutate(pool[rng.integers(0, len(pool))], pool, rng)
+        if not affordable(data, native=False):
+            continue
+        counts["cases"] += 1
+        found = resolved(data, native=False)
+        names, verdict = seen(data)
+        counts[f"machine says {verdict}"] += 1
+        if not found:
+            continue
+        counts["resolve a name"] += 1
+        missed = [pair for pair in found if pair not in names]
+        if not missed:
+            continue
+        counts["disagreements"] += 1
+        if verdict is Verdict.CLEAN or scan_bytes(data).verdict is Verdict.CLEAN:
+            counts["clean, yet it resolves what was not seen"] += 1
+            print(data, missed)
+    for key, count in counts.items():
+        print(f"{count:9} {key}")
+    return int(counts["clean, yet it resolves what was not seen"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
