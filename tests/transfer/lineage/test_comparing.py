@@ -159,6 +159,19 @@ def test_new_and_reshaped_layers_are_told():
     }  # fmt: skip
 
 
+def test_a_longer_vocabulary_is_compared_by_the_rows_that_both_have():
+    torch.manual_seed(0)
+    words = torch.randn(500, 32)
+    base = {"words.weight": words, "body.weight": torch.randn(40, 32)}
+    longer = torch.cat([words + 0.1 * torch.randn(500, 32), torch.randn(2, 32)])
+    found = compare(Held(base), Held({"words.weight": longer, "body.weight": torch.randn(40, 32)}))
+    layer = found.layers[0]
+    assert layer.status is Status.RESHAPED
+    assert layer.cosine == pytest.approx(1 / np.sqrt(1.01), abs=1e-3)
+    assert found.verdict is Verdict.TUNED
+    assert found.share == pytest.approx(502 / 542)
+
+
 def test_one_borrowed_layer_is_a_partial_copy():
     torch.manual_seed(0)
     words = torch.randn(200, 32)

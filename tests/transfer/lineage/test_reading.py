@@ -246,6 +246,34 @@ def test_damaged_files_are_one_sentence(tmp_path):
         read_weights(tmp_path / "absent.pt")
 
 
+@pytest.mark.parametrize("kind", ["torch-zip", "torch-legacy", "safetensors"])
+def test_the_readers_stand_any_damage_without_the_scan(tmp_path, monkeypatch, kind):
+    from crenel.transfer.lineage import reading
+
+    monkeypatch.setattr(reading, "_admitted", lambda *given: kind)
+    path = tmp_path / "m.bin"
+    if kind == "safetensors":
+        safetensors(path, {"a": ("F32", np.ones((20, 30), np.float32))})
+    else:
+        torch = pytest.importorskip("torch")
+        new = kind == "torch-zip"
+        torch.save(network().state_dict(), path, _use_new_zipfile_serialization=new)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 1500), 2):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content[: rng.integers(1, len(whole))] if rng.random() < 0.2 else content)
+        try:
+            for array in read_weights(path).arrays:
+                array.load()
+        except CrenelError:
+            refused += 1
+    assert refused > 20
+
+
 def test_sklearn_models_show_layers_trees_and_coefficients(tmp_path):
     import joblib
     from sklearn.ensemble import RandomForestClassifier

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from crenel.errors import NotApplicable
 from crenel.transfer.lineage import matching
 from crenel.transfer.lineage.folders import compare_papers, describe
-from crenel.transfer.lineage.layers import ALPHA, chance, doubtful, judged, layer_of
+from crenel.transfer.lineage.layers import chance, doubtful, judged, layer_of
 from crenel.transfer.lineage.matching import Pair
 from crenel.transfer.lineage.permuted import Permuted, permuted_channels
 from crenel.transfer.lineage.reading import read_weights
-from crenel.transfer.lineage.records import Layer, Lineage, Status, Verdict
+from crenel.transfer.lineage.records import ALPHA, Layer, Lineage, Status, Verdict
 from crenel.transfer.lineage.weights import Weights
 
 #: Share of weights from the base from which on a model is a copy of it, not of parts of it.
@@ -61,11 +62,12 @@ def compare(base: Any, tuned: Any, *, trust: Iterable[str] = ()) -> Lineage:
     """
     papers = compare_papers(describe(base), describe(tuned))
     a, b = read_weights(base, trust=trust), read_weights(tuned, trust=trust)
-    pairs = _pairs(a, b)
-    layers = judged([layer_of(pair) for pair in pairs])
     for weights in (a, b):
         if not any(array.telling for array in weights.arrays):
             raise NotApplicable(f"{weights.name} has no layer that is large enough to tell")
+    line = cache(layer_of)  # a layer is read once
+    pairs = _pairs(a, b, line)
+    layers = judged([line(pair) for pair in pairs])
     return replace(_lineage(a, b, pairs, layers), papers=papers)
 
 
@@ -95,13 +97,13 @@ def _order(found: Lineage) -> tuple[float, ...]:
     return found.verdict.rank, -round(found.share, 2), change, -found.cosine, found.log10_p
 
 
-def _pairs(base: Weights, tuned: Weights) -> list[Pair]:
+def _pairs(base: Weights, tuned: Weights, line: Callable[[Pair], Layer]) -> list[Pair]:
     """Every array of both models, with its partner where it has one, in the model's order."""
     ours = [a for a in base.arrays if a.comparable]
     theirs = [a for a in tuned.arrays if a.comparable]
     named = matching.by_name(base, tuned)
     # A name that meets other weights may only mean that blocks were numbered anew.
-    doubted = [p for p in named if doubtful(p)]
+    doubted = [p for p in named if doubtful(line(p))]
     pairs = matching.without_pairs(named, doubted)
     pairs += matching.by_likeness(*matching.left(ours, theirs, pairs))
     free = {id(a) for arrays in matching.left(ours, theirs, pairs) for a in arrays}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from crenel.transfer.lineage.matching import Pair
-from crenel.transfer.lineage.records import Layer, Status
+from crenel.transfer.lineage.records import ALPHA, Layer, Status
 from crenel.transfer.lineage.similarity import (
     LEAST,
     is_table,
@@ -18,8 +18,6 @@ from crenel.transfer.lineage.similarity import (
 )
 from crenel.transfer.lineage.weights import FLOATS, Array, Floats, narrowed
 
-#: Chance of a false alarm for one pair of models: log10.
-ALPHA = -6.0
 #: Chance that any layer of related models is wrongly called tuned: log10.
 ALPHA_LAYER = -3.0
 #: Values of a change, and its shorter side, for its low-rank share to be computed.
@@ -38,9 +36,11 @@ def layer_of(pair: Pair) -> Layer:
         base.name, tuned.name, tuned.shape, Status.RESHAPED, tuned.size, pair.matched,
         telling=tuned.telling,
     )  # fmt: skip
-    if base.shape != tuned.shape and not pair.turned:
-        return plain
-    return _compared(plain, pair, base, tuned)
+    if base.shape == tuned.shape or pair.turned:
+        return _compared(plain, pair, base, tuned)
+    if len(base.shape) > 1 and base.shape[1:] == tuned.shape[1:]:  # a longer vocabulary, say
+        return replace(_compared(plain, pair, base, tuned), status=Status.RESHAPED)
+    return plain
 
 
 def _compared(plain: Layer, pair: Pair, base: Array, tuned: Array) -> Layer:
@@ -73,16 +73,9 @@ def _compared(plain: Layer, pair: Pair, base: Array, tuned: Array) -> Layer:
     )
 
 
-def doubtful(pair: Pair) -> bool:
+def doubtful(layer: Layer) -> bool:
     """Whether two arrays that bear one name are no more alike than unrelated ones."""
-    assert pair.base is not None
-    if not pair.base.telling or pair.base.exact:
-        return False
-    a, b = pair.floats()
-    if likeness(a, b).identical:
-        return False
-    tested = permutation_test(a, b)
-    return tested is not None and tested[1] > ALPHA
+    return layer.log10_p is not None and layer.log10_p > ALPHA
 
 
 def _rounded(base: Array, tuned: Array, a: Floats, b: Floats) -> tuple[Floats, Floats, bool]:

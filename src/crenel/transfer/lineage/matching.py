@@ -41,11 +41,13 @@ class Pair:
     turned: bool = False
 
     def floats(self) -> tuple[Floats, Floats]:
-        """Both arrays, float32, in the base's shape."""
+        """Both arrays, float32, in the base's shape; of the longer one the rows that both have."""
         assert self.base is not None
         assert self.tuned is not None
-        b = self.tuned.floats()
-        return self.base.floats(), np.ascontiguousarray(b.T) if self.turned else b
+        a, b = self.base.floats(), self.tuned.floats()
+        if self.turned:
+            b = np.ascontiguousarray(b.T)
+        return a[: len(b)], b[: len(a)]
 
 
 def by_name(base: Weights, tuned: Weights) -> list[Pair]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crenel.adapters.trust import normalised, read_trusted
-from crenel.errors import NotApplicable, SubjectError, Untrusted, UsageError
+from crenel.errors import CrenelError, NotApplicable, SubjectError, Untrusted, UsageError
 from crenel.transfer.lineage.weights import Array, Weights
 
 #: File names of weights in a folder, the best kind first: of several kinds only one is read.
@@ -91,6 +91,17 @@ def _of_file(path: Path, trusted: frozenset[str]) -> tuple[list[Array], list[str
     except (OSError, ValueError) as error:
         raise SubjectError(f"{path} cannot be read: {error}") from error
     kind = _admitted(path, mapped, trusted)
+    try:
+        return _read(kind, path, mapped, trusted)
+    except CrenelError:
+        raise
+    except Exception as error:
+        raise SubjectError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read(
+    kind: str, path: Path, mapped: Any, trusted: frozenset[str]
+) -> tuple[list[Array], list[str]]:
     if kind == "safetensors":
         from crenel.transfer.lineage import safetensors_files
 

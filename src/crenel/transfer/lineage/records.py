@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from crenel.transfer.lineage.folders import Papers
 
 
+#: Chance of a false alarm for one pair of models: log10.
+ALPHA = -6.0
+
+
 class Status(StrEnum):
     """What became of one array of the base."""
 
@@ -88,8 +92,10 @@ class Layer:
 
     @property
     def related(self) -> bool:
-        """Whether the layer comes from the base."""
-        return self.telling and self.status in (Status.IDENTICAL, Status.TUNED)
+        """Whether the layer comes from the base; of a reshaped one, the rows that both have."""
+        alike = self.status in (Status.IDENTICAL, Status.TUNED)
+        kept = self.status is Status.RESHAPED and (self.log10_p or 0.0) <= ALPHA
+        return self.telling and (alike or kept)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -42,8 +42,12 @@ def arrays_in(mapped: Any, where: str) -> tuple[list[Array], list[str]]:
             unread.append(f"{name} of type {entry['dtype']} is not read")
             continue
         kind = np.dtype(NUMPY[entry["dtype"]])
-        fits = math.prod(shape) * kind.itemsize == high - low
-        if not fits or low < 0 or start + high > len(mapped):
+        counts = all(type(n) is int and n >= 0 for n in (*shape, low))
+        if (
+            not counts
+            or math.prod(shape) * kind.itemsize != high - low
+            or (start + high > len(mapped))
+        ):
             raise SubjectError(f"{where}: the array {name[:80]} does not fit its place")
         load = _loader(mapped, kind, shape, start + low)
         made.append(Array(name, shape, entry["dtype"], load))

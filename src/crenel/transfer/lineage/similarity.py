@@ -143,8 +143,9 @@ def is_table(a: Floats) -> bool:
 
 
 def _is_periodic(a: Floats, axis: int) -> bool:
-    lines = np.moveaxis(a, axis, -1).reshape(-1, a.shape[axis])
-    power = np.abs(np.fft.rfft(lines[_spread(len(lines), 64)], axis=1)[:, 1:]) ** 2
+    moved = np.moveaxis(a, axis, -1)
+    some = np.unravel_index(_spread(a.size // a.shape[axis], 64), moved.shape[:-1])
+    power = np.abs(np.fft.rfft(moved[some], axis=1)[:, 1:]) ** 2
     total = np.maximum(power.sum(axis=1), 1e-30)
     # A window spreads one frequency over four bins.
     return bool(np.median(np.sort(power, axis=1)[:, -4:].sum(axis=1) / total) >= 0.95)
