@@ -129,6 +129,36 @@ def test_keras():
     assert scan_bytes(keras("x")[:200]).verdict is not Verdict.CLEAN
 
 
+def hdf5(name: bytes, config: object) -> bytes:
+    head = b"\x89HDF\r\n\x1a\n" + bytes(64) + b"model_config\0"
+    model = json.dumps({"class_name": "Sequential", "config": {"layers": [DENSE]}}).encode()
+    return head + model + bytes(9) + name + b"\0" + json.dumps(config).encode() + bytes(9)
+
+
+def test_a_class_that_is_none_of_keras_is_for_review_wherever_it_stands():
+    own = {"class_name": "Mine", "config": {"units": 3}}
+    metric = {"loss": "mse", "metrics": [{"class_name": "Mine", "config": {}}]}
+    plain = {"loss": "mse", "metrics": [{"class_name": "AUC", "config": {}}]}
+    assert verdict_and_codes(hdf5(b"training_config", plain)) == ("clean", set())
+    for config in (own, metric):
+        assert verdict_and_codes(hdf5(b"x", config)) == ("review", {"keras-custom"})
+    legacy = {"class_name": "CuDNNGRU", "config": {"kernel": {"class_name": "L2", "config": {}}}}
+    shape = {"class_name": "__tuple__", "items": [1], "class_name_": "Mine"}
+    assert scan_bytes(keras([legacy, shape])).verdict is Verdict.CLEAN
+
+
+def test_sentencepiece_vocabularies():
+    def piece(text: bytes, score: float) -> bytes:
+        return field(1, field(1, text) + b"\x15" + struct.pack("<f", score))
+
+    data = piece(b"<unk>", 0) + piece(b"\xe2\x96\x81a", -1.5) + field(2, field(1, b"corpus"))
+    data += field(3, field(1, b"identity"))
+    assert (scan_bytes(data).format, scan_bytes(data).verdict) == ("sentencepiece", Verdict.CLEAN)
+    assert scan_bytes(data[:-3]).verdict is Verdict.UNREADABLE
+    broken = data + field(1, b"\xff" * 5)
+    assert scan_bytes(broken).verdict is Verdict.UNREADABLE
+
+
 def test_hdf5_is_clean_only_where_its_configuration_was_read():
     head = b"\x89HDF\r\n\x1a\n" + bytes(64)
     config = json.dumps({"class_name": "Sequential", "config": {"layers": [DENSE]}}).encode()

@@ -47,6 +47,7 @@ NORMAL = graph(
     ("data", "kind"),
     [
         (saved_model(NORMAL), "saved-model"),
+        (saved_model(NORMAL)[2:], "saved-model"),  # a schema version of 0 is left out
         (NORMAL, "tensorflow-graph"),
         (field(1, field(5, b"2.16")) + field(2, NORMAL), "tensorflow-meta"),
     ],

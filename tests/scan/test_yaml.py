@@ -74,6 +74,14 @@ def test_yaml_is_known_by_its_content_and_prose_is_left_alone():
     assert scan_bytes(card, "README.md").verdict is Verdict.CLEAN
 
 
+def test_a_template_within_yaml_does_not_hide_the_rest():
+    template = 'chat: "{% for m in messages %}{{ m.content }}{% endfor %}"\n'
+    broken = 'chat: "{% for m in messages %}"\n'
+    for text in (template, broken):
+        assert scan_bytes(text.encode(), "x.yaml").verdict is Verdict.CLEAN
+        assert scan_bytes((text + "x: " + HARMFUL[0]).encode(), "x.yaml").verdict == "malicious"
+
+
 def test_aliases_of_aliases_are_dangerous():
     lines = ["a0: &a0 [x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]

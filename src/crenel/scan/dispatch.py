@@ -16,6 +16,7 @@ from crenel.scan.formats import (
     plain,
     rdata,
     safetensors,
+    sentencepiece,
     tensorflow,
     texts,
     tflite,
@@ -66,6 +67,7 @@ MESSAGES: tuple[tuple[Callable[[Window], bool], Reader], ...] = (
     (tensorflow.is_meta_graph, tensorflow.scan_meta_graph),
     (tensorflow.is_graph, tensorflow.scan_graph),
     (tensorflow.is_keras_metadata, tensorflow.scan_keras_metadata),
+    (sentencepiece.is_sentencepiece, sentencepiece.scan_sentencepiece),
     (tensorflow.is_fingerprint, plain.named("fingerprint")),
 )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
+from importlib import resources
 
 from crenel.scan.context import Context
 from crenel.scan.source import Unreadable, Window
@@ -53,10 +55,26 @@ def judge_config(config: object, context: Context) -> None:
             sentence = f"Building {name} imports {module}, which is not a part of Keras's models."
             context.add("keras-module", sentence, Verdict.DANGEROUS, None, _shown(item))
         registered = item.get("registered_name")
-        custom = ">" in name or (isinstance(registered, str) and ">" in registered)
+        custom = (
+            _unknown(item, last)
+            or ">" in name
+            or (isinstance(registered, str) and ">" in registered)
+        )
         if custom or ("module" in item and module is None and "registered_name" in item):
             sentence = f"{registered or name} is a custom class; its code has to be judged."
             context.add("keras-custom", sentence, Verdict.REVIEW, None, _shown(item))
+
+
+@cache
+def _classes() -> frozenset[str]:
+    """Return the names of Keras's own classes."""
+    text = resources.files("crenel.scan").joinpath("keras_names.json").read_text("utf-8")
+    return frozenset(json.loads(text)["classes"])
+
+
+def _unknown(item: dict[str, object], name: str) -> bool:
+    """Tell whether a class is none of Keras's; functions and values begin with a small letter."""
+    return isinstance(item.get("config"), dict) and name[:1].isupper() and name not in _classes()
 
 
 def _shown(item: dict[str, object]) -> str:
@@ -103,12 +121,12 @@ def scan_hdf5(window: Window, context: Context) -> str:
 
 
 def judge_configs(window: Window, context: Context) -> int:
-    """Judge every JSON object with a class name that lies in binary data.
+    """Judge every JSON object that lies in binary data.
 
     Returns
     -------
     int
-        How many there were.
+        How many had a class name at their top.
 
     Raises
     ------
@@ -133,8 +151,7 @@ def judge_configs(window: Window, context: Context) -> int:
         except (ValueError, RecursionError):
             pos += 2
             continue
-        if isinstance(config, dict) and "class_name" in config:
-            count += 1
-            judge_config(config, context)
+        count += isinstance(config, dict) and "class_name" in config
+        judge_config(config, context)
         pos += max(len(text[:used].encode("utf-8", "surrogateescape")), 2)
     raise Unreadable("The file holds too many texts that look like JSON.", "over-budget")

@@ -156,7 +156,7 @@ def judge_operator(operator: str, offset: int, context: Context) -> None:
 
 def is_saved_model(window: Window) -> bool:
     """Tell whether the bytes are a SavedModel: a schema version and graphs, nothing else."""
-    if kinds(window, 0, len(window), 2) != {1: VARINT, 2: BYTES}:
+    if kinds(window, 0, len(window), 2) not in ({1: VARINT, 2: BYTES}, {2: BYTES}):
         return False
     meta = first(window, 0, len(window), 2)
     inner = kinds(window, *meta, 7) if meta is not None else None

@@ -71,8 +71,11 @@ def scan_text(window: Window, context: Context) -> str:
     judge_credentials(window, context)
     if sources.is_source(context.name):
         return sources.scan_source(window, context)
+    found = "text"
     if TEMPLATE_NAMES.search(context.name) or _is_template(window):
-        return _scan_template(window, context)
+        found = _scan_template(window, context)
+    if found == "jinja" and not YAML_NAMES.search(context.name):
+        return found
     if YAML_NAMES.search(context.name) or (yamls.mentions(window) and _tagged(window)):
         found = yamls.scan_yaml(window, context)
         mlflow.judge_requirements(window, context)
