@@ -85,6 +85,16 @@ def test_what_shows_no_weights_is_not_applicable(tmp_path):
         measure(Subject("t", files=subject.files, base=Base(origin="hub:a/b")))
 
 
+def test_endpoints_and_functions_show_no_weights():
+    from crenel.model import Model
+
+    subject = tuned_in_full()
+    for native in ("http://localhost:1/predict", len):
+        model = Model("http", "classification", np.arange(2), len, native=native)
+        with pytest.raises(NotApplicable, match="no weights"):
+            measure(Subject("t", model=model, base=subject.base))
+
+
 def test_models_in_memory_are_compared():
     torch = pytest.importorskip("torch")
     from crenel.adapters import wrap

@@ -44,7 +44,7 @@ def measure_origin(subject: Subject) -> Measurement:
 def _weights(model: Any, files: tuple[Path, ...], trusted: frozenset[str], name: str) -> Weights:
     """Weights of the model in memory, or else of the first file that holds some."""
     reasons: list[str] = []
-    if model is not None:
+    if model is not None and not isinstance(model.native, str):  # the URL of an endpoint
         try:
             return read_weights(model.native, name=name)
         except NotApplicable as error:
