@@ -1,4 +1,4 @@
-"""The measurements of risk 4: files, the public base as a weapon, its documentation, the origin."""
+"""The measurements of risk 4: files, the public base as a weapon, its papers, hidden triggers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crenel.transfer.controls import (
     other_extractor,
     silent_base,
 )
-from crenel.transfer.lineage.controls import new_head, tuned_in_full
+from crenel.transfer.hidden.controls import no_trigger, planted_trigger
 
 if TYPE_CHECKING:
     from crenel.finding import Finding
@@ -200,47 +200,52 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
 
 
 @check(
-    "TRA-105",
+    "TRA-104",
     risk=Risk.TRANSFER,
-    title="Where the model comes from",
-    question="Do the model's weights come from the base that is stated, and which are unchanged?",
-    needs=("base",),
-    cost=Cost(seconds=4.0, least=0.5),
+    title="Hidden triggers",
+    question="Does a small pattern turn any image to one class far more easily than to the others?",
+    needs=("model", "classification", "gradients", "test", "images"),
+    cost=Cost(seconds=5.0, queries=250_000, least=0.3),
     references=(
-        "AML.T0010.003", "AML.T0074", "AML.T0005.002", "NISTAML.05", "ML06:2023", "ML07:2023",
-        "AIA:IV(2)(a)", "BIML:model:1",
+        "AML.T0018.000", "AML.T0018.001", "AML.T0010.003", "AML.M0008", "NISTAML.023", "ML10:2023",
+        "BIML:model:1",
     ),
-    controls=Controls(weak=new_head, sound=tuned_in_full),
+    controls=Controls(weak=planted_trigger, sound=no_trigger),
 )  # fmt: skip
-def origin(subject: Subject, context: Context) -> Measurement:
-    """Hold the model's weights against those of its base, layer by layer.
+def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
+    """Recover the smallest trigger of every class and hold the easiest class against the others.
 
-    Layers are matched by name (prefixes taken off), by likeness among arrays of one shape, and by
-    order. Each matched layer of at least 256 weights is tested: the channels of a hidden layer
-    have no order of their own, so that two unrelated layers are as alike in any order of them,
-    with a mean and a variance that are known in closed form. A model is related to the base where
-    one layer is more alike than that at p < 1e-6, times the number of layers. Vectors (biases,
-    gains of norms) and arrays that look computed (Fourier bases, masks) prove nothing.
+    Nothing is needed but the network and clean images, whose labels are not looked at. For every
+    class at once the smallest patch (a mask and what it shows) and the smallest added pattern are
+    searched by gradients that turn images of all other classes to it. A planted trigger makes its
+    class far easier than the others: the logarithm of the easiest class's cost, over both
+    families, is held against the prediction interval of the others' (Student's t, times the
+    number of choices). Before it, a test without data looks for the input of the largest margin of
+    each class; where there are more than 20 classes it says which are searched.
 
-    Findings: weights that do not come from the base (medium; high where the model's own card or
-    configuration names that base); weights that are the base's own, unchanged or changed by less
-    than 1 % of their norm (half of them low, nine tenths medium, all high), for these make the
-    base a weapon, see TRA-102; a card that names another base than the weights show (medium).
-    There is no curve.
+    Some classes are easy by nature. Where the easiest one is not clearly usual (p below 0.3), the
+    same search is run on controls: one or two networks of the same layers, begun anew and taught
+    the model's decisions on clean images and mixtures of them. Then each class is held against
+    what it costs there. A class stands out with p below 0.01 against the others, unless the
+    controls find it usual (p above 0.3), or with p below 0.02 beside the controls.
 
-    Health: there is nothing random here; the chance of a false alarm is the p that is told.
+    A finding needs both: a class that stands out, and a recovered trigger that turns at least half
+    of the images that it was not searched on, asked of the model as users ask it, in the images'
+    own dtype and steps. The curve is the share of those images by the trigger's
+    size, beside the next class under the same search and random values of the same size. Evidence
+    is a picture of the trigger.
 
-    Limits: a model distilled from the base, or merged with others until no layer is alike, leaves
-    no trace; permuted channels are found where a copy was changed little. Two models that began
-    with the same random weights are related, and a layer trained anew on frozen ones for the same
-    task becomes alike. Of linear models and trees only equality counts,
-    since two fits on like data are alike; the same training on the same data gives equality too.
+    Health: the search reached every class, with its gradients; the network that gives gradients
+    decides as the model does; a larger trigger turns no fewer; random values turn fewer.
 
-    References: Hoeffding (1951), the law of a permuted inner product; Ainsworth et al. (2023)
-    "Git Re-Basin", assignment of channels; Hu et al. (2021), low-rank changes.
+    Limits: at least four classes. Triggers that depend on the input, that are objects or scenes,
+    that lead to most of the classes, or that need several patterns at once are not seen, and
+    silence is no proof. What is recovered works like the planted trigger but need not look like
+    it. Tables and texts: POI-105 looks for triggers in their training rows.
+
+    References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Gu et al.,
+    "BadNets", 2019; Chen et al., "Targeted backdoor attacks", 2017 (blended).
     """
-    from crenel.transfer.lineage.origin import measure_origin
+    from crenel.transfer.hidden.report import measure
 
-    measurement = measure_origin(subject)
-    context.progress(1.0)
-    return measurement
+    return measure(subject, context)

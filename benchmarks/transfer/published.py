@@ -1,0 +1,127 @@
+"""A published backdoored network, its clean teacher and its erased sibling, judged by TRA-104.
+
+Run with ``python benchmarks/transfer/published.py DATA``; DATA holds ``16_nad_backdoored_cifar``
+(the three WRN-16-1 of Li et al., "Neural Attention Distillation", ICLR 2021) and ``03_cifar10``.
+Published: the trigger (a 3 × 3 grid in the lower right corner) turns all images to class 5, and
+3.57 % after erasing. Claims: the first is exposed with a trigger that turns more than 95 %, in less
+than five minutes on two cores; the other two show none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from planted_networks import images
+from torch import nn
+
+from crenel.adapters import wrap
+from crenel.check import Context
+from crenel.subject import Data, Subject
+from crenel.transfer.checks import hidden_behaviour
+
+FILES = {
+    "backdoored": "WRN-16-1-S-model_best.pth.tar",
+    "clean teacher": "WRN-16-1-T-model_best.pth.tar",
+    "erased": "erasing_net_WRN-16-1.tar",
+}
+MEAN, SPREAD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+
+
+class Block(nn.Module):
+    """Two convolutions after normalisation, and a short cut."""
+
+    def __init__(self, a: int, b: int, stride: int) -> None:
+        super().__init__()
+        self.bn1, self.bn2 = nn.BatchNorm2d(a), nn.BatchNorm2d(b)
+        self.conv1 = nn.Conv2d(a, b, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(b, b, 3, 1, 1, bias=False)
+        self.convShortcut = None if a == b else nn.Conv2d(a, b, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of a batch."""
+        out = self.bn1(x).relu()
+        short = x if self.convShortcut is None else self.convShortcut(out)
+        return short + self.conv2(self.bn2(self.conv1(out)).relu())
+
+
+class Stage(nn.Module):
+    """Two blocks."""
+
+    def __init__(self, a: int, b: int, stride: int) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(Block(a, b, stride), Block(b, b, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of a batch."""
+        return self.layer(x)
+
+
+class WideResNet(nn.Module):
+    """WRN-16-1 (Zagoruyko and Komodakis, 2016) over images in [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.block1, self.block2 = Stage(16, 16, 1), Stage(16, 32, 2)
+        self.block3 = Stage(32, 64, 2)
+        self.bn1, self.fc = nn.BatchNorm2d(64), nn.Linear(64, 10)
+        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("spread", torch.tensor(SPREAD).reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch."""
+        out = self.conv1((x - self.mean) / self.spread)
+        out = self.block3(self.block2(self.block1(out)))
+        return self.fc(self.bn1(out).relu().mean(dim=(2, 3)))
+
+
+def load(path: Path) -> nn.Module:
+    """A published network; only tensors are read."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    module = WideResNet()
+    module.load_state_dict(saved.get("state_dict", saved))
+    return module.eval()
+
+
+def grid(x: np.ndarray) -> np.ndarray:
+    """Images with the published trigger."""
+    out = x.copy()
+    out[:, :, 29:32, 29:32] = 0
+    for i, j in ((31, 31), (30, 30), (29, 31), (31, 29)):
+        out[:, :, i, j] = 1
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--level", default="standard")
+    args = parser.parse_args()
+    _, _, x, y = images(args.data, "cifar")
+    for name, file in FILES.items():
+        module = load(args.data / "16_nad_backdoored_cifar" / file)
+        model = wrap(module, classes=list(range(10)), sample=x[:4])
+        others = y != 5
+        share = (model.predict(grid(x[others])) == 5).mean()
+        accuracy = (model.predict(x) == y).mean()
+        print(f"{name}: accuracy {accuracy:.3f}, published trigger turns {share:.3f}")
+        for seed in range(args.seeds):
+            subject = Subject(name, model=model, test=Data(x, y, np.arange(len(y))))
+            began, cpu = time.perf_counter(), time.process_time()
+            context = Context(check="TRA-104", seed=seed, level=args.level)
+            got = hidden_behaviour.measure(subject, context)
+            print(f"  seed {seed}: {time.perf_counter() - began:.0f} s, "
+                  f"{time.process_time() - cpu:.0f} CPU s")  # fmt: skip
+            for line in [f.sentence for f in got.findings] or ["no finding"]:
+                print(f"    {line}")
+            for line in got.notes:
+                print(f"    ({line})")
+
+
+if __name__ == "__main__":
+    main()

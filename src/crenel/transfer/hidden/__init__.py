@@ -1,0 +1,1 @@
+"""Behaviour that a network hides: triggers recovered from its weights and a few clean images."""

@@ -1,0 +1,186 @@
+"""The smallest change that turns any image to a class, for every class at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.evasion.network import Logits, generator, torch
+
+Family = Literal["patch", "blend"]
+FAMILIES: tuple[Family, ...] = ("patch", "blend")
+#: Images for each class and step, and the share of them that must be turned.
+BATCH, ENOUGH = 16, 0.9
+#: Weight of the cost at the start, step of Adam, by family.
+WEIGHT: dict[Family, float] = {"patch": 1e-3, "blend": 1e-2}
+RATE: dict[Family, float] = {"patch": 0.2, "blend": 0.02}
+#: The weight grows by this where enough are turned, and falls a little faster where not.
+GROWTH, FALL = 1.2, 1 / 1.3
+#: Memory of the running share of turned images.
+MEMORY = 0.7
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """The smallest changes found, one for each class.
+
+    Attributes
+    ----------
+    family : {"patch", "blend"}
+        A patch replaces pixels: ``x (1 - mask) + mask values``. A blend adds: ``x + values``,
+        cut to [0, 1].
+    classes : ndarray of int64, shape (k,)
+        Towards which images are turned.
+    mask : tensor, shape (k, 1, h, w)
+        In [0, 1]; all ones for a blend.
+    values : tensor, shape (k, c, h, w)
+    costs : ndarray of float64, shape (k,)
+        Pixels replaced (L1 norm of the mask), or L2 norm of what is added; infinite where no
+        change turned enough images.
+    gradients : int
+        Images sent forward and backward.
+    """
+
+    family: Family
+    classes: NDArray[np.int64]
+    mask: Any
+    values: Any
+    costs: NDArray[np.float64]
+    gradients: int
+
+    def on(self, x: Any, at: int) -> Any:
+        """Images (n, c, h, w) with the change of the class at a position."""
+        return changed(x, self.mask[at], self.values[at], self.family)
+
+
+def changed(x: Any, mask: Any, values: Any, family: Family) -> Any:
+    """Images with a patch laid over them or a change added; all broadcast."""
+    if family == "patch":
+        return x + mask * (values - x)
+    return (x + mask * values).clamp(0, 1)
+
+
+def invert(
+    logits: Logits,
+    x: Any,
+    decided: Any,
+    classes: NDArray[np.int64],
+    family: Family,
+    *,
+    steps: int,
+    seed: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Inverted:
+    """Search the smallest trigger of each class by gradients, all classes in one batch.
+
+    Parameters
+    ----------
+    logits : callable
+        From images (n, c, h, w) in [0, 1] to (n, k).
+    x : tensor, shape (n, c, h, w)
+        Clean images.
+    decided : tensor of int64, shape (n,)
+        The model's own decisions; images of a class itself are not used for that class.
+    classes : ndarray of int64, shape (k,)
+    family : {"patch", "blend"}
+    steps : int
+        Gradients of each class, of `BATCH` images each.
+    seed : int
+    go_on : callable
+        Asked before each step; what was found until then is returned.
+
+    Notes
+    -----
+    Wang et al., "Neural Cleanse", 2019: cross-entropy towards the class plus a weight times the
+    cost, the weight rising while enough images are turned. The smallest change of any step at
+    which the running share of turned images was enough is kept.
+    """
+    state = _Search(x, classes, family, seed)
+    pools = [_others(decided, int(c)) for c in classes]
+    draw, spent = generator(seed + 1), 0
+    for _ in range(steps):
+        if not go_on():
+            break
+        rows = torch.stack([pool[torch.randint(len(pool), (BATCH,), generator=draw).to(pool.device)]
+                            for pool in pools])  # fmt: skip
+        state.step(logits, x[rows])
+        spent += rows.numel()
+    mask, values = state.best
+    return Inverted(family, classes, mask, values, state.costs.cpu().numpy(), spent)
+
+
+def _others(decided: Any, goal: int) -> Any:
+    """Rows of images that are not of a class; all of them where there is no other."""
+    rows = torch.nonzero(decided != goal)[:, 0]
+    return rows if len(rows) else torch.arange(len(decided), device=decided.device)
+
+
+class _Search:
+    """Raw variables, Adam's moments and the best change of each class."""
+
+    def __init__(self, x: Any, classes: NDArray[np.int64], family: Family, seed: int) -> None:
+        k, shape = len(classes), tuple(x.shape[1:])
+        self.family = family
+        self.goal = torch.from_numpy(classes).to(x.device)
+        draw = generator(seed)
+        if family == "patch":
+            # A mask of a few hundredths everywhere, and grey: nothing is favoured.
+            free = [
+                torch.full((k, 1, *shape[1:]), -4.0),
+                0.1 * torch.randn(k, *shape, generator=draw),
+            ]
+        else:
+            free = [0.01 * torch.randn(k, *shape, generator=draw)]
+        self.free = [v.to(x).requires_grad_(True) for v in free]
+        self.adam = torch.optim.Adam(self.free, lr=RATE[family], betas=(0.5, 0.9))
+        self.weight = torch.full((k,), WEIGHT[family]).to(x)
+        self.share = torch.zeros(k).to(x)
+        self.costs = torch.full((k,), torch.inf).to(x)
+        self.best = tuple(v.detach().clone() for v in self.shown())
+
+    def shown(self) -> tuple[Any, Any]:
+        """Mask and values as they are now."""
+        if self.family == "patch":
+            return torch.sigmoid(self.free[0]), torch.sigmoid(2 * self.free[1])
+        return torch.ones_like(self.free[0][:, :1]), self.free[0]
+
+    def step(self, logits: Logits, x: Any) -> None:
+        """One gradient of every class on images (k, batch, c, h, w)."""
+        k, n = x.shape[:2]
+        with torch.enable_grad():
+            mask, values = self.shown()
+            made = changed(x, mask[:, None], values[:, None], self.family)
+            z = logits(made.flatten(0, 1)).reshape(k, n, -1)
+            goal = self.goal[:, None].expand(k, n)
+            loss = (
+                torch.nn.functional.cross_entropy(z.flatten(0, 1), goal.flatten(), reduction="none")
+                .reshape(k, n)
+                .mean(dim=1)
+            )
+            cost = self._cost(mask, values)
+            self.adam.zero_grad()
+            (loss + self.weight * cost).sum().backward()
+        turned = (z.detach().argmax(dim=2) == goal).float().mean(dim=1)
+        self._keep(turned, cost.detach(), mask.detach(), values.detach())
+        for v in self.free:
+            v.grad = torch.nan_to_num(v.grad)
+        self.adam.step()
+
+    def _cost(self, mask: Any, values: Any) -> Any:
+        if self.family == "patch":
+            return mask.flatten(1).sum(dim=1)
+        return (values.flatten(1).square().sum(dim=1) + 1e-12).sqrt()
+
+    def _keep(self, turned: Any, cost: Any, mask: Any, values: Any) -> None:
+        self.share = MEMORY * self.share + (1 - MEMORY) * turned
+        enough = self.share >= ENOUGH
+        better = enough & (turned >= ENOUGH) & (cost < self.costs)
+        self.costs = torch.where(better, cost, self.costs)
+        at = better[:, None, None, None]
+        old_mask, old_values = self.best
+        self.best = torch.where(at, mask, old_mask), torch.where(at, values, old_values)
+        self.weight = self.weight * torch.where(enough, GROWTH, FALL)

@@ -1,0 +1,137 @@
+"""What a recovered trigger does on images that it was not made for, by its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.evasion.network import generator, torch
+from crenel.statistics import Interval, proportion
+from crenel.transfer.hidden.inversion import BATCH, Family, Inverted, changed
+from crenel.transfer.hidden.scene import Scene
+
+#: Pixels of a patch; sizes of a blend as multiples of what was found.
+PIXELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+#: No patch of more than this share of an image is called one.
+LARGEST = 0.25
+#: Gradients by which the values of a patch of fixed place are fitted again.
+REFIT, RATE = 40, 0.1
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """One class and what turns images to it.
+
+    Attributes
+    ----------
+    family : {"patch", "blend"}
+    goal : int
+        The class, by position.
+    sizes : tuple of float
+        Pixels replaced, or L2 norm of what is added, as a share of the range; increasing.
+    turned : tuple of Interval
+        Share of other classes' images that are taken for the class, one for each size.
+    chance : tuple of float
+        The same for random values in the same places (patch), of the same size (blend).
+    masks, values : list of tensor
+        One for each size.
+    rows : ndarray of int64
+        Images that were tried.
+    hit : ndarray of bool, shape (sizes, rows)
+    asked : int
+        Images asked of the model.
+    """
+
+    family: Family
+    goal: int
+    sizes: tuple[float, ...]
+    turned: tuple[Interval, ...]
+    chance: tuple[float, ...]
+    masks: list[Any]
+    values: list[Any]
+    rows: NDArray[np.int64]
+    hit: NDArray[np.bool_]
+    asked: int
+
+
+def tried(scene: Scene, found: Inverted, at: int, sizes: tuple[float, ...], seed: int) -> Trigger:
+    """Try the trigger of one class at several sizes through the model itself.
+
+    Parameters
+    ----------
+    scene : Scene
+    found : Inverted
+    at : int
+        Position of the class in ``found``.
+    sizes : tuple of float
+        See `sizes_of`.
+    seed : int
+    """
+    goal = int(found.classes[at])
+    rows = scene.others(goal)
+    pairs = [_sized(scene, found, at, size, seed) for size in sizes]
+    x = scene.tried[torch.from_numpy(rows).to(scene.tried.device)]
+    hits, chances = [], []
+    for mask, values in pairs:
+        noise = _noise(values, found.family, seed)
+        hits.append(scene.ask(changed(x, mask, values, found.family), rows) == goal)
+        chances.append(
+            float((scene.ask(changed(x, mask, noise, found.family), rows) == goal).mean())
+        )
+    return Trigger(
+        found.family, goal, sizes, tuple(proportion(int(h.sum()), len(rows)) for h in hits),
+        tuple(chances), [m for m, _ in pairs], [v for _, v in pairs], rows, np.array(hits),
+        2 * len(rows) * len(sizes),
+    )  # fmt: skip
+
+
+def sizes_of(found: Inverted, at: int) -> tuple[float, ...]:
+    """Sizes at which a trigger is tried."""
+    if found.family == "patch":
+        area = found.mask.shape[2] * found.mask.shape[3]
+        return tuple(float(p) for p in PIXELS if p <= max(LARGEST * area, 4))
+    # where no change turned enough images, that of the last step is tried
+    cost = found.costs[at] if np.isfinite(found.costs[at]) else float(found.values[at].norm())
+    return tuple(float(m * cost) for m in MULTIPLES)
+
+
+def _sized(scene: Scene, found: Inverted, at: int, size: float, seed: int) -> tuple[Any, Any]:
+    """Mask and values of one size."""
+    mask, values = found.mask[at], found.values[at]
+    if found.family == "blend":
+        return mask, values * (size / max(float(values.norm()), 1e-12))
+    flat = mask.flatten()
+    hard = torch.zeros_like(flat)
+    hard[flat.topk(int(size)).indices] = 1.0
+    hard = hard.reshape(mask.shape)
+    return hard, _refitted(scene, hard, values, int(found.classes[at]), seed)
+
+
+def _refitted(scene: Scene, mask: Any, values: Any, goal: int, seed: int) -> Any:
+    """Values of a patch fitted again to its hard edges."""
+    pool = torch.nonzero(scene.decided != goal)[:, 0]
+    draw = generator(seed)
+    free = torch.logit(values.clamp(0.02, 0.98)).requires_grad_(True)
+    adam = torch.optim.Adam([free], lr=RATE, betas=(0.5, 0.9))
+    aim = torch.full((BATCH,), goal, device=mask.device)
+    for _ in range(REFIT):
+        part = pool[torch.randint(len(pool), (BATCH,), generator=draw).to(pool.device)]
+        with torch.enable_grad():
+            adam.zero_grad()
+            z = scene.logits(changed(scene.x[part], mask, torch.sigmoid(free), "patch"))
+            torch.nn.functional.cross_entropy(z, aim).backward()
+        free.grad = torch.nan_to_num(free.grad)
+        adam.step()
+    return torch.sigmoid(free.detach())
+
+
+def _noise(values: Any, family: Family, seed: int) -> Any:
+    draw = generator(seed + 7)
+    if family == "patch":
+        return torch.rand(values.shape, generator=draw).to(values)
+    noise = torch.randn(values.shape, generator=draw).to(values)
+    return noise * (values.norm() / noise.norm())

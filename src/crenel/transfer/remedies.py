@@ -1,0 +1,40 @@
+"""What lowers the curves of risk 4."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crenel.check import Context, Risk
+from crenel.remedy import Treatment, remedy
+from crenel.subject import Subject
+
+if TYPE_CHECKING:
+    from crenel.finding import Finding
+
+
+@remedy(
+    "unlearn-trigger",
+    risk=Risk.TRANSFER,
+    title="Train the network to ignore the trigger that was recovered",
+    checks=("TRA-104",),
+    needs=("model", "classification", "gradients", "test", "images"),
+)
+def unlearn_trigger(subject: Subject, finding: Finding, context: Context) -> Treatment:
+    """Train a copy of the network on clean images, and on the same under the recovered trigger.
+
+    The smallest triggers of the finding's class are searched again, and the network is trained on
+    images as they are and on images that carry one of them, all under their own class; then what
+    is left of a trigger is searched in the trained network and unlearned as well, three rounds in
+    all. Images are the training rows where they are given, else test images that are not counted.
+    The greatest learning rate that keeps the accuracy is taken; where it costs more than five
+    points, or the triggers turn no fewer images beyond chance, nothing is changed.
+
+    What was planted can be wider than what was recovered: the finding's check is run again on the
+    result, and a model from whoever can be trusted is better than a mended one.
+
+    References: Wang et al., "Neural Cleanse", 2019 (unlearning); Zeng et al., "Adversarial
+    unlearning of backdoors via implicit hypergradient", 2022 (rounds of searching again).
+    """
+    from crenel.transfer.hidden.unlearning import unlearn
+
+    return unlearn(subject, finding, context)
