@@ -34,6 +34,7 @@ from crenel.adapters import wrap
 from crenel.model import Model
 from crenel.poisoning import knn_shapley
 from crenel.poisoning.influence import SourceInfluence, source_influence, warm_up
+from crenel.poisoning.shapley import source_values
 from crenel.subject import Data
 from crenel.training.threads import one_core
 
@@ -175,13 +176,13 @@ def by_neighbours(planted: Planted) -> None:
     values = knn_shapley((train.x, train.y), (test.x, test.y), nearest=100)
     seconds = time.perf_counter() - begun
     names, codes = np.unique(train.source, return_inverse=True)
-    worth = np.bincount(codes, weights=values) / np.bincount(codes)
+    worth, high = source_values(values, codes)
     order = names[np.argsort(worth)].tolist()
     places = ", ".join(str(1 + order.index(name)) for name in planted.harmful)
     stamping = ", ".join(str(1 + order.index(name)) for name in planted.stamping)
     print(
         f"  values to neighbours, {seconds:.1f} s: turning sources at places {places}, stamping "
-        f"ones at {stamping} of {len(names)}; below 0: {(worth < 0).sum()}",
+        f"ones at {stamping} of {len(names)}; surely below 0: {(high < 0).sum()}",
         flush=True,
     )
 

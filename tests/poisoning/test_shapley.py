@@ -9,6 +9,7 @@ import pytest
 
 from crenel.poisoning import knn_shapley
 from crenel.poisoning.neighbours import numbers
+from crenel.poisoning.shapley import source_values
 
 
 def share_right(rows, distance, y, wanted, k):
@@ -72,3 +73,17 @@ def test_turned_labels_are_worth_least_and_frames_are_read():
     values = knn_shapley((x.iloc[:400], y), (rest, clean[400:]), 5, 50)
     assert np.isin(np.argsort(values)[:30], np.flatnonzero(turned)).all()
     assert values[turned].mean() < 0 < values[~turned].mean()
+
+
+def test_sources_are_below_zero_beyond_noise_only_where_they_harm():
+    rng = np.random.default_rng(3)
+    alarms = 0
+    for _ in range(20):
+        codes, values = rng.integers(0, 10, 500), rng.normal(0, 1, 500)
+        mean, high = source_values(values, codes)
+        assert mean[4] == pytest.approx(values[codes == 4].mean())
+        alarms += (high < 0).any()
+        values[codes == 4] -= 1
+        assert source_values(values, codes)[1][4] < 0
+    assert alarms <= 2
+    assert source_values(np.array([-1.0, 2.0, 3.0]), np.array([0, 1, 1]))[1][0] == np.inf

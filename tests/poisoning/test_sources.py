@@ -105,6 +105,7 @@ def test_turned_moves_every_label_of_the_named_sources_alone():
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_sources_raise_no_alarm(seed):
     measured = poi103.measure(line(seed=seed), Context("POI-103", seed=seed))
+    assert not any("nearest neighbours" in note for note in measured.notes)
     assert not [f for f in measured.findings if f.subject.startswith("source ")]
 
 
@@ -115,6 +116,7 @@ def test_the_bad_one_of_many_is_chosen_and_found():
     found = [f.subject for f in measured.findings if f.subject.startswith("source ")]
     assert found == ["source s17"]
     assert "the model would do better without s17" in measured.notes[1]
+    assert measured.notes[2].endswith("rows do more harm than good of: s17.")
     assert float(measured.notes[1].rpartition(" ")[2].rstrip(".")) > 0.8
 
 

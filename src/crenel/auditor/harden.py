@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from crenel.auditor.workplace import Treated, Workplace
 from crenel.check import load_checks
 from crenel.errors import SubjectError, UsageError
 from crenel.finding import Finding
+from crenel.policy import Policy
 from crenel.run import Run, RunInfo, State, TargetRecord
 from crenel.store import Store
 
@@ -63,6 +65,20 @@ def reviewed(finding: Finding, path: Path) -> Finding:
         )
     lines = [[d.record, d.decision, d.given, d.label] for d in read_decisions(path)]
     values = {**finding.evidence.values, "review": lines}
+    evidence = finding.evidence.model_copy(update={"values": values})
+    return finding.model_copy(update={"evidence": evidence})
+
+
+def limited(finding: Finding, policy: Policy) -> Finding:
+    """The finding with the policy's limits on its check, budgets and harms, for the remedy."""
+    limits = [
+        [limit.budget, limit.harm]
+        for limit in policy.limits
+        if limit.harm is not None and not limit.series and fnmatch(finding.check, limit.check)
+    ]
+    if not limits:
+        return finding
+    values = {**finding.evidence.values, "limits": limits}
     evidence = finding.evidence.model_copy(update={"values": values})
     return finding.model_copy(update={"evidence": evidence})
 
@@ -119,6 +135,7 @@ def harden(
             f"{chosen} is no remedy for {finding.fingerprint}; "
             f"there is {', '.join(finding.remedies)}"
         )
+    finding = limited(finding, job.policy)
     target = next(t for t in job.targets if t.name == finding.target)
     place = workplace(target, job, log)
     try:

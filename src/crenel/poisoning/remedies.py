@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from crenel.check import Context, Risk
 from crenel.finding import Finding
+from crenel.poisoning.cap_remedy import cap_sources
 from crenel.poisoning.partition.remedy import partition_aggregation
 from crenel.remedy import Treatment, remedy
 from crenel.statistics import derive_seed
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from crenel.poisoning.review import Reviewed
     from crenel.subject import Data
 
-__all__ = ["partition_aggregation", "quarantine_labels"]
+__all__ = ["cap_sources", "partition_aggregation", "quarantine_labels"]
 
 
 @remedy(

@@ -69,6 +69,34 @@ def knn_shapley(
     return values / len(b)
 
 
+def source_values(
+    values: NDArray[np.float64], codes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean value of each source's rows, and its upper 95 % bound for that many sources.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,), float64
+    codes : ndarray, shape (n,), int64
+        Sources in [0, s), each with a row.
+
+    Returns
+    -------
+    mean, high : ndarray, shape (s,), float64
+        Normal bound with the spread of the source's own rows, Bonferroni-corrected; infinite for
+        a single row.
+    """
+    from scipy.special import ndtri
+
+    rows = np.bincount(codes)
+    mean = np.bincount(codes, weights=values) / rows
+    squares = np.bincount(codes, weights=(values - mean[codes]) ** 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(squares / (rows - 1) / rows)
+    bound = float(ndtri(1 - 0.025 / len(rows)))
+    return mean, np.where(rows > 1, mean + bound * error, np.inf)
+
+
 def _nearest(distance: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """Column numbers of the nearest (b, count), nearest first."""
     if count == distance.shape[1]:

@@ -15,7 +15,7 @@ from crenel.poisoning.dose import Response, dose_response
 from crenel.poisoning.dose_plan import Reference, reference
 from crenel.poisoning.flips import Chooser, Flips
 from crenel.poisoning.influence.effects import SourceInfluence
-from crenel.poisoning.shapley import knn_shapley
+from crenel.poisoning.shapley import knn_shapley, source_values
 from crenel.poisoning.sources import (
     Concentration,
     Effect,
@@ -43,6 +43,8 @@ DOSES = (1.0, 0.5, 0.25, 0.1)
 #: Seconds of training at most where no deadline says otherwise.
 SECONDS = 30.0
 
+Worth = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 @dataclass(frozen=True)
 class Sourced:
@@ -65,9 +67,9 @@ class Sourced:
         Sources whose labels are spread otherwise than those of the rest.
     influence : SourceInfluence
         What training without each of all sources would do, estimated.
-    worth : ndarray, shape (s,), float64, or None
-        Mean Shapley value of each source's rows to their nearest neighbours; None where no column
-        of the rows gives a distance.
+    worth : tuple of two ndarray, shape (s,), float64, or None
+        Mean Shapley value of each source's rows to their nearest neighbours, and its upper 95 %
+        bound; None where no column of the rows gives a distance.
     curves : tuple of Response
         Accuracy lost to the worst source by labels turned: chosen ones, and random ones; empty
         where time did not allow it.
@@ -81,7 +83,7 @@ class Sourced:
     unlimited: Interval
     mixed: tuple[str, ...]
     influence: SourceInfluence
-    worth: NDArray[np.float64] | None
+    worth: Worth | None
     curves: tuple[Response, ...]
 
 
@@ -149,9 +151,7 @@ def estimated(ref: Reference, context: Context) -> SourceInfluence:
     return found
 
 
-def values_of(
-    ref: Reference, codes: NDArray[np.int64], context: Context
-) -> NDArray[np.float64] | None:
+def values_of(ref: Reference, codes: NDArray[np.int64], context: Context) -> Worth | None:
     """What each source's rows are worth to their neighbours, in the mean."""
     judged = ref.test.take(subset(len(ref.test), JUDGED, context.rng("judged")))
     train, test = (ref.train.x, ref.train.y), (judged.x, judged.y)
@@ -159,7 +159,7 @@ def values_of(
         values = knn_shapley(train, test, nearest=NEAREST)
     except NotApplicable:
         return None
-    return np.bincount(codes, weights=values) / np.bincount(codes)
+    return source_values(values, codes)
 
 
 def choose(
@@ -167,7 +167,7 @@ def choose(
     names: NDArray[np.str_],
     codes: NDArray[np.int64],
     influence: SourceInfluence,
-    worth: NDArray[np.float64] | None,
+    worth: Worth | None,
     context: Context,
 ) -> list[str]:
     """The sources to try: all of up to twelve, else the largest and the most suspicious.
@@ -186,7 +186,7 @@ def choose(
         np.argsort(-rows, kind="stable")[:CHOSEN],
     ]
     if worth is not None:
-        each.append(np.argsort(worth, kind="stable")[:CHOSEN])
+        each.append(np.argsort(worth[0], kind="stable")[:CHOSEN])
     order = [int(i) for place in zip(*each, strict=True) for i in place]
     return [str(names[i]) for i in list(dict.fromkeys(order))[:CHOSEN]]
 

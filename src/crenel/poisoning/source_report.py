@@ -170,7 +170,8 @@ def worths(sourced: Sourced) -> str:
     """Which sources' rows are worth less than nothing to their neighbours; "" where none is."""
     if sourced.worth is None:
         return ""
-    low = [int(i) for i in np.argsort(sourced.worth, kind="stable")[:5] if sourced.worth[i] < 0]
+    mean, high = sourced.worth
+    low = [int(i) for i in np.argsort(mean, kind="stable")[:5] if high[i] < 0]
     if not low:
         return ""
     names = ", ".join(str(sourced.influence.names[i]) for i in low)
@@ -218,7 +219,7 @@ def _harmful(
         fix=f"Hold back {effect.name} until its labels are reviewed; train without it or with a "
         "lower weight; quarantine what out-of-fold models contradict (crenel harden).",
         evidence=Evidence(values=_values(sourced, effect)),
-        remedies=("quarantine-labels",),
+        remedies=("quarantine-labels", "cap-sources"),
         gain=min(1.0, max(against * effect.share, removal, 0.0)),
     )
 
@@ -241,8 +242,10 @@ def _possible(subject: Subject, context: Context, sourced: Sourced) -> Finding |
         sentence=f"whoever controls the source {worst.name}, with {share(worst.share)} of the "
         f"rows, can cost {points(lost)} of accuracy by turning its labels",
         attack=f"Takes over or bribes {worst.name} and delivers its records with other labels.",
-        fix="Limit the share of one source, or vote over models trained on separate sources.",
+        fix="Limit the share of one source (crenel harden), or vote over models trained on "
+        "separate sources.",
         evidence=Evidence(values=_values(sourced, worst)),
+        remedies=("cap-sources",),
         gain=max(0.0, lost.low),
     )
 
@@ -260,7 +263,7 @@ def _values(sourced: Sourced, effect: Effect) -> dict[str, object]:
     if place.any():
         values["estimated_log_loss_gained"] = float(sourced.influence.loss[place][0])
         if sourced.worth is not None:
-            values["neighbour_value_of_a_row"] = float(sourced.worth[place][0])
+            values["neighbour_value_of_a_row"] = float(sourced.worth[0][place][0])
     for name in ("removal", "conflict", "flipped"):
         interval: Interval = getattr(effect, name)
         values[name] = [interval.value, interval.low, interval.high]
