@@ -16,6 +16,7 @@ from crenel.transfer.controls import (
     silent_base,
 )
 from crenel.transfer.hidden.controls import no_trigger, planted_trigger
+from crenel.transfer.lineage.controls import new_head, tuned_in_full
 
 if TYPE_CHECKING:
     from crenel.finding import Finding
@@ -249,3 +250,50 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     from crenel.transfer.hidden.report import measure
 
     return measure(subject, context)
+
+
+@check(
+    "TRA-105",
+    risk=Risk.TRANSFER,
+    title="Where the model comes from",
+    question="Do the model's weights come from the base that is stated, and which are unchanged?",
+    needs=("base",),
+    cost=Cost(seconds=4.0, least=0.5),
+    references=(
+        "AML.T0010.003", "AML.T0074", "AML.T0005.002", "NISTAML.05", "ML06:2023", "ML07:2023",
+        "AIA:IV(2)(a)", "BIML:model:1",
+    ),
+    controls=Controls(weak=new_head, sound=tuned_in_full),
+)  # fmt: skip
+def origin(subject: Subject, context: Context) -> Measurement:
+    """Hold the model's weights against those of its base, layer by layer.
+
+    Layers are matched by name (prefixes taken off), by likeness among arrays of one shape, and by
+    order. Each matched layer of at least 256 weights is tested: the channels of a hidden layer
+    have no order of their own, so that two unrelated layers are as alike in any order of them,
+    with a mean and a variance that are known in closed form. A model is related to the base where
+    one layer is more alike than that at p < 1e-6, times the number of layers. Vectors (biases,
+    gains of norms) and arrays that look computed (Fourier bases, masks) prove nothing.
+
+    Findings: weights that do not come from the base (medium; high where the model's own card or
+    configuration names that base); weights that are the base's own, unchanged or changed by less
+    than 1 % of their norm (half of them low, nine tenths medium, all high), for these make the
+    base a weapon, see TRA-102; a card that names another base than the weights show (medium).
+    There is no curve.
+
+    Health: there is nothing random here; the chance of a false alarm is the p that is told.
+
+    Limits: a model distilled from the base, or merged with others until no layer is alike, leaves
+    no trace; permuted channels are found where a copy was changed little. Two models that began
+    with the same random weights are related, and a layer trained anew on frozen ones for the same
+    task becomes alike. Of linear models and trees only equality counts,
+    since two fits on like data are alike; the same training on the same data gives equality too.
+
+    References: Hoeffding (1951), the law of a permuted inner product; Ainsworth et al. (2023)
+    "Git Re-Basin", assignment of channels; Hu et al. (2021), low-rank changes.
+    """
+    from crenel.transfer.lineage.origin import measure_origin
+
+    measurement = measure_origin(subject)
+    context.progress(1.0)
+    return measurement
