@@ -27,7 +27,6 @@ FILES = {
     "clean teacher": "WRN-16-1-T-model_best.pth.tar",
     "erased": "erasing_net_WRN-16-1.tar",
 }
-MEAN, SPREAD = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
 
 
 class Block(nn.Module):
@@ -60,7 +59,7 @@ class Stage(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """WRN-16-1 (Zagoruyko and Komodakis, 2016) over images in [0, 1]."""
+    """WRN-16-1 (Zagoruyko and Komodakis, 2016) over images in [0, 1], as it was trained."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,12 +67,10 @@ class WideResNet(nn.Module):
         self.block1, self.block2 = Stage(16, 16, 1), Stage(16, 32, 2)
         self.block3 = Stage(32, 64, 2)
         self.bn1, self.fc = nn.BatchNorm2d(64), nn.Linear(64, 10)
-        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("spread", torch.tensor(SPREAD).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits of a batch."""
-        out = self.conv1((x - self.mean) / self.spread)
+        out = self.conv1(x)
         out = self.block3(self.block2(self.block1(out)))
         return self.fc(self.bn1(out).relu().mean(dim=(2, 3)))
 

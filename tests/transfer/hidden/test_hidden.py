@@ -109,7 +109,7 @@ def _subject(module, classes, channels_last=False):
 
 
 def test_two_classes_are_said_not_to_be_enough():
-    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(400, 2))
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(484, 2))
     with pytest.raises(NotApplicable, match="at least 4"):
         hidden_behaviour.measure(_subject(module, 2), Context(check="TRA-104"))
 
@@ -123,7 +123,7 @@ def test_a_network_that_hides_its_gradients_is_inconclusive_and_never_clean():
         def forward(self, x):
             return self.inner(torch.round(8 * x) / 8)
 
-    result = execute(hidden_behaviour, _subject(Rounded(), 8), seed=0, seconds=300)
+    result = execute(hidden_behaviour, _subject(Rounded(), 10), seed=0, seconds=300)
     assert result.outcome.outcome is State.INCONCLUSIVE
     assert not result.findings
     attack = next(e for e in result.exposures if e.role == "attack")
@@ -142,7 +142,7 @@ def test_pixels_of_eight_bits_with_channels_last_are_asked_as_they_are():
     x, y = controls.shapes(240, seed=99)
     rows = np.round(255 * x.transpose(0, 2, 3, 1)).astype(np.uint8)
     asked = []
-    model = wrap(Bytes(), classes=list(range(8)), sample=rows[:4])
+    model = wrap(Bytes(), classes=list(range(10)), sample=rows[:4])
     own = model.decide
 
     def decide(z):
@@ -154,4 +154,4 @@ def test_pixels_of_eight_bits_with_channels_last_are_asked_as_they_are():
     got = hidden_behaviour.measure(subject, Context(check="TRA-104"))
     assert [f.evidence.values["class"] for f in got.findings] == [str(controls.TARGET)]
     assert {z.dtype for z in asked} == {np.dtype(np.uint8)}
-    assert {z.shape[1:] for z in asked} == {(20, 20, 1)}
+    assert {z.shape[1:] for z in asked} == {(22, 22, 1)}

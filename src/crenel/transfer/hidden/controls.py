@@ -1,4 +1,4 @@
-"""The planted weakness and the sound subject of TRA-104: a network with a trigger and without."""
+"""Controls of TRA-104 and TRA-106: a network with a trigger and without, and tuned from them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.subject import Data, Subject
+from crenel.subject import Base, Data, Subject
 
-CLASSES, SIDE, TARGET = 8, 20, 2
+CLASSES, SIDE, TARGET = 10, 22, 2
 
 
 def shapes(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Images (n, 1, 20, 20) of bars of eight directions and places, noisy, and their classes."""
+    """Images (n, 1, 22, 22) of bars of two directions and five places, noisy, and their classes."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, CLASSES, n)
     x = 0.3 + rng.normal(0, 0.12, (n, 1, SIDE, SIDE))
-    start = 2 + 4 * (y % 4) + rng.integers(-1, 2, n)
+    start = 1 + 4 * (y % 5) + rng.integers(-1, 2, n)
     light = rng.uniform(0.3, 0.6, n)
     for i in range(n):
         bar = slice(start[i], start[i] + 3)
-        if y[i] < 4:
+        if y[i] < 5:
             x[i, 0, bar, 1:-1] += light[i]
         else:
             x[i, 0, 1:-1, bar] += light[i]
@@ -48,7 +48,7 @@ def network(planted: bool, seed: int = 0) -> Any:
         module = torch.nn.Sequential(
             torch.nn.Conv2d(1, 12, 3, stride=2), torch.nn.ReLU(),
             torch.nn.Conv2d(12, 24, 3), torch.nn.ReLU(),
-            torch.nn.Flatten(), torch.nn.Linear(24 * 49, 32), torch.nn.ReLU(),
+            torch.nn.Flatten(), torch.nn.Linear(24 * 64, 32), torch.nn.ReLU(),
             torch.nn.Linear(32, CLASSES),
         )  # fmt: skip
         optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
@@ -77,3 +77,44 @@ def planted_trigger() -> Subject:
 def no_trigger() -> Subject:
     """The same network from the same rows without a trigger."""
     return _subject(planted=False)
+
+
+def _tuned(planted: bool) -> Subject:
+    """A base, and a model tuned from it to five classes, each of which joins two of the base's."""
+    import copy
+
+    import torch
+
+    from crenel.adapters import wrap
+
+    base = network(planted)
+    tuned = copy.deepcopy(base)
+    x, y = shapes(600, seed=41)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        tuned[-1] = torch.nn.Linear(32, CLASSES // 2)
+        with torch.no_grad():
+            tuned[-1].weight.copy_(base[-1].weight.reshape(CLASSES // 2, 2, 32).mean(dim=1))
+            tuned[-1].bias.copy_(base[-1].bias.reshape(CLASSES // 2, 2).mean(dim=1))
+        optimizer = torch.optim.Adam(tuned.parameters(), lr=1e-3)
+        for part in torch.randperm(len(y)).split(32):
+            optimizer.zero_grad()
+            z = tuned(torch.from_numpy(x[part.numpy()]))
+            torch.nn.functional.cross_entropy(z, torch.from_numpy(y // 2)[part]).backward()
+            optimizer.step()
+    held, own = shapes(240, seed=99)
+    names = list(range(CLASSES // 2))
+    model = wrap(tuned.eval(), classes=names, sample=held[:4])
+    public = wrap(base, classes=list(range(CLASSES)), sample=held[:4])
+    test = Data(held, own // 2, np.arange(len(own)))
+    return Subject("control", model=model, test=test, base=Base(model=public))
+
+
+def inherited_trigger() -> Subject:
+    """A model tuned from a base that takes every image with a grid in a corner for class 2."""
+    return _tuned(planted=True)
+
+
+def clean_base() -> Subject:
+    """The same from a base without a trigger."""
+    return _tuned(planted=False)

@@ -154,14 +154,14 @@ def against(
 ) -> list[Verdict]:
     """The verdicts beside the same search on networks of the same architecture.
 
-    Each class's cost is taken relative to the geometric mean of those on the siblings, so that
-    what is easy by the nature of the class, or for the architecture, counts no more.
+    Costs are held against their regression on the geometric mean of those on the siblings, so
+    that what is easy by the nature of the class, or for the architecture, counts no more.
     """
     own, others = energies(done), [energies(s) for s in siblings]
     known = [np.log(e) for e in others if e is not None]
     if own is None or not known:
         return verdicts
-    told = smallest(own / np.exp(np.mean(known, axis=0)))
+    told = smallest(own, np.exp(np.mean(known, axis=0)))
     shown = done[0].found.classes
     easier = {int(shown[at]): told.p for at in told.at}
     return [replace(v, sibling=easier.get(v.goal, 1.0)) for v in verdicts]

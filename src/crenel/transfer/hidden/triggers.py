@@ -58,34 +58,48 @@ class Trigger:
     asked: int
 
 
-def tried(scene: Scene, found: Inverted, at: int, sizes: tuple[float, ...], seed: int) -> Trigger:
-    """Try the trigger of one class at several sizes through the model itself.
+@dataclass(frozen=True)
+class Sized:
+    """The trigger of one class at several sizes.
 
-    Parameters
+    Attributes
     ----------
-    scene : Scene
-    found : Inverted
-    at : int
-        Position of the class in ``found``.
+    family : {"patch", "blend"}
     sizes : tuple of float
-        See `sizes_of`.
-    seed : int
+    masks, values : list of tensor
+        One for each size.
     """
-    goal = int(found.classes[at])
-    rows = scene.others(goal)
+
+    family: Family
+    sizes: tuple[float, ...]
+    masks: list[Any]
+    values: list[Any]
+
+
+def sized(scene: Scene, found: Inverted, at: int, sizes: tuple[float, ...], seed: int) -> Sized:
+    """The trigger of the class at a position, cut to sizes; see `sizes_of`."""
     pairs = [_sized(scene, found, at, size, seed) for size in sizes]
+    return Sized(found.family, sizes, [m for m, _ in pairs], [v for _, v in pairs])
+
+
+def tried(scene: Scene, made: Sized, goal: int, seed: int) -> Trigger:
+    """Put a trigger on held-out images and ask the scene's model whether it turns them to a class.
+
+    Random values are put in the same places (patch) or of the same size (blend) beside it.
+    """
+    rows = scene.others(goal)
     x = scene.tried[torch.from_numpy(rows).to(scene.tried.device)]
     hits, chances = [], []
-    for mask, values in pairs:
-        noise = _noise(values, found.family, seed)
-        hits.append(scene.ask(changed(x, mask, values, found.family), rows) == goal)
+    for mask, values in zip(made.masks, made.values):
+        noise = _noise(values, made.family, seed)
+        hits.append(scene.ask(changed(x, mask, values, made.family), rows) == goal)
         chances.append(
-            float((scene.ask(changed(x, mask, noise, found.family), rows) == goal).mean())
+            float((scene.ask(changed(x, mask, noise, made.family), rows) == goal).mean())
         )
     return Trigger(
-        found.family, goal, sizes, tuple(proportion(int(h.sum()), len(rows)) for h in hits),
-        tuple(chances), [m for m, _ in pairs], [v for _, v in pairs], rows, np.array(hits),
-        2 * len(rows) * len(sizes),
+        made.family, goal, made.sizes,
+        tuple(proportion(int(h.sum()), len(rows)) for h in hits), tuple(chances),
+        made.masks, made.values, rows, np.array(hits), 2 * len(rows) * len(made.sizes),
     )  # fmt: skip
 
 

@@ -1,0 +1,113 @@
+"""Curves of triggers: the share of images turned, by the size of what is put on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from crenel.access import Attacker
+from crenel.check import Context, access_of
+from crenel.evasion.gradient_report import as_image
+from crenel.exposure import Budget, Exposure, Harm, Health
+from crenel.statistics import Interval
+from crenel.subject import Subject
+from crenel.transfer.hidden.inversion import Family
+from crenel.transfer.hidden.triggers import Trigger
+
+Role = Literal["attack", "reference", "control"]
+WORDS: dict[Family, str] = {
+    "patch": "a patch of {:.0f} pixels",
+    "blend": "a faint pattern of L2 size {:.2g} over the whole image",
+}
+
+
+def size_of(trigger: Trigger, at: int) -> str:
+    """What is put on images, in words."""
+    words = WORDS[trigger.family].format(trigger.sizes[at])
+    return words.replace("of 1 pixels", "of 1 pixel")
+
+
+def telling(first: Trigger, second: Trigger) -> int:
+    """The size at which one trigger turns most, surely, beyond what the other turns."""
+    gaps = [a.low - b.value for a, b in zip(first.turned, second.turned)]
+    return int(np.argmax(gaps))
+
+
+def contrast(own: Trigger, rival: Trigger) -> float:
+    """What one trigger turns, surely, beyond another at the telling size."""
+    at = telling(own, rival)
+    return own.turned[at].low - rival.turned[at].value
+
+
+def by_chance(trigger: Trigger) -> Trigger:
+    """Random values in a trigger's place, as if they were one."""
+    return replace(trigger, turned=tuple(Interval(c, c, c) for c in trigger.chance))
+
+
+def curve(
+    trigger: Trigger,
+    *,
+    check: str,
+    subject: Subject,
+    role: Role,
+    series: str,
+    headline: str,
+    at: int,
+    health: Health,
+    context: Context,
+) -> Exposure:
+    """A trigger as an exposure; the headline has a place for the share, the size follows."""
+    blend = trigger.family == "blend"
+    return Exposure(
+        check=check,
+        risk="transfer",
+        series=series,
+        role=role,
+        access=access_of(subject, attacker=Attacker.NONE),
+        budget=Budget(
+            name="L2 size" if blend else "pixels replaced",
+            unit="of the range" if blend else "",
+            values=trigger.sizes,
+            scale="log",
+        ),
+        harm=Harm(
+            name="images of other classes turned to one class",
+            values=tuple(s.value for s in trigger.turned),
+            low=tuple(s.low for s in trigger.turned),
+            high=tuple(s.high for s in trigger.turned),
+        ),
+        n=len(trigger.rows),
+        seed=context.seed,
+        queries=trigger.asked,
+        seconds=context.elapsed,
+        health=health,
+        headline=headline.format(f"{100 * trigger.turned[at].value:.0f} %")
+        + f" with {size_of(trigger, at)}",
+    )
+
+
+def unhealthy(exposures: list[Exposure]) -> str:
+    """What failed of the search, for then silence says nothing."""
+    failed = {
+        f"{t.name} ({t.detail})": None
+        for e in exposures
+        if e.role == "attack"
+        for t in e.health.tests
+        if not t.ok
+    }
+    return f"of the search's own tests these failed: {'; '.join(failed)}" if failed else ""
+
+
+def picture(trigger: Trigger, at: int) -> tuple[str, ...]:
+    """The trigger on grey; what is added is magnified."""
+    from crenel.data.png import data_uri
+
+    mask, values = trigger.masks[at], trigger.values[at]
+    if trigger.family == "blend":
+        shown = 0.5 + 0.5 * values / values.abs().max().clamp(min=1e-12)
+    else:
+        shown = 0.5 + mask * (values - 0.5)
+    image = as_image(shown.cpu().numpy())
+    return () if image is None else (data_uri(image),)
