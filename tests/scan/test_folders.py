@@ -71,6 +71,12 @@ def test_what_a_model_installs(name, text, expected):
     assert scan_bytes(text.encode(), name).verdict == expected
 
 
+@pytest.mark.parametrize("text", [b"-" * 2_000_000, b"a @ " * 200_000, b"pip:\n" + b"- " * 500_000])
+def test_odd_lists_of_packages_take_no_time(text):
+    for name in ("requirements.txt", "conda.yaml"):
+        assert isinstance(scan_bytes(text, name).verdict, Verdict)
+
+
 def test_nemo_archives_are_judged_by_their_configuration():
     weights = zipped([("m/data.pkl", proto(2) + b"}.")])
     for target, expected in (("nemo.collections.asr.models.EncDecCTCModel", "clean"),

@@ -141,4 +141,4 @@ def test_other_forms_are_unreadable():
 
 def test_changed_data_end_in_a_verdict():
     samples = [rds(MODEL), rds(promise(call("system"))), rds(byte_code(MODEL))]
-    ends_in_a_verdict(samples, "model.rds", examples=400)
+    ends_in_a_verdict(samples, "model.rds", examples=200)

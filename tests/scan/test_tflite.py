@@ -101,4 +101,4 @@ def test_a_root_outside_the_file_is_dangerous():
 
 
 def test_changed_models_end_in_a_verdict():
-    ends_in_a_verdict([model(), model("FlexErf"), model("EvilOp")], examples=300)
+    ends_in_a_verdict([model(), model("FlexErf"), model("EvilOp")], examples=150)

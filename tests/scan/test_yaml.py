@@ -97,4 +97,4 @@ def test_odd_texts_take_no_time(text):
 
 
 def test_changed_texts_end_in_a_verdict():
-    ends_in_a_verdict([text.encode() for text in HARMFUL], "config.yaml", examples=300)
+    ends_in_a_verdict([text.encode() for text in HARMFUL], "config.yaml", examples=150)

@@ -20,6 +20,7 @@ from crenel.scan.verdict import Verdict
 
 LIMIT = 64 << 20
 MAX_FOUND = 20
+MAX_TRIES = 10_000
 REACH = 8192
 BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 EXAMPLES = re.compile(
@@ -118,10 +119,11 @@ def judge_credentials(window: Window, context: Context) -> None:
     part = window.window(0, LIMIT)
     found: set[int] = set()
     for kind in KINDS:
-        pos = part.find(kind.prefix)
-        while pos >= 0 and len(found) < MAX_FOUND:
+        pos, tries = part.find(kind.prefix), MAX_TRIES
+        while pos >= 0 and len(found) < MAX_FOUND and tries:
+            tries -= 1
             start = max(pos - 16, 0)
-            text = part.read(start, REACH)
+            text = part.read(start, REACH if kind.real is _key else 256)
             match = kind.shape.search(text)
             if match is not None and kind.real(match[1]) and start + match.start() not in found:
                 found.add(start + match.start())

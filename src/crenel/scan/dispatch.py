@@ -23,6 +23,7 @@ from crenel.scan.formats import (
 )
 from crenel.scan.formats.compressed import compressed
 from crenel.scan.formats.pickles import probe, scan_pickle
+from crenel.scan.formats.wire import kinds
 from crenel.scan.formats.zipfiles import find_end
 from crenel.scan.source import Window
 from crenel.scan.verdict import Verdict
@@ -59,9 +60,8 @@ MAGIC: tuple[tuple[int, bytes, Reader], ...] = (
     (0, b"L\0\0\0\x01\x14\x02\0", plain.scan_program),
 )  # fmt: skip
 
-# Told apart by their structure, for they have no magic number in front.
-MESSAGES: tuple[tuple[Callable[[Window], bool], Reader], ...] = (
-    (checkpoint.is_index, checkpoint.scan_index),
+# Told apart by the fields of their protobuf message, for they have no magic number.
+MESSAGES: tuple[tuple[Callable[[Window, dict[int, int]], bool], Reader], ...] = (
     (onnx.is_onnx, onnx.scan_onnx),
     (tensorflow.is_saved_model, tensorflow.scan_saved_model),
     (tensorflow.is_meta_graph, tensorflow.scan_meta_graph),
@@ -131,9 +131,13 @@ def _by_structure(window: Window) -> Reader:
         return boosters.scan_ubjson
     if plain.is_compiled(window):
         return plain.scan_compiled
-    for recognised, reader in MESSAGES:
-        if recognised(window):
-            return reader
+    if checkpoint.is_index(window):
+        return checkpoint.scan_index
+    top = kinds(window, 0, len(window), 30)
+    if top:
+        for recognised, reader in MESSAGES:
+            if recognised(window, top):
+                return reader
     if texts.is_text(window):
         looks = head[:1] == b"{" or (head[:1] == b"[" and head[1:2].strip() in b'{["-0123456789]')
         return texts.scan_json if looks and not jinja else texts.scan_text

@@ -36,13 +36,15 @@ def scan_index(window: Window, context: Context) -> str:
         part = window.window(value[0], value[1] - value[0])
         offset, pos = varint(part, 0, len(part))
         size, _ = varint(part, pos, len(part))
-        _values(window, offset, size)
         blocks.append((offset, size))
     pos = 0
     for offset, size in sorted(blocks):
-        if offset != pos:
+        if offset < pos:
+            raise Unreadable("The blocks of the checkpoint's index overlap.", offset=offset)
+        if offset > pos:
             sentence = "Bytes of the checkpoint's index belong to none of its blocks."
-            context.add("hidden-data", sentence, Verdict.REVIEW, min(pos, offset))
+            context.add("hidden-data", sentence, Verdict.REVIEW, pos)
+        _values(window, offset, size)
         pos = offset + size + TRAILER
     return "tensorflow-index"
 

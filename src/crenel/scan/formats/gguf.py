@@ -42,6 +42,7 @@ BLOCKS = {
 MAX_AXES = 4
 MAX_NAME = 63
 MAX_ARRAY_DEPTH = 4
+MAX_ITEMS = 5_000_000
 MAX_STRING = 64 << 20
 LIMIT = 1 << 63
 
@@ -55,6 +56,7 @@ class _Reader:
     version: int
     pos: int = 8
     alignment: int = 32
+    left: int = MAX_ITEMS
     templates: list[tuple[str, str, int]] = field(default_factory=list)
 
     def number(self, code: str) -> int | float:
@@ -66,6 +68,12 @@ class _Reader:
         self.pos += size
         value: int | float = struct.unpack(self.order + code, raw)[0]
         return value
+
+    def spend(self) -> None:
+        """Count one item."""
+        self.left -= 1
+        if self.left < 0:
+            raise Unreadable("The GGUF file has too many items to read.", "over-budget", self.pos)
 
     def count(self) -> int:
         """Read a length or a count: 32 bits in version 1, else 64."""
@@ -82,6 +90,7 @@ class _Reader:
 
     def string(self, what: str, context: Context, keep: bool = True) -> str:
         """Read a string, or pass over it."""
+        self.spend()
         length = self.count()
         self.room(length, 1, f"length of {what},", context)
         if keep and length > MAX_STRING:
@@ -150,6 +159,7 @@ def _pair(reader: _Reader, seen: set[str], context: Context) -> None:
 def _value(
     reader: _Reader, kind: int, keep: bool, key: str, context: Context, depth: int = 0
 ) -> object:
+    reader.spend()
     if kind in SCALARS:
         return reader.number(SCALARS[kind])
     if kind == STRING:

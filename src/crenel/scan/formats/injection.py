@@ -21,24 +21,25 @@ SEARCHES = {"startswith", "endswith", "find", "rfind", "count", "index", "split"
 PASSING = {"trim", "lower", "upper", "string", "replace", "first", "last"}
 
 
-def injections(tree: nodes.Template) -> Iterator[tuple[nodes.Node, str]]:
+def injections(everything: list[nodes.Node]) -> Iterator[tuple[nodes.Node, str]]:
     """Yield each place where text hangs on words of a message or on the date, and what it does.
 
     Words of markup (tags in angle or square brackets, ``/switches``) do not count, neither in the
     condition nor in the text: templates have to look for those.
     """
-    tainted = _tainted(tree)
-    choices: list[nodes.If | nodes.CondExpr] = [*tree.find_all(nodes.If)]
-    choices += tree.find_all(nodes.CondExpr)
-    for choice in choices:
+    tainted = _tainted(everything)
+    for choice in everything:
+        if not isinstance(choice, (nodes.If, nodes.CondExpr)):
+            continue
         why = _hangs_on(choice.test, tainted)
         if why and any(words(text) >= MIN_WORDS for text in _texts(choice)):
             yield choice, f"puts text into the conversation where {why}"
-    for call in tree.find_all(nodes.Call):
-        callee = call.node
-        if isinstance(callee, nodes.Getattr) and callee.attr == "replace":
+    for call in everything:
+        callee = call.node if isinstance(call, nodes.Call) else None
+        if isinstance(call, nodes.Call) and isinstance(callee, nodes.Getattr):
             values = [a.value for a in call.args if isinstance(a, nodes.Const)]
-            if _is_content(callee.node, tainted) and _replaces(values):
+            named = callee.attr == "replace" and _replaces(values)
+            if named and _is_content(callee.node, tainted):
                 yield call, "replaces words of a message by others"
 
 
@@ -51,16 +52,16 @@ def _replaces(values: list[object]) -> bool:
     return len(values) > 1 and words(values[0]) > 0 and words(values[1]) > 0
 
 
-def _tainted(tree: nodes.Template) -> set[str]:
+def _tainted(everything: list[nodes.Node]) -> set[str]:
     """Return the variables that hold what a message says."""
     found: set[str] = set()
     for _ in range(3):
-        for assign in tree.find_all(nodes.Assign):
-            if isinstance(assign.target, nodes.Name) and _is_content(assign.node, found):
-                found.add(assign.target.name)
-        for loop in tree.find_all(nodes.For):
-            if isinstance(loop.target, nodes.Name) and _is_content(loop.iter, found):
-                found.add(loop.target.name)
+        for node in everything:
+            if not isinstance(node, (nodes.Assign, nodes.For)):
+                continue
+            source = node.node if isinstance(node, nodes.Assign) else node.iter
+            if isinstance(node.target, nodes.Name) and _is_content(source, found):
+                found.add(node.target.name)
     return found
 
 

@@ -16,8 +16,8 @@ REQUIREMENTS = re.compile(
     r"(?:^|/)(?:[\w.-]*requirements[\w.-]*\.(?:txt|in)|constraints\.txt)$", re.I
 )
 ELSEWHERE = re.compile(
-    r"^[ \t\"'-]*((?:[\w.\[\]-]+[ \t]*@[ \t]*)?(?:git|hg|svn|bzr)\+\S+|"
-    r"(?:[\w.\[\]-]+[ \t]*@[ \t]*)?(?:https?|ftp|file)://\S+|"
+    r"^[ \t\"'-]{0,40}((?:[\w.\[\]-]{1,100}[ \t]{0,9}@[ \t]{0,9})?(?:git|hg|svn|bzr)\+\S+|"
+    r"(?:[\w.\[\]-]{1,100}[ \t]{0,9}@[ \t]{0,9})?(?:https?|ftp|file)://\S+|"
     r"(?:--(?:extra-)?index-url|--find-links|--trusted-host|-[if])[ =]\S+)",
     re.MULTILINE,
 )

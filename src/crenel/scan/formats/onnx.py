@@ -34,17 +34,9 @@ TREE = {
 DOMAIN_FIELD = {"node": 7, "opset": 1, "function": 10}
 
 
-def is_onnx(window: Window) -> bool:
+def is_onnx(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the top-level fields are those of a model with a graph."""
-    kinds: dict[int, int] = {}
-    try:
-        for number, wire, _, _ in fields(window, 0, len(window)):
-            kinds[number] = wire
-            if number > 30 or len(kinds) > 20:
-                return False
-    except Unreadable:
-        return False
-    return kinds.get(7) == BYTES and kinds.get(1) == VARINT
+    return top.get(7) == BYTES and top.get(1) == VARINT and len(top) <= 20
 
 
 def scan_onnx(window: Window, context: Context) -> str:

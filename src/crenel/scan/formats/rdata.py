@@ -13,7 +13,7 @@ from crenel.scan.context import Context
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
-MAX_ITEMS = 20_000_000
+MAX_ITEMS = 5_000_000
 MAX_DEPTH = 300
 SYM, LIST, CLO, ENV, PROM, LANG, SPECIAL, BUILTIN, CHAR = range(1, 10)
 LGL, INT, REAL, CPLX, STR, DOT, VEC, EXPR, BCODE = 10, 13, 14, 15, 16, 17, 19, 20, 21
@@ -164,6 +164,7 @@ class _Reader:
             self.skip(self.length() * SIZES[kind])
         elif kind == STR:
             for _ in range(self.length()):
+                self.guard(depth)
                 self.integer()
                 self.skip(max(self.integer(), 0))
         elif kind in (VEC, EXPR):

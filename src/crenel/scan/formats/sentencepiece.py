@@ -14,16 +14,12 @@ MAX_PIECES = 5_000_000
 PIECE = {1: BYTES, 2: FIXED32, 3: VARINT}
 
 
-def is_sentencepiece(window: Window) -> bool:
+def is_sentencepiece(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the first message is a piece with a score, and all are of the schema."""
-    place = first(window, 0, len(window), 1) if _fits(window) else None
+    fits = max(top) <= 5 and set(top.values()) == {BYTES} and 2 in top
+    place = first(window, 0, len(window), 1) if fits else None
     piece = kinds(window, *place, 3) if place is not None else None
     return bool(piece) and all(PIECE[number] == wire for number, wire in (piece or {}).items())
-
-
-def _fits(window: Window) -> bool:
-    found = kinds(window, 0, len(window), 5)
-    return bool(found) and set((found or {}).values()) == {BYTES} and 2 in (found or {})
 
 
 def scan_sentencepiece(window: Window, context: Context) -> str:

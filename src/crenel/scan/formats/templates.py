@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, TemplateError, nodes
 from jinja2.ext import Extension
@@ -19,7 +19,8 @@ from crenel.scan.formats.injection import injections
 from crenel.scan.source import Unreadable
 from crenel.scan.verdict import Verdict
 
-MAX_TEMPLATE = 1 << 20
+_N = TypeVar("_N", bound=nodes.Node)
+MAX_TEMPLATE = 1 << 18
 FUNCTIONS = {"namespace", "range", "dict", "raise_exception", "strftime_now", "caller", "super"}
 METHODS = {
     "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "partition", "rpartition",
@@ -101,12 +102,16 @@ class _Judge:
     def __init__(
         self, tree: nodes.Template, context: Context, offset: int | None, key: str
     ) -> None:
-        self.tree = tree
         self.context = context
         self.offset = offset
         self.key = key
-        self.own = {macro.name for macro in tree.find_all(nodes.Macro)}
-        self.own |= {n.name for n in tree.find_all(nodes.Name) if n.ctx in ("store", "param")}
+        self.all = list(tree.find_all(nodes.Node))
+        self.own = {macro.name for macro in self.every(nodes.Macro)}
+        self.own |= {n.name for n in self.every(nodes.Name) if n.ctx in ("store", "param")}
+
+    def every(self, *kinds: type[_N]) -> list[_N]:
+        """Return the nodes of some kinds, in the order of the text."""
+        return [node for node in self.all if isinstance(node, kinds)]
 
     def run(self) -> None:
         """Judge attributes, names, calls, further templates, and text put in on conditions."""
@@ -119,13 +124,12 @@ class _Judge:
                 sentence = "reaches into Python's internals, and from there runs code"
                 verdict = Verdict.MALICIOUS if runs else Verdict.DANGEROUS
                 self._add("template-internals", sentence, verdict, node, shown(node))
-        for call in self.tree.find_all(nodes.Call):
+        for call in self.every(nodes.Call):
             self._call(call)
-        for kind in (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends):
-            for other in self.tree.find_all(kind):
-                sentence = "reads a further template, which was not scanned"
-                self._add("template-include", sentence, Verdict.REVIEW, other)
-        for node, why in injections(self.tree):
+        for other in self.every(nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends):
+            sentence = "reads a further template, which was not scanned"
+            self._add("template-include", sentence, Verdict.REVIEW, other)
+        for node, why in injections(self.all):
             self._add("template-injection", why, Verdict.REVIEW, node)
 
     def _add(
@@ -135,29 +139,29 @@ class _Judge:
         self.context.add(code, sentence, verdict, self.offset, call)
 
     def _words(self) -> Iterator[str]:
-        for const in self.tree.find_all(nodes.Const):
+        for const in self.every(nodes.Const):
             if isinstance(const.value, str):
                 yield const.value
-        for attribute in self.tree.find_all(nodes.Getattr):
+        for attribute in self.every(nodes.Getattr):
             yield attribute.attr
 
     def _reached(self) -> Iterator[tuple[nodes.Node, str | None]]:
         """Yield each attribute that is reached; None where its name is built while rendering."""
-        for attribute in self.tree.find_all(nodes.Getattr):
+        for attribute in self.every(nodes.Getattr):
             yield attribute, attribute.attr
             root = attribute.node
             if isinstance(root, nodes.Name) and root.name in INTERNAL_NAMES - self.own:
                 yield attribute, "__globals__" if root.name != "self" else None
-        for item in self.tree.find_all(nodes.Getitem):
+        for item in self.every(nodes.Getitem):
             yield from _named(item, item.arg)
-        for chosen in self.tree.find_all(nodes.Filter):
+        for chosen in self.every(nodes.Filter):
             if chosen.name in NAMING_FILTERS:
                 given = [*chosen.args, *(pair.value for pair in chosen.kwargs)]
                 for value in given:
                     yield from _named(chosen, value)
                 if chosen.name == "attr" and not (given and isinstance(given[0], nodes.Const)):
                     yield chosen, None
-        for built in self.tree.find_all((nodes.Concat, nodes.Add, nodes.Filter, nodes.Const)):
+        for built in self.every(nodes.Concat, nodes.Add, nodes.Filter, nodes.Const):
             text = folded(built)
             if text is not None and NAMED_INSIDE.search(text):
                 yield built, "__class__"

@@ -154,9 +154,9 @@ def judge_operator(operator: str, offset: int, context: Context) -> None:
         context.add("custom-operator", sentence, Verdict.REVIEW, offset, operator)
 
 
-def is_saved_model(window: Window) -> bool:
+def is_saved_model(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the bytes are a SavedModel: a schema version and graphs, nothing else."""
-    if kinds(window, 0, len(window), 2) not in ({1: VARINT, 2: BYTES}, {2: BYTES}):
+    if top not in ({1: VARINT, 2: BYTES}, {2: BYTES}):
         return False
     meta = first(window, 0, len(window), 2)
     inner = kinds(window, *meta, 7) if meta is not None else None
@@ -166,41 +166,40 @@ def is_saved_model(window: Window) -> bool:
     return graph is not None and kinds(window, *graph, 5) is not None
 
 
-def is_graph(window: Window) -> bool:
+def is_graph(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the bytes are a frozen GraphDef: nodes that have a name and an operator."""
-    return _is_graph(window, 0, len(window))
+    return _is_graph(window, 0, len(window), top)
 
 
-def is_meta_graph(window: Window) -> bool:
+def is_meta_graph(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the bytes are a MetaGraphDef, the ``.meta`` of older checkpoints."""
-    found = kinds(window, 0, len(window), 7)
-    if not found or set(found.values()) != {BYTES} or 2 not in found:
+    if max(top) > 7 or set(top.values()) != {BYTES} or 2 not in top:
         return False
     graph = first(window, 0, len(window), 2)
-    return graph is not None and _is_graph(window, *graph)
+    inner = kinds(window, *graph, 5) if graph is not None else None
+    return graph is not None and bool(inner) and _is_graph(window, *graph, inner or {})
 
 
-def _is_graph(window: Window, start: int, end: int) -> bool:
-    found = kinds(window, start, end, 5)
-    if not found or found.get(1) != BYTES or found.get(3, VARINT) != VARINT:
+def _is_graph(window: Window, start: int, end: int, found: dict[int, int]) -> bool:
+    if max(found) > 5 or found.get(1) != BYTES or found.get(3, VARINT) != VARINT:
         return False
     node = first(window, start, end, 1)
     inner = kinds(window, *node, 7) if node is not None else None
     return node is not None and bool(inner) and bool(NAME.fullmatch(string(window, *node, 2)))
 
 
-def is_keras_metadata(window: Window) -> bool:
+def is_keras_metadata(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the bytes are the ``keras_metadata.pb`` beside a SavedModel."""
-    if kinds(window, 0, len(window), 1) != {1: BYTES}:
+    if top != {1: BYTES}:
         return False
     node = first(window, 0, len(window), 1)
     return node is not None and string(window, *node, 4).startswith("_tf_keras")
 
 
-def is_fingerprint(window: Window) -> bool:
+def is_fingerprint(window: Window, top: dict[int, int]) -> bool:
     """Tell whether the bytes are the ``fingerprint.pb`` beside a SavedModel: hashes alone."""
-    found = kinds(window, 0, len(window), 7) if len(window) < 512 else None
-    return found is not None and all(found.get(n) == VARINT for n in (1, 2, 3, 4))
+    small = len(window) < 512 and max(top) <= 7
+    return small and all(top.get(n) == VARINT for n in (1, 2, 3, 4))
 
 
 def scan_saved_model(window: Window, context: Context) -> str:

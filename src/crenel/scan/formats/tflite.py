@@ -19,7 +19,7 @@ from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 CUSTOM = 32
-MAX_ITEMS = 1_000_000
+MAX_ITEMS = 10_000_000
 KNOWN_CUSTOM = re.compile(
     r"TFLite_Detection_PostProcess|Convolution2DTransposeBias|MaxPoolingWithArgmax2D|"
     r"MaxUnpooling2D|TransformTensorBilinear|TransformLandmarks|Landmarks2TransformMatrix|"
@@ -33,6 +33,13 @@ class _Table:
 
     window: Window
     pos: int
+    left: list[int]
+
+    def spend(self, count: int) -> None:
+        """Count items, which may be read again and again by the offsets that lead to them."""
+        self.left[0] -= count
+        if self.left[0] < 0:
+            raise Unreadable("The model has too many parts to read all.", "over-budget", self.pos)
 
     def number(self, at: int, code: str) -> int:
         """Read a little-endian number."""
@@ -74,12 +81,11 @@ class _Table:
     def tables(self, index: int) -> Iterator[_Table]:
         """Yield the tables of a vector."""
         start, count = self.span(index, 4)
-        if count > MAX_ITEMS:
-            raise Unreadable("The model has too many parts to read all.", "over-budget", start)
+        self.spend(count)
         for at in range(start, start + 4 * count, 4):
             target = at + self.number(at, "I")
             self.number(target, "i")
-            yield _Table(self.window, target)
+            yield _Table(self.window, target, self.left)
 
     def text(self, index: int) -> str:
         """Return a string, shortened."""
@@ -90,7 +96,8 @@ class _Table:
 def scan_tflite(window: Window, context: Context) -> str:
     """Scan a model; an offset that leads out of the file is dangerous."""
     try:
-        root = _Table(window, _Table(window, 0).number(0, "I"))
+        left = [MAX_ITEMS]
+        root = _Table(window, _Table(window, 0, left).number(0, "I"), left)
         for code in root.tables(1):
             _operator(code, context)
         for buffer in root.tables(4):
@@ -140,6 +147,7 @@ def _subgraphs(root: _Table, context: Context) -> None:
                 _outside("An operator refers to a code", operator.pos, context)
             for index in (1, 2):
                 start, count = operator.span(index, 4)
+                operator.spend(count)
                 raw = operator.window.read(start, 4 * count)
                 if any(not -1 <= n < tensors for (n,) in struct.iter_unpack("<i", raw)):
                     _outside("An operator refers to a tensor", operator.pos, context)
@@ -147,7 +155,8 @@ def _subgraphs(root: _Table, context: Context) -> None:
 
 def _shape(tensor: _Table, context: Context) -> None:
     start, count = tensor.span(0, 4)
-    raw = tensor.window.read(start, 4 * min(count, MAX_ITEMS))
+    tensor.spend(count)
+    raw = tensor.window.read(start, 4 * count)
     total = math.prod(max(n, 1) for (n,) in struct.iter_unpack("<i", raw))
     if total >= 1 << 31:
         sentence = "The shape of a tensor overflows 32 bits, in which loaders count its elements."

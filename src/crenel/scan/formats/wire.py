@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from crenel.scan.source import Unreadable, Window
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MAX_FIELDS = 1_000_000
 
 
 def fields(window: Window, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -56,12 +57,15 @@ def kinds(window: Window, start: int, end: int, highest: int) -> dict[int, int] 
     Returns
     -------
     dict or None
-        None where the bytes are no message, or one with a field above ``highest``.
+        None where the bytes are no message, or one with a field above ``highest``, a field of
+        two types, or more than a million fields.
     """
     found: dict[int, int] = {}
+    left = MAX_FIELDS
     try:
         for number, wire, _, _ in fields(window, start, end):
-            if number > highest or found.setdefault(number, wire) != wire:
+            left -= 1
+            if number > highest or left < 0 or found.setdefault(number, wire) != wire:
                 return None
     except Unreadable:
         return None

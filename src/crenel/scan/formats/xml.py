@@ -11,6 +11,7 @@ from crenel.scan.verdict import Verdict
 
 HEAD = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE|!--|[A-Za-z_][\w:.-]*[\s/>])")
 XML_NAMES = re.compile(r"\.(?:xml|pmml|xsl|xslt|svg)$", re.IGNORECASE)
+MAX_XML = 64 << 20
 SCRIPTS = {"script", "javascript"}
 INCLUDES = {"include", "import"}
 CODE = re.compile(r"Runtime|ProcessBuilder|getRuntime|System\.|eval\(|exec\(|java\.|javax?:")
@@ -95,6 +96,8 @@ class _Judge:
 
 def scan_xml(window: Window, context: Context) -> str:
     """Scan XML; what is not well formed is unreadable where its name says that it is XML."""
+    if len(window) > MAX_XML:
+        raise Unreadable("The XML is too long to read.", "over-budget")
     judge = _Judge(context)
     try:
         for chunk in window.chunks():

@@ -7,6 +7,7 @@ reported as one, for review: whether it is one depends on the rest of the text.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote
@@ -36,6 +37,8 @@ ESCAPED = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})")
 COMMENT = re.compile(r"(?:^|\s)#")
 ANCHOR = re.compile(r"&(\w+)")
 ALIAS = re.compile(r"\*\w+")
+MAX_REPORTED = 200
+MAX_LINE = 2000
 MAX_BRANCHES = 10**6
 
 
@@ -61,9 +64,14 @@ def judge_yaml(text: str, context: Context) -> None:
     handles = {"!!": CORE, "!": "!"}
     for match in DIRECTIVE.finditer(text):
         handles[match[1]] = unquote(match[2])
-    for tag, at, quoted in _tags(text, handles):
-        _tag(tag, place(at), quoted, context)
-    for match in KEYED.finditer(_unescaped(text)):
+    left = MAX_REPORTED
+    for tag, at in _tags(text, handles):
+        if _is_told(tag):
+            left -= 1
+            _tag(tag, place(at), _is_quoted(text, at), context)
+        if not left:
+            break
+    for match in itertools.islice(KEYED.finditer(_unescaped(text)), MAX_REPORTED):
         value = match[2] if match[2] is not None else match[3]
         if match[1] == "_target_":
             judge_target(value, "_target_", context, place(match.start()))
@@ -79,8 +87,8 @@ def _unescaped(text: str) -> str:
     return ESCAPED.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
 
 
-def _tags(text: str, handles: dict[str, str]) -> Iterator[tuple[str, int, bool]]:
-    """Yield each tag in full, its place, and whether it stands in quotes or a comment."""
+def _tags(text: str, handles: dict[str, str]) -> Iterator[tuple[str, int]]:
+    """Yield each tag in full, and its place."""
     for match in TAG.finditer(text):
         verbatim, handle, suffix = match[1], match[2], match[3]
         if verbatim is not None:
@@ -89,9 +97,20 @@ def _tags(text: str, handles: dict[str, str]) -> Iterator[tuple[str, int, bool]]
             tag = handles["!"] + unquote(suffix)
         else:
             tag = handles.get("!" + handle, "!" + handle) + unquote(suffix)
-        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()]
-        quoted = line.count('"') % 2 == 1 or line.count("'") % 2 == 1 or bool(COMMENT.search(line))
-        yield tag, match.start(), quoted
+        yield tag, match.start()
+
+
+def _is_quoted(text: str, at: int) -> bool:
+    """Tell whether a place of a line stands in quotes or a comment."""
+    back = max(at - MAX_LINE, 0)
+    line = text[max(text.rfind("\n", back, at) + 1, back) : at]
+    return line.count('"') % 2 == 1 or line.count("'") % 2 == 1 or bool(COMMENT.search(line))
+
+
+def _is_told(tag: str) -> bool:
+    if tag.startswith(PYTHON):
+        return tag[len(PYTHON) :].partition(":")[0] not in HARMLESS
+    return tag.startswith("!") and ":" in tag
 
 
 def _tag(tag: str, at: int, quoted: bool, context: Context) -> None:
@@ -104,8 +123,6 @@ def _tag(tag: str, at: int, quoted: bool, context: Context) -> None:
             context.add("path-traversal", sentence, Verdict.DANGEROUS, at, name[:200])
         return
     kind, _, name = tag[len(PYTHON) :].partition(":")
-    if kind in HARMLESS:
-        return
     if quoted:
         sentence = "The text names a Python object in YAML's way, in quotes or a comment."
         context.add("python-tag", sentence, Verdict.REVIEW, at, tag[:200])
@@ -128,6 +145,7 @@ def _aliases(text: str, context: Context) -> None:
     for line in text.split("\n"):
         if "&" in line and "*" in line and ANCHOR.search(line):
             branches *= max(len(ALIAS.findall(line)), 1)
-    if branches > MAX_BRANCHES:
-        sentence = "The text's aliases expand to millions of copies, which fills the memory."
-        context.add("expansion", sentence, Verdict.DANGEROUS, None)
+        if branches > MAX_BRANCHES:
+            sentence = "The text's aliases expand to millions of copies, which fills the memory."
+            context.add("expansion", sentence, Verdict.DANGEROUS, None)
+            return
