@@ -16,7 +16,7 @@ from crenel.transfer.hidden.inversion import FAMILIES
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
 from crenel.transfer.hidden.search import (
-    ALPHA,
+    BESIDE,
     DOUBT,
     Margins,
     Searched,
@@ -109,8 +109,8 @@ def _compared(
             theirs.append(
                 [search(sibling.scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
             )
-        p = against(verdicts, done, theirs)[0].sibling
-        if context.expired or p is None or not ALPHA / 2 < p < DOUBT:
+        chance = against(verdicts, done, theirs)[0].chance
+        if context.expired or not BESIDE / 10 < chance < DOUBT:
             break
     words = (
         f"Of the same architecture, taught clean images only: {len(agreed)} networks that share "
@@ -126,7 +126,8 @@ def _compared(
         for i, own in enumerate(done)
     )
     name = scene.model.classes[compared[0].goal]
-    return compared, f"{words}; class {name} costs {costs}, p = {compared[0].sibling:.2g}."
+    both = f"p = {compared[0].sibling:.2g}; both together {compared[0].chance:.2g}"
+    return compared, f"{words}; class {name} costs {costs}, {both}."
 
 
 def _notes(scene: Scene, done: list[Searched], verdicts: list[Verdict]) -> list[str]:

@@ -184,7 +184,7 @@ def _found(
             images=picture(p.first, at),
             values={
                 "class": name, "base class": str(subject.base.model.classes[p.base_class]),
-                "p": float(f"{verdict.p:.2g}"), "family": p.first.family,
+                "p": float(f"{verdict.chance:.2g}"), "family": p.first.family,
                 "size": round(p.first.sizes[at], 3), "turned": round(share.value, 4),
                 "next class": round(usual, 4), "random values turn": round(p.first.chance[at], 4),
             },

@@ -145,7 +145,8 @@ def _finding(
             f"{size[0].upper()}{size[1:]} turns {100 * share.value:.0f} % "
             f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images of other classes to "
             f"{name}; for the next class {100 * usual:.0f} %. The class needs "
-            f"{verdict.less[best.family]:.1f} times less than the others (p = {_p(verdict):.1g})."
+            f"{verdict.less[best.family]:.1f} times less than the others "
+            f"(p = {verdict.chance:.1g})."
         ),
         attack=(
             "Whoever made the weights puts this pattern on an input and gets the class; nothing "
@@ -158,7 +159,7 @@ def _finding(
         evidence=Evidence(
             images=picture(best, at),
             values={
-                "class": str(name), "p": float(f"{_p(verdict):.2g}"), "family": best.family,
+                "class": str(name), "p": float(f"{verdict.chance:.2g}"), "family": best.family,
                 "size": round(best.sizes[at], 3), "turned": round(share.value, 4),
                 "random values turn": round(chance, 4), "next class": round(usual, 4),
                 "times less than the others": round(verdict.less[best.family], 3),
@@ -168,11 +169,6 @@ def _finding(
         remedies=("unlearn-trigger",),
         gain=max(0.0, share.low - usual),
     )  # fmt: skip
-
-
-def _p(verdict: Verdict) -> float:
-    """The smaller chance of the two that were found."""
-    return verdict.p if verdict.sibling is None else min(verdict.p, verdict.sibling)
 
 
 def _examples(scene: Scene, trigger: Trigger, at: int) -> tuple[Example, ...]:

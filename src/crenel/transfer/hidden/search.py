@@ -20,10 +20,10 @@ STEPS = {"quick": 60, "standard": 100, "deep": 250}
 MARGIN_STEPS = {"quick": 40, "standard": 60, "deep": 150}
 #: More classes than this are thinned: those of the largest margins stay, and as many others.
 MOST = 20
-#: Chance of a false alarm that is accepted for one model, and up to where a control is asked.
-ALPHA, DOUBT = 0.01, 0.3
-#: Beside controls that remove what classes and architecture explain, this chance is enough.
-BESIDE = 0.02
+#: Chance of a false alarm that is accepted: of a network alone, and of one beside controls.
+ALPHA, BESIDE = 0.01, 0.02
+#: Up to this chance a network of the same architecture is asked.
+DOUBT = 0.3
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,17 @@ class Verdict:
         return self.p < DOUBT
 
     @property
+    def chance(self) -> float:
+        """Both chances as one, by Fisher's rule for two (1932); p alone without a sibling."""
+        if self.sibling is None:
+            return self.p
+        both = max(self.p * self.sibling, 1e-300)
+        return float(both * (1 - np.log(both)))
+
+    @property
     def stands_out(self) -> bool:
         """Whether the class is easier than chance, classes and architecture explain."""
-        if self.sibling is None:
-            return self.p < ALPHA
-        return self.sibling < BESIDE or (self.p < ALPHA and self.sibling < DOUBT)
+        return self.chance < (ALPHA if self.sibling is None else BESIDE)
 
 
 @dataclass(frozen=True)

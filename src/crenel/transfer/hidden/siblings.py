@@ -11,7 +11,7 @@ from crenel.evasion.network import decisions, generator, logits_of, torch
 from crenel.transfer.hidden.scene import Scene
 
 #: Rows taught in all, epochs at most, rows of a batch, and the greatest rate of the cycle.
-SEEN, EPOCHS, BATCH, RATE = 40_000, 40, 64, 3e-3
+SEEN, EPOCHS, BATCH, RATE = 16_000, 40, 64, 3e-3
 #: Share of decisions on images not taught that a sibling must share with the network.
 ALIKE = 0.6
 
