@@ -113,7 +113,7 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     if len(chosen) < FEWEST:
         raise Inconclusive(f"only {len(chosen)} test rows are decided rightly; {FEWEST} are needed")
     chosen = context.rng("order").permutation(chosen)
-    public, note = _public(base.data, test, chosen)
+    public, note = public_rows(base.data, test, chosen)
     module = Ranged(base.model.module, space.low, space.high).eval()
     shards: list[Trial] = []
     for start in range(0, len(chosen), SHARD):
@@ -131,7 +131,7 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     return Measurement(tuple(exposures), (finding,) if finding else (), tuple(notes))
 
 
-def _public(data: Data | None, test: Data, chosen: NDArray[np.int64]) -> tuple[Any, str]:
+def public_rows(data: Data | None, test: Data, chosen: NDArray[np.int64]) -> tuple[Any, str]:
     """Rows that mimicry aims at, and where they come from."""
     if data is not None and data.is_table == test.is_table and data.x.shape[1:] == test.x.shape[1:]:
         return (data.x.iloc[:512] if data.is_table else data.x[:512]), (
@@ -344,6 +344,7 @@ def _finding(
             "Tune all layers, with a penalty for staying near the base's features, or train "
             "against inputs made on the base; then measure again."
         ),
+        remedies=("leave-base",),
         evidence=Evidence(
             rows=ids[:50],
             values={"epsilon": EPSILONS[at], "method": strongest, "flipped": len(turned)},
