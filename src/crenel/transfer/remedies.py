@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def unlearn_trigger(subject: Subject, finding: Finding, context: Context) -> Treatment:
     """Train a copy of the network on clean images, and on the same under the recovered trigger.
 
-    The smallest triggers of the finding's class are searched again, and the network is trained on
-    images as they are and on images that carry one of them, all under their own class; then what
-    is left of a trigger is searched in the trained network and unlearned as well, three rounds in
-    all. Images are the training rows where they are given, else test images that are not counted.
-    The greatest learning rate that keeps the accuracy is taken; where it costs more than five
-    points, or the triggers turn no fewer images beyond chance, nothing is changed.
+    The smallest triggers of the finding's class are searched again, and the network is trained to
+    say of images as they are, and of images that carry one of them, what it said of them without;
+    then what is left of a trigger is searched in the trained network and unlearned as well, three
+    rounds in all. Images are the training rows where they are given, else test images that are
+    not counted. The greatest learning rate that keeps the accuracy is taken; where it costs more
+    than five points, or the triggers turn no fewer images beyond chance, nothing is changed.
 
     What was planted can be wider than what was recovered: the finding's check is run again on the
     result, and a model from whoever can be trusted is better than a mended one.

@@ -115,15 +115,15 @@ def _exposures(subject: Subject, examined: Examined, p: Passed, context: Context
     made: tuple[tuple[Role, str, Trigger, str], ...] = (
         (
             "attack", f"base's {family}", p.first,
-            f"a {family} recovered from the base turns {{}} of images to {names[p.first.goal]}",
+            f"the base's {family} turns {{}} of images to class {names[p.first.goal]}",
         ),
         (
             "reference", f"base's {family}, next class", p.second,
-            f"that of the base's next class turns {{}} of images to {names[p.second.goal]}",
+            f"that of the base's next class turns {{}} of images to class {names[p.second.goal]}",
         ),
         (
             "control", f"{family}, random values", by_chance(p.first),
-            f"random values turn {{}} to {names[p.first.goal]}",
+            f"random values turn {{}} to class {names[p.first.goal]}",
         ),
     )  # fmt: skip
     return [
@@ -172,8 +172,8 @@ def _found(
         sentence=(
             f"{size[0].upper()}{size[1:]}, recovered from the base (its class "
             f"{subject.base.model.classes[p.base_class]}), turns {100 * share.value:.0f} % "
-            f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images to {name} after the "
-            f"tuning; that of the base's next class turns {100 * usual:.0f} %."
+            f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images to class {name} after "
+            f"the tuning; that of the base's next class turns {100 * usual:.0f} %."
         ),
         attack=(
             "Whoever planted the trigger in the public base puts it on an input of any model that "

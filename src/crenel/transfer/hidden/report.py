@@ -78,14 +78,14 @@ def _exposures(subject: Subject, scene: Scene, t: Tried, context: Context) -> li
     first, second = names[t.first.goal], names[t.second.goal]
     tests = health(scene, t.searched, t.first)
     made: tuple[tuple[Role, str, Trigger, str], ...] = (
-        ("attack", family, t.first, f"the recovered {family} turns {{}} of images to {first}"),
+        ("attack", family, t.first, f"a recovered {family} turns {{}} of images to class {first}"),
         (
             "reference", f"{family}, next class", t.second,
-            f"the same search turns {{}} of images to {second}, the next class",
+            f"the same search turns {{}} of images to class {second}, the next",
         ),
         (
             "control", f"{family}, random values", by_chance(t.first),
-            f"random values turn {{}} to {first}",
+            f"random values turn {{}} to class {first}",
         ),
     )  # fmt: skip
     return [
@@ -144,7 +144,7 @@ def _finding(
         sentence=(
             f"{size[0].upper()}{size[1:]} turns {100 * share.value:.0f} % "
             f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images of other classes to "
-            f"{name}; for the next class {100 * usual:.0f} %. The class needs "
+            f"class {name}; for the next class {100 * usual:.0f} %. The class needs "
             f"{verdict.less[best.family]:.1f} times less than the others "
             f"(p = {verdict.chance:.1g})."
         ),
