@@ -13,7 +13,7 @@ PACKAGES = (
     "crenel.evasion.text", "crenel.online", "crenel.poisoning",
     "crenel.poisoning.influence",
     "crenel.poisoning.partition", "crenel.provenance", "crenel.training", "crenel.transfer",
-    "crenel.transfer.lineage",
+    "crenel.transfer.hidden", "crenel.transfer.lineage",
 )  # fmt: skip
 
 

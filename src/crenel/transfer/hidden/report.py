@@ -51,10 +51,15 @@ def measure(subject: Subject, context: Context) -> Measurement:
     """Recover the smallest trigger of every class and hold the easiest against the others."""
     assert subject.model is not None
     examined = examine(subject, subject.model, context)
-    families = [_tried(examined, searched, context) for searched in examined.done]
+    families = tried_families(examined, context)
     exposures = [e for t in families for e in _exposures(subject, examined.scene, t, context)]
     findings = _findings(subject, examined, families, context)
     return Measurement(tuple(exposures), tuple(findings), examined.notes, unhealthy(exposures))
+
+
+def tried_families(examined: Examined, context: Context) -> list[Tried]:
+    """The two easiest classes of each family, tried on the held-out images."""
+    return [_tried(examined, searched, context) for searched in examined.done]
 
 
 def _tried(examined: Examined, searched: Searched, context: Context) -> Tried:
