@@ -1,0 +1,75 @@
+"""Which classes are searched where there are many, and what too little time does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from crenel.check import Context  # noqa: E402
+from crenel.transfer.checks import hidden_behaviour  # noqa: E402
+from crenel.transfer.hidden import controls  # noqa: E402
+from crenel.transfer.hidden.inversion import Inverted  # noqa: E402
+from crenel.transfer.hidden.outliers import Outlier  # noqa: E402
+from crenel.transfer.hidden.search import (  # noqa: E402
+    Margins,
+    Searched,
+    Verdict,
+    shortlist,
+    verdicts_of,
+)
+
+
+def test_of_many_classes_those_of_the_largest_margins_and_as_many_others_are_searched():
+    values = np.linspace(1, 2, 43)
+    values[[7, 30]] = [9.0, 8.0]
+    picked = shortlist(Margins(values, Outlier((7,), 0.01, 0.2)), np.random.default_rng(0))
+    assert len(set(picked.tolist())) == len(picked) == 20
+    assert {7, 30, 42, 41} <= set(picked.tolist())
+    assert (np.diff(picked) > 0).all()
+
+
+def _searched(costs, classes):
+    blank = torch.zeros(len(costs), 1, 2, 2)
+    return [
+        Searched(Inverted(f, classes, blank, blank, np.asarray(c), 0), 10, 10)
+        for f, c in zip(("patch", "blend"), costs)
+    ]
+
+
+def test_classes_left_out_make_the_chance_larger():
+    rng = np.random.default_rng(4)
+    costs = [np.exp(rng.normal(3, 0.2, 20)), np.exp(rng.normal(1, 0.1, 20))]
+    costs[0][5], costs[1][5] = 1.0, 0.5
+    found = _searched(costs, np.arange(0, 40, 2))
+    (few,), (many,) = verdicts_of(found, 20), verdicts_of(found, 40)
+    assert few.goal == many.goal == 10
+    assert many.p == pytest.approx(2 * few.p)
+    assert few.less["patch"] == pytest.approx(np.median(np.delete(costs[0], 5)))
+
+
+def test_a_family_that_reached_no_class_gives_no_verdict():
+    found = _searched([[np.inf] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]], np.arange(5))
+    assert verdicts_of(found, 5) == []
+
+
+def test_both_chances_are_joined_as_fisher_does():
+    from scipy import stats
+
+    both = Verdict(0, 0.03, {}, sibling=0.02).chance
+    assert both == pytest.approx(stats.combine_pvalues([0.03, 0.02], method="fisher")[1])
+    assert Verdict(0, 0.03, {}).chance == 0.03
+    assert not Verdict(0, 0.015, {}).stands_out
+    assert not replace(Verdict(0, 0.009, {}), sibling=0.9).stands_out
+
+
+def test_a_search_without_time_says_that_its_silence_means_nothing():
+    subject = controls.planted_trigger()
+    context = Context(check="TRA-104", deadline=time.monotonic() + 0.2)
+    got = hidden_behaviour.measure(subject, context)
+    assert "gradients" in got.partial
+    assert all(not e.health.ok for e in got.exposures)
