@@ -1,161 +1,161 @@
-"""Recall, false alarms and time of crenel's scanner beside picklescan and modelscan.
+"""Harmful files found and benign ones passed, by crenel's scanner and by others, in one run.
 
-Run ``python benchmarks/scan/against_scanners.py [--tools DIR] [--benign PATH ...]``. DIR is the
-``bin`` folder of an environment that has picklescan and modelscan; what is missing is said to be
-skipped. The harmful files are those of tests/scan/corpus.py, written by hand; they are scanned and
-never loaded. The benign ones are made here with the installed libraries, plus the paths given.
-A tool alarms if its exit status is not 0, or for a second figure if it says that something is
-suspicious; every tool gets each file by itself under a ``.pkl`` name.
+Run ``python benchmarks/scan/against_scanners.py [--tools DIR] [--old PYTHON] [--benign PATH ...]``.
+DIR is the ``bin`` folder of an environment that has picklescan, modelscan or fickling; PYTHON is
+the interpreter of one with older libraries, which make further benign files; what is missing is
+said to be skipped. The harmful files are written here by hand, each with what it would do, and are
+never loaded; the benign ones are made by the libraries at hand, shipped in installed packages, or
+lie under the paths given. Every tool gets every file under the name that it has in the wild.
+
+The exit status is 1 where a harmful file is clean to crenel, a benign one is dangerous or worse,
+or more than 1 % of the benign ones are for review. Benign files in a format without a reader are
+unreadable, and counted apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import json
 import os
-import pickle
-import random
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import sklearn
+
 ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from tests.scan.corpus import HARMFUL  # noqa: E402 - the corpus lives beside the tests
+from benchmarks.scan import benign  # noqa: E402 - the root is on the path only now
+from benchmarks.scan.harmful import harmful  # noqa: E402
+from benchmarks.scan.sample import Sample  # noqa: E402
 
-SUSPICIOUS = re.compile(r"suspicious|Total Issues: [1-9]", re.IGNORECASE)
-CLEAN = re.compile(r"Suspicious globals: 0\b|Total Issues: 0\b", re.IGNORECASE)
-OURS = (
-    "import sys; from crenel.scan import scan_paths, exit_code;"
-    "r = scan_paths(sys.argv[1:]); print(*{str(x.verdict) for x in r}); sys.exit(exit_code(r))"
-)
-
-
-def benign_files() -> dict[str, bytes]:
-    import joblib
-    import numpy as np
-    from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    x = np.random.default_rng(0).normal(size=(100, 4))
-    y = (x[:, 0] > 0).astype(int)
-    models = {
-        "forest": RandomForestClassifier(5).fit(x, y),
-        "boosting": HistGradientBoostingClassifier(max_iter=3).fit(x, y),
-        "pipeline": make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y),
-        "text": TfidfVectorizer().fit(["a cat", "a dog"]),
-        "plain": {"a": [1, 2.0, "x"]},
-    }
-    files = {}
-    for key, model in models.items():
-        for version in (0, 2, 4, 5):
-            files[f"{key}-{version}"] = pickle.dumps(model, version)
-        buffer = io.BytesIO()
-        joblib.dump(model, buffer)
-        files[f"{key}-joblib"] = buffer.getvalue()
-    return files
+PEERS = {"picklescan": "picklescan", "picklescan --strict": "picklescan", "modelscan": "modelscan",
+         "fickling": "fickling"}  # fmt: skip
+Answers = dict[str, str]
 
 
-def dense_pickle(records: int) -> bytes:
-    """Many small objects: the worst case for a reader of operations."""
-    rng = random.Random(0)
-    return pickle.dumps(
-        [
-            {"id": i, "name": f"u{i}", "score": rng.random(), "at": (i, i + 1)}
-            for i in range(records)
-        ],
-        4,
-    )
+def made(python: str, label: str) -> list[Sample]:
+    """Benign files that an environment makes, in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        command = [python, "-W", "ignore", str(HERE / "benign.py"), name]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return under(Path(name), label)
 
 
-def judge(command: list[str], file: Path) -> tuple[bool, bool]:
-    done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    loud = bool(SUSPICIOUS.search(CLEAN.sub("", said)))
-    return done.returncode != 0, done.returncode != 0 or loud
+def under(folder: Path, label: str) -> list[Sample]:
+    """Every file below a folder; its family is the folder that it lies in."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return [
+        Sample(label + (file.parent.name if label == "" or folder != file.parent else ""),
+               file.name, file.read_bytes())
+        for file in files
+    ]  # fmt: skip
 
 
-def cost(command: list[str], file: Path) -> tuple[float, float]:
-    """CPU seconds and peak memory in MB of one run, from the operating system's accounts."""
-    quiet = subprocess.DEVNULL
-    child = subprocess.Popen([*command, str(file)], stdout=quiet, stderr=quiet)
-    _, _, used = os.wait4(child.pid, 0)
-    child.returncode = 0
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+def benign_samples(options: argparse.Namespace) -> list[Sample]:
+    found = [under(options.made, "")] if options.made else [made(sys.executable, "")]
+    if options.old:
+        found.append(made(options.old, "older: "))
+    packages = Path(sklearn.__file__).parents[1]
+    found.append([Sample(*file) for file in benign.shipped(packages)])
+    found += [[Sample("given files", s.name, s.data) for s in under(p, "")] for p in options.benign]
+    return [sample for part in found for sample in part]
 
 
-def rates(command: list[str], files: dict[str, bytes], folder: Path) -> tuple[int, int, list[str]]:
-    strict = loud = 0
-    missed = []
-    for key, data in files.items():
-        file = folder / f"{key.replace('/', '_')}.pkl"
-        file.write_bytes(data)
-        first, second = judge(command, file)
-        strict += first
-        loud += second
-        if not second:
-            missed.append(key)
-        file.unlink()
-    return strict, loud, missed
+def laid(samples: list[Sample], folder: Path) -> dict[str, Sample]:
+    """Write samples under names that are unique and keep their extension."""
+    folder.mkdir()
+    placed = {}
+    for index, sample in enumerate(samples):
+        place = folder / f"{index:04d}" / Path(sample.name).name
+        place.parent.mkdir()
+        place.write_bytes(sample.data)
+        placed[f"{index:04d}"] = sample
+    return placed
 
 
-def commands(tools: Path | None) -> dict[str, list[str]]:
-    found = {"crenel": [sys.executable, "-c", OURS]}
-    where: Callable[[str], str | None] = lambda name: (  # noqa: E731 - one line is clearer here
-        str(tools / name) if tools and (tools / name).exists() else shutil.which(name)
-    )
-    for name, arguments in (("picklescan", ["-p"]), ("modelscan", ["scan", "-p"])):
-        place = where(name)
-        if place is None:
-            print(f"skipped: {name} is not installed; give --tools")
+def answers(tool: str, python: str, folder: Path) -> Answers:
+    """What a tool says of every file in a folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} if tool == "crenel" else None
+    command = [python, "-W", "ignore", str(HERE / "peers.py"), tool, str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {line["name"]: line["said"] for line in lines}
+
+
+def tools(folder: Path | None) -> dict[str, str]:
+    """The interpreter of each tool."""
+    found = {"crenel": sys.executable}
+    for tool, package in PEERS.items():
+        python = folder / "python" if folder else Path(sys.executable)
+        probe = [str(python), "-c", f"import {package}"]
+        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+            found[tool] = str(python)
         else:
-            found[name] = [place, *arguments]
+            print(f"skipped: {tool} is not installed; give --tools")
     return found
 
 
-def main() -> None:
+def table(title: str, samples: dict[str, Sample], said: dict[str, Answers]) -> None:
+    """Print, by family, how many files each tool alarms at / passes / gives no verdict on."""
+    print(f"\n{title}\nfamily".ljust(len(title) + 26), *(f"{tool:>20}" for tool in said))
+    counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for key, sample in samples.items():
+        for tool, answer in said.items():
+            for family in (sample.family, "all"):
+                counts[family][tool][kind(answer[key])] += 1
+    counts["all"] = counts.pop("all")
+    for family, by_tool in counts.items():
+        total = next(iter(by_tool.values())).total()
+        cells = [f"{c['alarm']} / {c['clean']} / {c['none']}" for c in by_tool.values()]
+        print(f"{family[:20]:20} {total:4}", *(f"{cell:>20}" for cell in cells))
+
+
+def kind(answer: str) -> str:
+    if answer in ("error", "skipped", "unreadable"):
+        return "none"
+    return "clean" if answer == "clean" else "alarm"
+
+
+def judge(harm: dict[str, Sample], good: dict[str, Sample], ours: tuple[Answers, Answers]) -> bool:
+    """Name every miss and false alarm of crenel; tell whether the claim holds."""
+    missed = [sample for key, sample in harm.items() if ours[0][key] == "clean"]
+    for sample in missed:
+        print(f"MISSED: {sample.family}: {sample.name}: {sample.why}")
+    verdicts = Counter(ours[1].values())
+    for key, sample in good.items():
+        if ours[1][key] != "clean":
+            print(f"benign, {ours[1][key]}: {sample.family}: {sample.name}")
+    print(f"\ncrenel on {len(harm)} harmful files: {dict(Counter(ours[0].values()))}")
+    print(f"crenel on {len(good)} benign files: {dict(verdicts)}")
+    wrong = verdicts["dangerous"] + verdicts["malicious"] + verdicts["error"]
+    return not missed and not wrong and verdicts["review"] <= 0.01 * len(good)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tools", type=Path)
+    parser.add_argument("--old")
+    parser.add_argument("--made", type=Path, help="a folder that benign.py wrote before")
     parser.add_argument("--benign", type=Path, nargs="*", default=[])
-    parser.add_argument("--records", type=int, default=1_000_000)
     options = parser.parse_args()
-    benign = benign_files()
-    for place in options.benign:
-        for file in [place] if place.is_file() else sorted(place.rglob("*")):
-            if file.is_file():
-                benign[str(file).replace("/", "_")] = file.read_bytes()
-    print(f"{len(HARMFUL)} harmful files, {len(benign)} benign files")
-    print("tool         harmful: exit/any   benign: exit/any   CPU s, peak MB on the dense pickle")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        dense = folder / "dense.pkl"
-        found = commands(options.tools)
-        results = {}
-        for tool, command in found.items():
-            results[tool] = (rates(command, HARMFUL, folder), rates(command, benign, folder))
-        dense.write_bytes(dense_pickle(options.records))
-        megabytes = dense.stat().st_size / 1e6
-        for tool, command in found.items():
-            harmful, quiet = results[tool]
-            started = time.perf_counter()
-            seconds, memory = cost(command, dense)
-            wall = time.perf_counter() - started
-            print(
-                f"{tool:12} {harmful[0]:4}/{harmful[1]:<4} of {len(HARMFUL)}   "
-                f"{quiet[0]:3}/{quiet[1]:<3} of {len(benign)}   "
-                f"{seconds:.1f} s ({wall:.1f} s wall), {memory:.0f} MB for {megabytes:.0f} MB"
-            )
-            print(f"{'':12} missed: {', '.join(harmful[2][:12]) or 'none'}")
+        harm = laid(harmful(), Path(name) / "harmful")
+        good = laid(benign_samples(options), Path(name) / "benign")
+        found = tools(options.tools)
+        said = [
+            {tool: answers(tool, python, Path(name) / part) for tool, python in found.items()}
+            for part in ("harmful", "benign")
+        ]
+    print("each cell: alarms / clean / no verdict (error, skipped, unreadable)")
+    table("harmful", harm, said[0])
+    table("benign", good, said[1])
+    return 0 if judge(harm, good, (said[0]["crenel"], said[1]["crenel"])) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -126,6 +126,10 @@ def _routes() -> dict[str, bytes]:
         "ext1": proto(2) + b"\x82\x01" + arg + b"\x85R" + STOP,
         "ext2": proto(2) + b"\x83\x01\x01" + arg + b"\x85R" + STOP,
         "ext4": proto(2) + b"\x84\x01\x01\x01\x00" + arg + b"\x85R" + STOP,
+        "persistent-module": proto(2) + b"(" + text("module") + run + text("m.py") + text("x = 1")
+        + b"tQ" + arg + b"\x85R" + STOP,
+        "persistent-computed-module": proto(2) + b"(" + text("module") + reduced(run, arg)
+        + text("m.py") + b"NtQ)R" + STOP,
         "persistent-callee": b"Pos.system\n(S'true'\ntR.",
         "binpersid-callee": proto(2) + text("os.system") + b"Q" + arg + b"\x85R" + STOP,
     }  # fmt: skip
@@ -164,6 +168,8 @@ def _chains() -> dict[str, bytes]:
         name("subprocess", "Popen"), arg) + STOP,
         "defaultdict-factory": proto(2) + reduced(name("collections", "defaultdict"),
         name("os", "abort")) + STOP,
+        "defaultdict-partial": proto(2) + reduced(name("collections", "defaultdict"),
+        reduced(name("functools", "partial"), name("os", "system"), arg)) + STOP,
         "codec": proto(2) + reduced(name("_codecs", "decode"), text("x"), text("rot13")) + STOP,
         "encode-other-codec": proto(2)
         + reduced(name("_codecs", "encode"), text("x"), text("unicode_escape")) + STOP,

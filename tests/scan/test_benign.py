@@ -136,7 +136,7 @@ def test_several_pickles_in_one_file_are_clean():
 
 def test_river_models_are_clean():
     river = pytest.importorskip("river")
-    from river import compose, linear_model, preprocessing, tree
+    from river import anomaly, compose, linear_model, naive_bayes, preprocessing, tree
 
     model = compose.Pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression())
     forest = tree.HoeffdingTreeClassifier()
@@ -145,8 +145,8 @@ def test_river_models_are_clean():
         model.learn_one(features, bool(label))
         forest.learn_one(features, int(label))
     assert river
-    assert scan_bytes(pickle.dumps(forest)).verdict is Verdict.CLEAN
-    assert scan_bytes(pickle.dumps(model)).verdict <= Verdict.REVIEW
+    for fitted in (forest, model, naive_bayes.GaussianNB(), anomaly.HalfSpaceTrees()):
+        assert_clean(pickle.dumps(fitted))
 
 
 def test_torch_files_are_clean(tmp_path):
@@ -172,6 +172,32 @@ def test_torch_files_are_clean(tmp_path):
         "checkpoint": "torch-zip", "legacy": "torch-legacy", "module": "torch-zip",
         "traced": "torchscript", "exported": "torch-export",
     }  # fmt: skip
+
+
+def test_whole_modules_are_clean_in_either_form_of_torch(tmp_path):
+    """The legacy form keeps the source of each class beside it, in a persistent id of its own."""
+    torch = pytest.importorskip("torch")
+    nets = torch.nn.ModuleList(
+        [torch.nn.TransformerEncoderLayer(4, 2, 8), torch.nn.GRU(2, 2), torch.nn.Embedding(3, 2)]
+    )
+    for modern in (True, False):
+        path = tmp_path / f"{modern}.pt"
+        torch.save(nets, path, _use_new_zipfile_serialization=modern)
+        result = scan_file(path)
+        assert result.format == ("torch-zip" if modern else "torch-legacy")
+        assert result.verdict is Verdict.CLEAN, result.reasons
+
+
+def test_catboost_models_are_clean():
+    catboost = pytest.importorskip("catboost")
+    model = catboost.CatBoostClassifier(iterations=2, verbose=False, allow_writing_files=False)
+    assert_clean(pickle.dumps(model.fit(X, Y)))
+
+
+def test_graphs_are_clean():
+    networkx = pytest.importorskip("networkx")
+    for graph in (networkx.path_graph(3), networkx.MultiDiGraph([(0, 1), (0, 1)])):
+        assert_clean(pickle.dumps(graph))
 
 
 def test_native_booster_files_are_clean(models, tmp_path):
@@ -211,6 +237,7 @@ def test_tables_are_clean(tmp_path):
     frame.to_csv(tmp_path / "a.csv")
     frame.to_csv(tmp_path / "latin.csv", encoding="latin-1")
     frame.to_json(tmp_path / "a.json")
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
     if pytest.importorskip("pyarrow"):
         frame.to_parquet(tmp_path / "a.parquet")
         frame.to_feather(tmp_path / "a.feather")

@@ -52,6 +52,14 @@ def test_code_that_a_loader_would_fetch_or_run_is_dangerous(config):
     assert judged(config)[0] in ("dangerous", "malicious")
 
 
+def test_every_line_of_json_lines_is_read():
+    lines = [json.dumps(PLAIN), json.dumps({"auto_map": {"AutoModel": "evil/repo--x.Model"}})]
+    result = scan_bytes("\n".join(lines).encode(), "data.jsonl")
+    assert (result.format, result.verdict) == ("json-lines", Verdict.DANGEROUS)
+    assert scan_bytes("\n".join(lines[:1] * 2).encode()).verdict is Verdict.CLEAN
+    assert scan_bytes((lines[0] + "\n{broken").encode()).verdict is Verdict.UNREADABLE
+
+
 def test_auto_map_is_worse_where_its_code_lies_beside(tmp_path):
     config = tmp_path / "config.json"
     config.write_text(json.dumps(PLAIN | {"auto_map": {"AutoModel": "modeling_x.Model"}}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import stat
 import struct
 import tarfile
 import zipfile
@@ -240,8 +241,25 @@ def test_tar_members_links_and_paths():
     link = tarfile.TarInfo("a")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     assert scan_bytes(tar(link)).verdict is Verdict.DANGEROUS
+    for path, expected in (("..\\a.txt", "dangerous"), ("C:\\a.txt", "dangerous"),
+                           ("\\\\host\\a.txt", "dangerous"), ("10:00.txt", "clean")):  # fmt: skip
+        assert scan_bytes(tar(tarfile.TarInfo(path), b"text")).verdict == expected
+        assert scan_bytes(zipped([(path, b"text")])).verdict == expected
     evil = tar(tarfile.TarInfo("pickle"), HARMFUL["route/reduce-4"])
     assert scan_bytes(evil).verdict is Verdict.MALICIOUS
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("/etc/passwd", "dangerous"), ("../../x", "dangerous"), ("weights/0.bin", "clean")],
+)
+def test_links_in_zip_archives_stay_in_the_folder(target, expected):
+    info = zipfile.ZipInfo("weights.bin")
+    info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(info, target)
+    assert scan_bytes(buffer.getvalue()).verdict == expected
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ CERTAIN = {
     "computed-name", "computed-call", "build-on-name", "dunder-state",
 }  # fmt: skip
 IMPORTABLE = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
-HARMLESS_DUNDERS = {"__doc__", "__module__", "__name__", "__qualname__", "__orig_class__"}
+HARMLESS_DUNDERS = {"__doc__", "__module__", "__name__", "__qualname__", "__orig_class__",
+                    "__networkx_cache__"}  # fmt: skip
 
 
 @dataclass
@@ -286,6 +287,9 @@ class StreamJudge:
         if _is_storage(value):
             self.persistent.append(value)
             return Instance("torch.storage.TypedStorage")
+        if _is_module(value):  # torch's reader hands the class back and compares its source
+            assert isinstance(value, tuple)
+            return value[1]
         if self.quiet and isinstance(value, (str, bytes)) and not value.isascii():
             # Every reader takes such an id for damage: these bytes are no pickle.
             raise Damage("a persistent id that is not ASCII")
@@ -327,6 +331,14 @@ def _is_storage(value: object) -> bool:
         and plain
         and (isinstance(count, int))
     )
+
+
+def _is_module(value: object) -> bool:
+    """Tell whether a persistent id is torch's legacy one: ("module", class, file, source)."""
+    if not isinstance(value, tuple) or len(value) != 4 or value[0] != "module":
+        return False
+    told = all(text is None or isinstance(text, (str, Bulk)) for text in value[2:])
+    return told and isinstance(value[1], Global)
 
 
 def _encoded(text: object) -> object:

@@ -82,6 +82,9 @@ def _factory(args: Args, policy: Policy) -> str | None:
         return ""
     first = args[0]
     known = isinstance(first, Global) and f"{first.module}.{first.name}" in FACTORIES
+    # A partial was judged when it was made: it holds a name on the allowlist.
+    known = known or (isinstance(first, Instance) and first.kind == "functools.partial")
+    known = known and not _flagged(first)
     return "" if known and len(args) <= 2 else None
 
 

@@ -11,11 +11,13 @@ from crenel.scan.context import Context
 from crenel.scan.formats import keras, skops, torchscript
 from crenel.scan.formats.pickles import probe, scan_streams
 from crenel.scan.formats.texts import is_text
-from crenel.scan.formats.zipfiles import Entry, contents, entries
+from crenel.scan.formats.zipfiles import Entry, contents, entries, leaves_folder
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\d+$")
+
+MAX_PATH = 4096
 
 
 @dataclass
@@ -65,6 +67,9 @@ def scan_zip(window: Window, context: Context) -> str:
 
 def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> None:
     torch = archive.flavour.startswith("torch")
+    if entry.link and leaves_folder(part.read(0, MAX_PATH).decode("utf-8", "replace")):
+        sentence = f"{entry.name} is a link that leads outside the folder."
+        context.add("path-traversal", sentence, Verdict.DANGEROUS, entry.header)
     if torch and (entry.name in archive.referenced or RAW.search(entry.name)):
         _raw(part, context)
     elif torch and entry.name.endswith(".pkl"):
@@ -113,20 +118,16 @@ def _tar_member(
     window: Window, member: tarfile.TarInfo, members: set[str], context: Context
 ) -> None:
     inner = context.inside(member.name.removeprefix("./"), members)
-    outside = member.name.startswith("/") or ".." in member.name.split("/")
-    if outside or ((member.issym() or member.islnk()) and _leaves(member)):
+    linked = member.issym() or member.islnk()
+    if leaves_folder(member.name) or (linked and leaves_folder(member.linkname)):
         sentence = f"Unpacking {member.name} reaches outside the folder."
         inner.add("path-traversal", sentence, Verdict.DANGEROUS, member.offset)
     if member.isreg():
         part = window.window(member.offset_data, member.size)
         inner.guarded(inner.dispatch, part)
-    elif not (member.isdir() or member.issym() or member.islnk()):
+    elif not (member.isdir() or linked):
         sentence = f"{member.name} is a device or another special file."
         inner.add("special-file", sentence, Verdict.DANGEROUS, member.offset)
-
-
-def _leaves(member: tarfile.TarInfo) -> bool:
-    return member.linkname.startswith("/") or ".." in member.linkname.split("/")
 
 
 class _Reader(io.RawIOBase):

@@ -32,9 +32,15 @@ def scan_json(window: Window, context: Context) -> str:
     judge_credentials(window, context)
     if len(window) > MAX_JSON:
         raise Unreadable("The JSON file is too long to read.", "over-budget")
+    text = window.read(0, len(window))
     try:
-        data = json.loads(window.read(0, len(window)))
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
+        lines = _json_lines(text)
+        for line in lines:
+            judge_json(line, context)
+        if lines:
+            return "json-lines"
         if yamls.mentions(window):
             yamls.scan_yaml(window, context)  # whose flow style begins as JSON does
         raise Unreadable(f"The file looks like JSON but does not parse: {error}.") from None
@@ -47,6 +53,16 @@ def scan_json(window: Window, context: Context) -> str:
         judge_config(data, context)
         return "keras-config"
     return "json"
+
+
+def _json_lines(text: bytes) -> list[object]:
+    """Return the values of a text with one JSON object or list on each line, else nothing."""
+    lines = [line for line in text.split(b"\n") if line.strip()]
+    try:
+        values = [json.loads(line) for line in lines]
+    except (ValueError, RecursionError):
+        return []
+    return values if all(isinstance(value, (dict, list)) for value in values) else []
 
 
 def is_text(window: Window) -> bool:

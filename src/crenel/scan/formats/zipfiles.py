@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -37,6 +38,13 @@ class Entry:
     size: int
     header: int
     listed: bool = True
+    link: bool = False
+
+
+def leaves_folder(path: str) -> bool:
+    """Tell whether unpacking to a path, or following a link there, leaves the folder."""
+    parts = path.replace("\\", "/").split("/")
+    return ".." in parts or path[:1] in ("/", "\\") or parts[0][1:2] == ":"
 
 
 def find_end(window: Window) -> int:
@@ -90,12 +98,13 @@ def _central(window: Window, pos: int, end: int, count: int, shift: int) -> Iter
             return
         flags, method = struct.unpack("<HH", raw[8:12])
         crc, packed, size, named, extra, comment = struct.unpack("<IIIHHH", raw[16:34])
-        header = struct.unpack("<I", raw[42:46])[0]
+        mode, header = struct.unpack("<HI", raw[40:46])
         name = _decode(window.read(pos + 46, named))
         if WHOLE in (packed, size, header):
             more = window.read(pos + 46 + named, extra)
             size, packed, header = _wide(more, size, packed, header)
-        yield Entry(name, method, flags, crc, packed, size, header + shift)
+        link = stat.S_ISLNK(mode)
+        yield Entry(name, method, flags, crc, packed, size, header + shift, link=link)
         pos += 46 + named + extra + comment
 
 
@@ -174,8 +183,7 @@ def _check_names(found: list[Entry], context: Context) -> None:
             )
             context.add("duplicate-member", sentence, Verdict.REVIEW, entry.header, entry.name)
         seen.add(entry.name)
-        parts = entry.name.replace("\\", "/").split("/")
-        if ".." in parts or entry.name.startswith(("/", "\\")) or ":" in parts[0]:
+        if leaves_folder(entry.name):
             sentence = f"Unpacking {entry.name} writes outside the folder."
             context.add("path-traversal", sentence, Verdict.DANGEROUS, entry.header, entry.name)
 
