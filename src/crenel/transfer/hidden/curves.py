@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -46,25 +46,33 @@ def by_chance(trigger: Trigger) -> Trigger:
     return replace(trigger, turned=tuple(Interval(c, c, c) for c in trigger.chance))
 
 
-def curve(
-    trigger: Trigger,
-    *,
-    check: str,
-    subject: Subject,
-    role: Role,
-    series: str,
-    headline: str,
-    at: int,
-    health: Health,
-    context: Context,
+@dataclass(frozen=True)
+class Line:
+    """One curve to be: its role, its name, its trigger, and words with a place for the share."""
+
+    role: Role
+    series: str
+    trigger: Trigger
+    words: str
+
+
+def curves_of(
+    lines: list[Line], *, check: str, subject: Subject, at: int, health: Health, context: Context
+) -> list[Exposure]:
+    """Triggers as exposures of one check, spoken of at one size."""
+    return [_curve(line, check, subject, at, health, context) for line in lines]
+
+
+def _curve(
+    line: Line, check: str, subject: Subject, at: int, health: Health, context: Context
 ) -> Exposure:
-    """A trigger as an exposure; the headline has a place for the share, the size follows."""
+    trigger = line.trigger
     blend = trigger.family == "blend"
     return Exposure(
         check=check,
         risk="transfer",
-        series=series,
-        role=role,
+        series=line.series,
+        role=line.role,
         access=access_of(subject, attacker=Attacker.NONE),
         budget=Budget(
             name="L2 size" if blend else "pixels replaced",
@@ -83,7 +91,7 @@ def curve(
         queries=trigger.asked,
         seconds=context.elapsed,
         health=health,
-        headline=headline.format(f"{100 * trigger.turned[at].value:.0f} %")
+        headline=line.words.format(f"{100 * trigger.turned[at].value:.0f} %")
         + f" with {size_of(trigger, at)}",
     )
 

@@ -14,10 +14,10 @@ from crenel.finding import Evidence, Finding, Severity, severity
 from crenel.model import Model
 from crenel.subject import Subject
 from crenel.transfer.hidden.curves import (
-    Role,
+    Line,
     by_chance,
     contrast,
-    curve,
+    curves_of,
     picture,
     size_of,
     telling,
@@ -112,27 +112,21 @@ def _exposures(subject: Subject, examined: Examined, p: Passed, context: Context
     family, names = p.first.family, _names(subject)
     at = telling(p.first, p.second)
     tests = health(examined.scene, p.searched, p.alone)
-    made: tuple[tuple[Role, str, Trigger, str], ...] = (
-        (
+    lines = [
+        Line(
             "attack", f"base's {family}", p.first,
             f"the base's {family} turns {{}} of images to class {names[p.first.goal]}",
         ),
-        (
+        Line(
             "reference", f"base's {family}, next class", p.second,
             f"that of the base's next class turns {{}} of images to class {names[p.second.goal]}",
         ),
-        (
+        Line(
             "control", f"{family}, random values", by_chance(p.first),
             f"random values turn {{}} to class {names[p.first.goal]}",
         ),
-    )  # fmt: skip
-    return [
-        curve(
-            trigger, check=CHECK, subject=subject, role=role, series=series, headline=words,
-            at=at, health=tests, context=context,
-        )
-        for role, series, trigger, words in made
     ]  # fmt: skip
+    return curves_of(lines, check=CHECK, subject=subject, at=at, health=tests, context=context)
 
 
 def _names(subject: Subject) -> list[str]:

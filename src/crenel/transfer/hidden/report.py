@@ -13,10 +13,10 @@ from crenel.exposure import Exposure
 from crenel.finding import Evidence, Example, Finding, severity
 from crenel.subject import Subject
 from crenel.transfer.hidden.curves import (
-    Role,
+    Line,
     by_chance,
     contrast,
-    curve,
+    curves_of,
     picture,
     size_of,
     telling,
@@ -80,26 +80,22 @@ def _on_held(
 def _exposures(subject: Subject, scene: Scene, t: Tried, context: Context) -> list[Exposure]:
     """The easiest class, the one after it, and random values of the same size."""
     family, names = t.first.family, scene.model.classes
-    first, second = names[t.first.goal], names[t.second.goal]
+    first, second = (f"class {names[one.goal]}" for one in (t.first, t.second))
     tests = health(scene, t.searched, t.first)
-    made: tuple[tuple[Role, str, Trigger, str], ...] = (
-        ("attack", family, t.first, f"a recovered {family} turns {{}} of images to class {first}"),
-        (
+    lines = [
+        Line("attack", family, t.first, f"a recovered {family} turns {{}} of images to {first}"),
+        Line(
             "reference", f"{family}, next class", t.second,
-            f"the same search turns {{}} of images to class {second}, the next",
+            f"the same search turns {{}} of images to {second}, the next",
         ),
-        (
+        Line(
             "control", f"{family}, random values", by_chance(t.first),
-            f"random values turn {{}} to class {first}",
+            f"random values turn {{}} to {first}",
         ),
-    )  # fmt: skip
-    return [
-        curve(
-            trigger, check=CHECK, subject=subject, role=role, series=series, headline=words,
-            at=t.telling, health=tests, context=context,
-        )
-        for role, series, trigger, words in made
     ]  # fmt: skip
+    return curves_of(
+        lines, check=CHECK, subject=subject, at=t.telling, health=tests, context=context
+    )
 
 
 def _findings(
