@@ -27,6 +27,7 @@ from crenel.cli import (
     report,
     runs,
     scan,
+    signing,
 )
 from crenel.errors import CrenelError
 
@@ -59,6 +60,8 @@ for verb in (
     doctor.doctor,
 ):
     app.command()(verb)
+provenance.provenance.command()(signing.sign_model)
+provenance.provenance.command()(signing.verify_model)
 app.add_typer(provenance.provenance)
 
 

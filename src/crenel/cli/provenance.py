@@ -44,13 +44,16 @@ Types = Annotated[
 @provenance.command()
 def keygen(
     path: Annotated[Path, typer.Argument(help="File for the private key.")],
+    kind: Annotated[
+        str, typer.Option("--kind", help="ed25519; or p256, p384: EC keys, for models.")
+    ] = "ed25519",
     as_json: Json = False,
 ) -> None:
-    """Make an Ed25519 key: the private one, and the public one beside it (.pub)."""
+    """Make a key: the private one, and the public one beside it (.pub)."""
     from crenel.cli.options import emit
     from crenel.provenance.keys import make_key
 
-    public, keyid = make_key(path)
+    public, keyid = make_key(path, kind)
     if as_json:
         emit({"private": str(path), "public": str(public), "keyid": keyid})
         return
@@ -209,7 +212,7 @@ def verify(
     from crenel.provenance.verification import verify as tests_of
 
     keys, trust = _trusted(key, policy)
-    _finish(tests_of(manifest, keys=keys, trust=trust, parent=parent, rows=not quick), as_json)
+    finish(tests_of(manifest, keys=keys, trust=trust, parent=parent, rows=not quick), as_json)
 
 
 @provenance.command()
@@ -277,7 +280,7 @@ def gate(
 
     keys, trust = _trusted(key, policy)
     tests = tests_of(batch, trusted, keys=keys, trust=trust, source=source, contents=contents)
-    _finish(tests, as_json)
+    finish(tests, as_json)
 
 
 @provenance.command(name="split-view")
@@ -374,7 +377,8 @@ def _trusted(key: list[Path] | None, policy: Path | None) -> tuple[list[Any], Tr
     return [read_public(k) for k in key or ()], None if policy is None else read_trust(policy)
 
 
-def _finish(tests: list[Test], as_json: bool) -> None:
+def finish(tests: list[Test], as_json: bool) -> None:
+    """Print tests and their verdict, and end with the exit code."""
     from crenel.cli.options import emit
     from crenel.provenance.outcome import exit_code, verdict
 

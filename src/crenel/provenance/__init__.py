@@ -1,4 +1,4 @@
-"""Where data comes from: row digests, signed manifests, differences of snapshots, a gate."""
+"""Where data comes from: row digests, signed manifests, differences, a gate; signed models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ __all__, __getattr__ = public(
         "record": "recording",
         "root_from_path": "merkle",
         "row_digests": "rows",
+        "sign_model": "model_signature",
         "signature": "perceptual",
         "verify": "verification",
+        "verify_model": "model_signature",
     },
 )

@@ -1,4 +1,4 @@
-"""Ed25519 keys (RFC 8032) in PEM files: made, read, used."""
+"""Keys in PEM files: made, read, used. Manifests are signed with Ed25519 (RFC 8032)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,17 @@ def _password() -> bytes | None:
     return os.environ[PASSWORD].encode() if os.environ.get(PASSWORD) else None
 
 
-def make_key(path: Path) -> tuple[Path, str]:
+def make_key(path: Path, kind: str = "ed25519") -> tuple[Path, str]:
     """Make a private key, readable by its owner alone, and its public key beside it.
 
     The private key is encrypted where ``CRENEL_KEY_PASSWORD`` is set.
+
+    Parameters
+    ----------
+    path : Path
+        Of the private key.
+    kind : {"ed25519", "p256", "p384"}
+        Ed25519, or EC on a NIST curve, which sign models alone.
 
     Returns
     -------
@@ -42,10 +49,10 @@ def make_key(path: Path) -> tuple[Path, str]:
     Raises
     ------
     UsageError
-        Where one of the files exists or cannot be written.
+        Where one of the files exists or cannot be written, or there is no such kind.
     """
-    serialization, ed25519, _ = _library()
-    private, password = ed25519.Ed25519PrivateKey.generate(), _password()
+    serialization, _, _ = _library()
+    private, password = _generated(kind), _password()
     protection = (
         serialization.BestAvailableEncryption(password)
         if password
@@ -72,6 +79,18 @@ def make_key(path: Path) -> tuple[Path, str]:
     return beside, keyid_of(private.public_key())
 
 
+def _generated(kind: str) -> Any:
+    _, ed25519, _ = _library()
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    curves = {"p256": ec.SECP256R1, "p384": ec.SECP384R1}
+    if kind not in curves:
+        raise UsageError(f"{kind!r} is no kind of key; choose ed25519, p256 or p384")
+    return ec.generate_private_key(curves[kind]())
+
+
 def keyid_of(public: Any) -> str:
     """SHA-256 of a public key's DER form, in hexadecimal."""
     serialization, _, _ = _library()
@@ -79,18 +98,18 @@ def keyid_of(public: Any) -> str:
     return hashlib.sha256(public.public_bytes(serialization.Encoding.DER, form)).hexdigest()
 
 
-def read_private(path: Path) -> Any:
-    """The private key of a PEM file.
+def load_private(path: Path) -> Any:
+    """The private key of a PEM file, of any kind.
 
     Raises
     ------
     UsageError
         Where it cannot be read, is none, or its password is not given.
     """
-    serialization, ed25519, _ = _library()
+    serialization, _, _ = _library()
     content = _read(path)
     try:
-        key = serialization.load_pem_private_key(content, _password())
+        return serialization.load_pem_private_key(content, _password())
     except TypeError as error:
         what = "is encrypted: set" if _password() is None else "is not encrypted: unset"
         raise UsageError(f"{path} {what} {PASSWORD}") from error
@@ -99,37 +118,61 @@ def read_private(path: Path) -> Any:
             f"{path} holds no private key that can be read here; "
             "make one: crenel provenance keygen my.key"
         ) from error
+
+
+def read_private(path: Path) -> Any:
+    """The Ed25519 private key of a PEM file.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be read, is of another kind, or its password is not given.
+    """
+    _, ed25519, _ = _library()
+    key = load_private(path)
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(f"{path} is no Ed25519 key; make one: crenel provenance keygen my.key")
     return key
 
 
-def read_public(path: Path) -> Any:
-    """The public key of a PEM file.
+def load_public(path: Path) -> Any:
+    """The public key of a PEM file, of any kind.
 
     Raises
     ------
     UsageError
         Where it cannot be read, or is none.
     """
-    serialization, ed25519, _ = _library()
+    serialization, _, _ = _library()
     content = _read(path)
     if b"PRIVATE KEY" in content:
         raise UsageError(f"{path} is a private key; trust its public one: {path.name}.pub")
     try:
-        key = serialization.load_pem_public_key(content)
+        return serialization.load_pem_public_key(content)
     except Exception as error:
         raise UsageError(f"{path} holds no public key in PEM form") from error
+
+
+def read_public(path: Path) -> Any:
+    """The Ed25519 public key of a PEM file.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be read, or is of another kind.
+    """
+    _, ed25519, _ = _library()
+    key = load_public(path)
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise UsageError(f"{path} is no Ed25519 key")
     return key
 
 
-def is_valid(public: Any, signature: bytes, message: bytes) -> bool:
-    """Whether a signature of the message is this key's."""
+def is_valid(public: Any, signature: bytes, message: bytes, *scheme: Any) -> bool:
+    """Whether a signature of the message is this key's; ``scheme`` is what EC keys are told."""
     _, _, invalid = _library()
     try:
-        public.verify(signature, message)
+        public.verify(signature, message, *scheme)
     except invalid:
         return False
     return True

@@ -1,0 +1,115 @@
+"""``crenel provenance sign-model`` and ``verify-model``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crenel.cli.options import Json
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A file or a folder.")]
+Ignored = Annotated[
+    list[Path] | None, typer.Option("--ignore", help="Path in the model's folder to leave out.")
+]
+
+
+def sign_model(
+    model: ModelPath,
+    key: Annotated[Path, typer.Option("--key", help="Private key to sign with: EC or Ed25519.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Signature to write; else model.sig there.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="The key's certificate, PEM.")
+    ] = None,
+    chain: Annotated[
+        list[Path] | None, typer.Option("--chain", help="Certificates that vouch for it, PEM.")
+    ] = None,
+    ignore: Ignored = None,
+    symlinks: Annotated[
+        bool, typer.Option("--allow-symlinks", help="Sign links to files as those files.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a signature.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Sign a model's files as OpenSSF Model Signing does, with a key, offline."""
+    from crenel.cli.options import emit
+    from crenel.errors import UsageError
+    from crenel.provenance import model_keys, model_signature
+    from crenel.provenance.certificates import read_certificates
+
+    target = out or (model if model.is_dir() else model.parent) / "model.sig"
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; overwrite it with --force, or name another with --out")
+    if chain and certificate is None:
+        raise UsageError("--chain vouches for a certificate; name it with --certificate")
+    private = model_keys.read_signing_key(key)
+    certificates = [*read_certificates(certificate)] if certificate else []
+    certificates += [c for path in chain or () for c in read_certificates(path)]
+    statement = model_signature.sign_model(
+        model,
+        target,
+        private,
+        certificates=certificates,
+        ignored=_relative(model, ignore),
+        symlinks=symlinks,
+    )
+    hint = model_keys.hint_of(private.public_key())
+    portable = model_keys.is_portable(private.public_key())
+    if as_json:
+        told = {"signature": str(target), "files": len(statement.files), "key": hint}
+        emit(told | {"portable": portable})
+        return
+    n = len(statement.files)
+    typer.echo(f"{target} written: {n:,} {'files' if n > 1 else 'file'} signed (key {hint[:16]})")
+    if not portable:
+        typer.echo("crenel verifies it; other tools of OpenSSF Model Signing take EC keys alone")
+
+
+def verify_model(
+    model: ModelPath,
+    signature: Annotated[Path, typer.Option("--signature", help="The signature's file.")],
+    key: Annotated[
+        list[Path] | None, typer.Option("--key", help="Public key that is trusted.")
+    ] = None,
+    roots: Annotated[
+        list[Path] | None, typer.Option("--roots", help="Certificates that are trusted, PEM.")
+    ] = None,
+    ignore: Ignored = None,
+    allow_expired: Annotated[
+        bool, typer.Option("--allow-expired", help="Accept a certificate that was valid once.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify a model's files by its signature. Exit 0 pass, 1 fail, 2 incomplete."""
+    from crenel.cli.provenance import finish
+    from crenel.provenance import model_signature
+    from crenel.provenance.certificates import read_certificates
+    from crenel.provenance.model_keys import read_verifying_key
+
+    tests = model_signature.verify_model(
+        model,
+        signature,
+        keys=[read_verifying_key(path) for path in key or ()],
+        roots=[c for path in roots or () for c in read_certificates(path)],
+        ignored=_relative(model, ignore),
+        allow_expired=allow_expired,
+    )
+    finish(tests, as_json)
+
+
+def _relative(model: Path, paths: list[Path] | None) -> list[str]:
+    """Paths from the model's folder, given so or from where the user is."""
+    from crenel.errors import UsageError
+
+    named = []
+    for path in paths or ():
+        place = model / path
+        if not place.exists() and path.exists():
+            place = path
+        if model.resolve() not in place.resolve().parents:
+            raise UsageError(f"--ignore {path} does not lie in {model}")
+        named.append(place.resolve().relative_to(model.resolve()).as_posix())
+    return named

@@ -1,0 +1,270 @@
+"""Sign the files of a model, and verify them, as OpenSSF Model Signing does, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from crenel.errors import SubjectError, UsageError
+from crenel.provenance.certificates import (
+    name_of,
+    parse_certificate,
+    path_fault,
+    signing_fault,
+)
+from crenel.provenance.model_bundle import Bundle, read_bundle
+from crenel.provenance.model_files import GIT, ITSELF, Listing, digest_of, list_model, printable
+from crenel.provenance.model_keys import hint_of, sign_payload, signed_payload, signs_models
+from crenel.provenance.model_statement import ModelStatement, Piece, parse_statement
+from crenel.provenance.outcome import Test
+
+_SHOWN = 5
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def sign_model(
+    model: Path,
+    out: Path,
+    private: Any,
+    *,
+    certificates: Sequence[Any] = (),
+    ignored: Iterable[str] = (),
+    symlinks: bool = False,
+) -> ModelStatement:
+    """Sign a model and write the signature.
+
+    Parameters
+    ----------
+    model : Path
+        A file or a folder.
+    out : Path
+        The signature, a Sigstore bundle; within the folder it is left out of it.
+    private : EC or Ed25519 private key
+    certificates : sequence of x509.Certificate
+        The signer's first, then those that vouch for it.
+    ignored : iterable of str
+        POSIX paths from the folder that are left out, beside those of git.
+    symlinks : bool
+        Whether links to files are signed as those files; else a link is an error.
+
+    Returns
+    -------
+    ModelStatement
+        What was signed.
+
+    Raises
+    ------
+    UsageError
+        Where a certificate is not the key's or may not sign, or the signature cannot be written.
+    SubjectError
+        Where there is nothing to sign, or something that cannot be.
+    """
+    _check_certificate(private.public_key(), certificates)
+    rules = tuple(dict.fromkeys((*GIT, *ignored, *_within(model, out))))
+    listing = list_model(model, rules, symlinks=symlinks)
+    if listing.refused:
+        more = f" (and {len(listing.refused) - 1} more)" if len(listing.refused) > 1 else ""
+        raise SubjectError(f"the model cannot be signed: {listing.refused[0]}{more}")
+    if not listing.names:
+        raise SubjectError(f"{model} holds no files to sign")
+    digests = _each(lambda name: digest_of(_place(model, name), "sha256"), listing.names)
+    statement = ModelStatement(
+        model=model.resolve().name,
+        files={n: (Piece(d),) for n, d in zip(listing.names, digests)},
+        ignored=rules,
+        symlinks=symlinks,
+    )
+    payload = statement.to_bytes()
+    bundle = Bundle(
+        payload=payload,
+        signature=sign_payload(private, payload),
+        hint=hint_of(private.public_key()),
+        chain=tuple(_der(c) for c in certificates),
+    )
+    try:
+        out.write_bytes(bundle.to_bytes())
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+    return statement
+
+
+def verify_model(
+    model: Path,
+    signature: Path,
+    *,
+    keys: Sequence[Any] = (),
+    roots: Sequence[Any] = (),
+    ignored: Iterable[str] = (),
+    allow_expired: bool = False,
+) -> list[Test]:
+    """Verify that a model's files are those that somebody who is trusted signed.
+
+    Parameters
+    ----------
+    model : Path
+        A file or a folder; it is read, never loaded.
+    signature : Path
+        A Sigstore bundle of OpenSSF Model Signing.
+    keys : sequence of EC or Ed25519 public keys
+        Any of them may have signed.
+    roots : sequence of x509.Certificate
+        Any of them may vouch for the certificate in the bundle; the signer's own may be given.
+    ignored : iterable of str
+        POSIX paths from the folder that are not looked at, beside those the signer left out.
+    allow_expired : bool
+        Whether a certificate counts that was valid once and is no longer.
+
+    Returns
+    -------
+    list of Test
+        Signature first, then files: those changed, missing and not signed each in one.
+
+    Raises
+    ------
+    UsageError
+        Where neither keys nor roots are given, or both, or a path leads nowhere.
+    SubjectError
+        Where the signature is damaged or of a kind that cannot be verified here, or a file cannot
+        be read.
+    """
+    if bool(keys) == bool(roots):
+        raise UsageError(
+            "a signature proves nothing without somebody who is trusted; give either the signer's "
+            "public key with --key, or certificates with --roots"
+        )
+    bundle = read_bundle(signature)
+    signed = _by_key(bundle, keys) if keys else _by_certificate(bundle, roots, allow_expired)
+    if not signed.passed:
+        return [signed, Test("files", None, "the files were not compared with such a signature")]
+    statement = parse_statement(bundle.payload, signature.name)
+    return [signed, *_files(model, statement, tuple(ignored), _within(model, signature))]
+
+
+def _by_key(bundle: Bundle, keys: Sequence[Any]) -> Test:
+    named = [key for key in keys if bundle.hint in ("", hint_of(key))]
+    if not named:
+        told = printable(bundle.hint)[:16]
+        sentence = f"the model was signed with another key ({told}) than is trusted"
+        return Test("signature", False, sentence)
+    for key in named:
+        if signed_payload(key, bundle.signature, bundle.payload):
+            sentence = f"signed with the key {hint_of(key)[:16]}"
+            return Test("signature", True, sentence, {"key": hint_of(key)})
+    with_which = "" if bundle.hint else " or made with another key than is trusted"
+    return Test("signature", False, f"the signature was changed after it was made{with_which}")
+
+
+def _by_certificate(bundle: Bundle, roots: Sequence[Any], allow_expired: bool) -> Test:
+    if not bundle.chain:
+        sentence = "the signature holds no certificate; verify it with the signer's key: --key"
+        return Test("signature", False, sentence)
+    try:
+        signer, *others = [parse_certificate(der) for der in bundle.chain]
+        public = signer.public_key()
+    except Exception as error:  # noqa: BLE001  whatever the parser meets in untrusted bytes
+        kind = type(error).__name__
+        return Test("signature", False, f"a certificate in the signature is damaged ({kind})")
+    if fault := path_fault(signer, others, roots, allow_expired=allow_expired):
+        return Test("signature", False, fault)
+    if not signs_models(public):
+        sentence = f"the certificate of {name_of(signer)} is for a kind of key that signs no models"
+        return Test("signature", False, sentence)
+    if not signed_payload(public, bundle.signature, bundle.payload):
+        sentence = f"the signature is not that of {name_of(signer)}, or was changed afterwards"
+        return Test("signature", False, sentence)
+    details = {"key": hint_of(public), "signer": name_of(signer)}
+    return Test("signature", True, f"signed by {name_of(signer)}", details)
+
+
+def _files(
+    model: Path, statement: ModelStatement, ignored: tuple[str, ...], own: tuple[str, ...]
+) -> list[Test]:
+    """Compare what is there with what was signed."""
+    listed = statement.files
+    left = statement.ignored
+    if left is None:  # releases before 1.1 leave git's files out and do not say so
+        left = tuple(g for g in GIT if not any(n == g or n.startswith(f"{g}/") for n in listed))
+    listing = list_model(model, (*left, *ignored, *own), symlinks=statement.symlinks)
+    there = set(listing.names)
+    common = [name for name in listing.names if name in listed]
+    wholes = _each(lambda name: _is_same(model, name, listed[name], statement.algorithm), common)
+    sharded = any(pieces[0].end is not None for pieces in listed.values())
+    faults: Mapping[str, list[str]] = {
+        "changed": [name for name, same in zip(common, wholes) if not same],
+        "missing": [name for name in listed if name not in there],
+        "not signed": [
+            name
+            for name in listing.names
+            # shards of an empty file are none, so that no such file is listed
+            if name not in listed and not (sharded and _place(model, name).stat().st_size == 0)
+        ],
+    }
+    tests = [
+        Test(f"files {fault}", False, f"{_named(names)} {_be(names)} {fault}", {"files": names})
+        for fault, names in faults.items()
+        if names
+    ]
+    if listing.refused:
+        more = f", and {len(listing.refused) - 1} more like it" if len(listing.refused) > 1 else ""
+        sentence = f"{listing.refused[0]}{more}; none was signed"
+        tests.append(Test("files refused", False, sentence, {"files": list(listing.refused)}))
+    return tests or [_all_right(listing, own)]
+
+
+def _all_right(listing: Listing, own: tuple[str, ...]) -> Test:
+    n = len(listing.names)
+    left_out = [name for name in listing.left_out if name not in own]
+    sentence = f"{n:,} files are as they were signed" if n > 1 else "the file is as it was signed"
+    if left_out:
+        sentence += f"; not covered: {_named(left_out)}"
+    return Test("files", True, sentence, {"files": n, "not covered": left_out})
+
+
+def _is_same(model: Path, name: str, pieces: Sequence[Piece], algorithm: str) -> bool:
+    file, end = _place(model, name), pieces[-1].end
+    if end is not None and file.stat().st_size != end:
+        return False
+    return all(digest_of(file, algorithm, p.start, p.end) == p.digest for p in pieces)
+
+
+def _each(function: Callable[[_In], _Out], items: Sequence[_In]) -> list[_Out]:
+    """Apply a function by several threads: digests are made outside the interpreter's lock."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(function, items))
+
+
+def _place(model: Path, name: str) -> Path:
+    return model if name == ITSELF else model / name
+
+
+def _within(model: Path, file: Path) -> tuple[str, ...]:
+    """A file's POSIX path from the model's folder, where it lies in it."""
+    place, root = file.resolve(), model.resolve()
+    return (place.relative_to(root).as_posix(),) if root in place.parents else ()
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name) if name != ITSELF else "the file" for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else shown
+
+
+def _be(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 else "were"
+
+
+def _check_certificate(public: Any, certificates: Sequence[Any]) -> None:
+    if not certificates:
+        return
+    if hint_of(certificates[0].public_key()) != hint_of(public):
+        raise UsageError("the certificate is not that of the key; name the one made for it")
+    if fault := signing_fault(certificates[0]):
+        raise UsageError(f"the certificate of {name_of(certificates[0])} {fault}")
+
+
+def _der(certificate: Any) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return bytes(certificate.public_bytes(Encoding.DER))
