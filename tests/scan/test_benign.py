@@ -13,6 +13,8 @@ import pytest
 
 from crenel.scan import Verdict, scan_bytes, scan_file
 
+from .corpus import proto, reduced, stack_name
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4))
 Y = (X[:, 0] > 0).astype(int)
@@ -128,6 +130,29 @@ def test_plain_values_are_clean(value):
     buffer = io.BytesIO()
     joblib.dump(value, buffer)
     assert_clean(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["pandas.core.frame.DataFrame", "pandas.core.series.Series", "pandas.core.indexes.base.Index",
+     "pandas.core.indexes.range.RangeIndex", "pandas.core.arrays.categorical.Categorical",
+     "pandas.core.arrays.datetimes.DatetimeArray", "sklearn.metrics._scorer._ThresholdScorer",
+     "sklearn.ensemble._gb_losses.BinomialDeviance"],
+)  # fmt: skip
+def test_classes_of_older_libraries_are_clean(path):
+    """The names under which pandas 2 and scikit-learn 1.3 wrote them."""
+    module, _, cls = path.rpartition(".")
+    assert_clean(proto(4) + stack_name(module, cls) + b")\x81}b.")
+
+
+def test_functions_of_older_libraries_are_clean():
+    loss = "sklearn._loss._loss"
+    maker = stack_name(loss, "__pyx_unpickle_CyHalfBinomialLoss")
+    made = reduced(maker, stack_name(loss, "CyHalfBinomialLoss"), b"J\x5b\x4d\x42\x0d", b")")
+    assert_clean(proto(4) + made + b".")
+    assert_clean(proto(4) + stack_name("numpy.core._multiarray_umath", "log1p") + b".")
+    evil = reduced(maker, stack_name("subprocess", "Popen"), b"K\x01", b")")
+    assert scan_bytes(proto(4) + evil + b".").verdict is Verdict.MALICIOUS
 
 
 def test_several_pickles_in_one_file_are_clean():
