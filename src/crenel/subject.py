@@ -114,6 +114,9 @@ class Base:
         The model card.
     data : Data or None
         Public data like the base's own, where it is known.
+    signature, signer : Path or None
+        The publisher's signature of the model (OpenSSF Model Signing), and the public key or the
+        certificates that are trusted for it.
     """
 
     model: Model | None = None
@@ -121,6 +124,8 @@ class Base:
     origin: str = ""
     card: Path | None = None
     data: Data | None = None
+    signature: Path | None = None
+    signer: Path | None = None
 
 
 #: Every capability a check can need, and the reason given where a target lacks it.

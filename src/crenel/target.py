@@ -66,6 +66,9 @@ class BaseSection(Section):
         Its model card.
     data : path, frame or tuple
         Public data like the base model's own.
+    signature, signer : path or None
+        The publisher's signature (OpenSSF Model Signing), and the public key or the certificates
+        that are trusted for it.
     """
 
     model: Any = None
@@ -76,6 +79,8 @@ class BaseSection(Section):
     origin: str = ""
     card: Any = None
     data: Any = None
+    signature: Any = None
+    signer: Any = None
 
     @field_validator("trust", "files", mode="before")
     @classmethod

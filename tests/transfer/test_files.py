@@ -107,3 +107,45 @@ def test_files_that_time_did_not_allow_are_no_clean_bill():
     assert late.findings
     assert late.partial.startswith("1 files were not scanned")
     assert not measure(model_files, hostile_file()).partial
+
+
+@pytest.fixture
+def signed_base(tmp_path):
+    pytest.importorskip("cryptography")
+    from crenel.provenance import sign_model
+    from crenel.provenance.keys import make_key
+    from crenel.provenance.model_keys import read_signing_key
+
+    weights, signature = tmp_path / "net" / "w.bin", tmp_path / "net" / "model.sig"
+    weights.parent.mkdir()
+    weights.write_bytes(b"weights")
+    public, _ = make_key(tmp_path / "my.key", "p256")
+    sign_model(weights.parent, signature, read_signing_key(tmp_path / "my.key"))
+    return Base(files=(weights,), signature=signature, signer=public)
+
+
+def items(base):
+    found = measure(documentation, Subject("t", base=base)).findings
+    return {f.subject.removeprefix("base model: "): f for f in found}
+
+
+def test_a_valid_signature_stands_for_origin_and_digest(signed_base):
+    assert {"origin", "digest"} <= set(items(replace(signed_base, signature=None)))
+    assert not {"origin", "digest", "signature"} & set(items(signed_base))
+
+
+def test_a_signature_that_fails_is_a_contradiction_and_stands_for_nothing(signed_base, tmp_path):
+    other = tmp_path / "other.bin"
+    other.write_bytes(b"weights")
+    uncovered = items(replace(signed_base, files=(*signed_base.files, other)))
+    assert "other.bin is not covered" in uncovered["signature"].sentence
+    signed_base.files[0].write_bytes(b"others")
+    found = items(signed_base)
+    assert found["signature"].severity is Severity.HIGH
+    assert found["signature"].sentence == "The signature does not hold: w.bin was changed."
+    assert {"origin", "digest"} <= set(found)
+
+
+def test_a_signature_without_a_signer_proves_nothing(signed_base):
+    found = items(replace(signed_base, signer=None))
+    assert {"origin", "digest", "signature"} <= set(found)

@@ -104,6 +104,12 @@ def load_base(
         origin=section.origin,
         card=None if section.card is None else existing(section.card, root, "base.card"),
         data=data,
+        signature=(
+            None
+            if section.signature is None
+            else existing(section.signature, root, "base.signature")
+        ),
+        signer=None if section.signer is None else existing(section.signer, root, "base.signer"),
     )
 
 

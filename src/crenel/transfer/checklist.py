@@ -10,6 +10,7 @@ from pathlib import Path
 from crenel.finding import Severity
 from crenel.transfer import claims
 from crenel.transfer.card import Card, parse_card
+from crenel.transfer.vouching import Vouched
 
 
 class State(StrEnum):
@@ -59,6 +60,8 @@ class Facts:
         Measured on public data.
     licence_text : str
         Of a licence file beside the card or the files.
+    vouched : Vouched or None
+        What came of verifying the publisher's signature; None where none is given.
     """
 
     origin: str = ""
@@ -66,6 +69,12 @@ class Facts:
     classes: int | None = None
     accuracy: tuple[float, float, float] | None = None
     licence_text: str = ""
+    vouched: Vouched | None = None
+
+    @property
+    def signed(self) -> bool:
+        """Whether somebody who is trusted signed the files."""
+        return self.vouched is not None and self.vouched.valid is True
 
 
 #: Sections: name, severity where missing, words of a title, what to ask for.
@@ -106,6 +115,7 @@ def review(card: Card | None, facts: Facts) -> tuple[Item, ...]:
     read = card if card is not None else parse_card("")
     return (
         *_origin(facts),
+        *_signature(facts),
         *_digest(read, facts),
         *_licence(read, facts),
         *_sections(read),
@@ -115,7 +125,7 @@ def review(card: Card | None, facts: Facts) -> tuple[Item, ...]:
 
 def _origin(facts: Facts) -> Iterator[Item]:
     fix = "Name the origin as hub:org/name@REVISION with the 40 digits of the commit."
-    if not facts.origin:
+    if not facts.origin and not facts.signed:
         yield Item(
             "origin",
             State.MISSING,
@@ -132,11 +142,24 @@ def _origin(facts: Facts) -> Iterator[Item]:
         yield Item(name, State.MISSING, detail, fix, Severity.MEDIUM)
 
 
+def _signature(facts: Facts) -> Iterator[Item]:
+    """What a signature shows; nothing where none is given."""
+    if facts.vouched is None:
+        return
+    state = {True: State.PRESENT, False: State.CONTRADICTED, None: State.MISSING}
+    fix = "Name the publisher's key as signer, and use no files that it does not vouch for."
+    found = state[facts.vouched.valid]
+    yield Item("signature", found, facts.vouched.detail, fix, Severity.MEDIUM)
+
+
 def _digest(card: Card, facts: Facts) -> Iterator[Item]:
     published, own = claims.claimed_digests(card), facts.digests or {}
     fix = "Ask the publisher for the SHA-256 of every file, and compare before each use."
     name = "digest"
-    if not published:
+    if not published and facts.signed:
+        detail = "the digests of the files are signed"
+        yield Item(name, State.PRESENT, detail, fix, Severity.MEDIUM)
+    elif not published:
         detail = "the card publishes no SHA-256 digest of the files"
         yield Item(name, State.MISSING, detail, fix, Severity.MEDIUM)
     elif own and not published & set(own.values()):

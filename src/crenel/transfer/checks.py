@@ -117,8 +117,10 @@ def documentation(subject: Subject, context: Context) -> Measurement:
     training data and risk controls missing medium; other items missing low. A base without a card
     misses all that only a card can say. There is no curve.
 
-    Limits: that a section says something does not make it true or sufficient; signatures are not
-    verified here.
+    A signature (OpenSSF Model Signing) is verified where it and its signer are given: a valid one
+    stands for a stated origin and for published digests, one that fails is a contradiction.
+
+    Limits: that a section says something does not make it true or sufficient.
 
     References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains.
     """

@@ -10,6 +10,7 @@ from crenel.statistics import proportion
 from crenel.subject import Base
 from crenel.transfer.card import Card, read_card
 from crenel.transfer.checklist import Facts, licence_text
+from crenel.transfer.vouching import vouched
 
 #: Public rows on which a claimed accuracy is tried.
 ROWS = 2_000
@@ -40,7 +41,7 @@ def card_of(base: Base) -> Card | None:
 
 
 def facts_of(base: Base) -> Facts:
-    """Digests of the files, classes and measured accuracy of the model, text of the licence."""
+    """Digests and signature of the files, classes and accuracy of the model, licence's text."""
     files = [path for path in base.files if path.is_file()]
     beside = [path.parent for path in (*files, *([base.card] if base.card else []))]
     model = base.model
@@ -51,6 +52,7 @@ def facts_of(base: Base) -> Facts:
         classes=classes,
         accuracy=_accuracy(base),
         licence_text=licence_text(list(dict.fromkeys(beside))),
+        vouched=vouched(base),
     )
 
 
