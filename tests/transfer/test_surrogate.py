@@ -12,6 +12,7 @@ from crenel.errors import NotApplicable  # noqa: E402
 from crenel.subject import Data  # noqa: E402
 from crenel.testing import check_check  # noqa: E402
 from crenel.transfer.checks import surrogate  # noqa: E402
+from crenel.transfer.depths import layers_of, spread  # noqa: E402
 from crenel.transfer.exposed import space_of  # noqa: E402
 from crenel.transfer.surrogate import METHODS, Ranged, craft, network_of, noise  # noqa: E402
 
@@ -87,6 +88,47 @@ def test_features_are_what_enters_the_last_linear_layer_that_runs():
     assert torch.equal(got, torch.relu(module.body(x)))
     with pytest.raises(NotApplicable, match="does not take"):
         network_of(module, torch.rand(4, 7))
+
+
+def deep():
+    """The tuned model reads the first layer of the base only; the second reads other values."""
+    first, second = torch.nn.Linear(4, 4, bias=False), torch.nn.Linear(4, 2, bias=False)
+    with torch.no_grad():
+        first.weight.copy_(torch.eye(4))
+        second.weight.copy_(torch.tensor([[0.0, 0, 1, -1], [0, 0, -1, 1]]))
+    return torch.nn.Sequential(first, second, torch.nn.Linear(2, 2))
+
+
+def test_layers_run_in_order_without_the_last_and_are_spread_over_the_depth():
+    module = deep()
+    names = layers_of(module, torch.rand(1, 4))
+    assert names == ["0", "1"]
+    assert spread(names) == [("0", 0.0), ("1", 0.5)]
+    many = [name for name, _ in spread([str(i) for i in range(31)])]
+    assert many == ["0", "10", "20", "30"]
+
+
+def test_a_named_layer_moves_what_that_layer_reads():
+    module, u = deep(), rows(d=4)
+    early = craft(module, u, 0.1, "displacement", layer="0")
+    late = craft(module, u, 0.1, "displacement")
+    # The identity reads all values: each goes to an edge. The second layer reads the last two.
+    np.testing.assert_allclose(np.abs(early - u), 0.1, atol=1e-6)
+    away = (late - u)[:, 2] - (late - u)[:, 3]
+    np.testing.assert_allclose(np.abs(away), 0.2, atol=1e-6)
+    assert np.abs((late - u)[:, :2]).max() < 0.1 - 1e-3
+
+
+def test_depths_and_unchanged_layers_are_told():
+    from crenel.transfer.controls import frozen_extractor
+
+    got = surrogate.measure(frozen_extractor(), Context(check="TRA-102"))
+    values = got.findings[0].evidence.values
+    names = [line[0] for line in values["depths"]]
+    assert names == ["1", "what enters the last layer"]
+    assert values["depths"][0][3] == "identical"
+    assert max(line[2] for line in values["depths"]) > 0.4
+    assert any(n.startswith("1 of 1 layers") for n in got.notes), got.notes
 
 
 def test_range_of_images_is_known_and_undone():

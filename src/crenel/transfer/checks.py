@@ -185,6 +185,10 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
     is the curve; the others are references, and so is the white-box attack on the tuned model
     where it gives gradients. The control is noise of the same size.
 
+    Notes say which share of the layers is the base's own, unchanged (matched as in TRA-105), and
+    at which depth of the base mimicry carries over best: at up to four of its layers and at what
+    enters the last, at one epsilon.
+
     Health: noise flips no more than the base; the base's features move more than by noise; white
     box is at least as strong, and reaches 90 % at the largest epsilon.
 

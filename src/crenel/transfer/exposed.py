@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from crenel.finding import Evidence, Example, Finding, severity
 from crenel.model import Model
 from crenel.statistics import proportion
 from crenel.subject import Data, Subject
+from crenel.transfer.depths import by_depth, deepened
 from crenel.transfer.surrogate import METHODS, Method, Ranged, craft, moved, noise
 
 #: Shares of the value range.
@@ -127,7 +129,13 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     if "white box" not in trial.flips:
         notes.append("the tuned model gives no gradients, so that there is no white-box curve")
     exposures = _exposures(subject, context, trial)
+    few = test.take(trial.rows[:SHARD])
+    telling = EPSILONS[_telling(exposures[0].harm.values)]
+    depths, told = by_depth(subject, module, few, space, public, telling, context)
+    notes += told
     finding = _finding(exposures, trial, test, context)
+    if finding is not None and depths:
+        finding = deepened(finding, depths)
     return Measurement(tuple(exposures), (finding,) if finding else (), tuple(notes))
 
 
@@ -270,7 +278,7 @@ def _curve(
 ) -> Exposure:
     flips, n = trial.flips[name], len(trial.rows)
     points = [proportion(int(k), n) for k in flips.sum(axis=1)]
-    at = _telling(points)
+    at = _telling([p.value for p in points])
     words = f"{100 * points[at].value:.0f} % [{100 * points[at].low:.0f}, "
     words += f"{100 * points[at].high:.0f}]"
     who = {
@@ -304,9 +312,9 @@ def _curve(
     )
 
 
-def _telling(points: list[Any]) -> int:
+def _telling(shares: Sequence[float]) -> int:
     """The smallest epsilon that flips half, or the largest where none does."""
-    return next((i for i, p in enumerate(points) if p.value >= 0.5), len(points) - 1)
+    return next((i for i, share in enumerate(shares) if share >= 0.5), len(shares) - 1)
 
 
 def _finding(

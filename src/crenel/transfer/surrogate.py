@@ -56,8 +56,8 @@ class Network:
     logits: Callable[[Tensor], Tensor]
 
 
-def network_of(module: Any, sample: Tensor) -> Network:
-    """Find what enters the linear layer that runs last on a sample batch.
+def network_of(module: Any, sample: Tensor, layer: str = "") -> Network:
+    """Find what enters the linear layer that runs last on a sample batch, or leaves a named one.
 
     Raises
     ------
@@ -78,7 +78,22 @@ def network_of(module: Any, sample: Tensor) -> Network:
         for hook in hooks:
             hook.remove()
     logits = logits_of(module)
+    if layer:
+        return Network(_leaving(module, module.get_submodule(layer)), logits)
     return Network(_entering(module, ran[-1]) if ran else logits, logits)
+
+
+def _leaving(module: Any, layer: Any) -> Callable[[Tensor], Tensor]:
+    def features(x: Tensor) -> Tensor:
+        seen: list[Tensor] = []
+        hook = layer.register_forward_hook(lambda _, inputs, output: seen.append(output))
+        try:
+            module(x)
+        finally:
+            hook.remove()
+        return seen[-1].flatten(1)
+
+    return features
 
 
 def _entering(module: Any, layer: Any) -> Callable[[Tensor], Tensor]:
@@ -101,6 +116,7 @@ def craft(
     method: Method,
     *,
     guides: NDArray[np.float32] | None = None,
+    layer: str = "",
     seed: int = 0,
     steps: int = STEPS,
     batch: int = 256,
@@ -121,6 +137,8 @@ def craft(
     guides : ndarray, shape (m, …)
         Public rows, for mimicry: each row aims at the nearest in features, of those that the base
         decides otherwise.
+    layer : str
+        Name of a module whose output is moved instead of what enters the last linear layer.
     seed : int
         Of the random starts.
     steps : int
@@ -139,7 +157,7 @@ def craft(
     draw = torch.Generator().manual_seed(seed)
     parts = []
     with still(module, seed):
-        network = network_of(module, torch.from_numpy(u[:1]))
+        network = network_of(module, torch.from_numpy(u[:1]), layer)
         pool = torch.from_numpy(guides) if guides is not None else None
         for i in range(0, len(u), batch):
             x = torch.from_numpy(u[i : i + batch])
