@@ -146,6 +146,11 @@ def test_check_keeps_the_contract_and_is_healthy_on_both_controls():
     report = check_check(surrogate)
     for result in (report.weak, report.sound):
         assert all(e.health.ok for e in result.exposures), result.exposures[0].health
+        asked = {e.series: e for e in result.exposures if e.budget.name == "requests"}
+        assert set(asked) == {"base and requests", "noise and requests"}
+        for e in asked.values():
+            assert list(e.harm.values) == sorted(e.harm.values)
+            assert e.queries <= e.n * e.budget.values[-1]
 
 
 def test_frozen_extractor_is_more_exposed_than_training_from_scratch():

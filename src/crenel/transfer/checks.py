@@ -168,7 +168,7 @@ def _undocumented(item: Item) -> Finding:
     title="Public base as surrogate",
     question="How many decisions flip for an attacker who has only the public base model?",
     needs=("model", "classification", "test", "base_model"),
-    cost=Cost(seconds=6.0, queries=4_000, least=0.2),
+    cost=Cost(seconds=8.0, queries=18_000, least=0.2),
     references=(
         "AML.T0043.002", "AML.T0005.002", "AML.T0002.001", "NISTAML.025", "ML07:2023",
         "AIA:15(5)", "BIML:model:1",
@@ -188,6 +188,11 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
     Notes say which share of the layers is the base's own, unchanged (matched as in TRA-105), and
     at which depth of the base mimicry carries over best: at up to four of its layers and at what
     enters the last, at one epsilon.
+
+    A second curve is that of an attacker who may also ask the model a few times for each row (1 to
+    100 requests, the attack itself among them; answers are labels), at 8/255 on at most 64 rows:
+    candidates made on the base and mixtures of them, of which one that worked is kept. Its control
+    is noise with as many requests.
 
     Health: noise flips no more than the base; the base's features move more than by noise; white
     box is at least as strong, and reaches 90 % at the largest epsilon.

@@ -18,6 +18,7 @@ from crenel.finding import Evidence, Example, Finding, severity
 from crenel.model import Model
 from crenel.statistics import proportion
 from crenel.subject import Data, Subject
+from crenel.transfer.asked import with_requests
 from crenel.transfer.depths import by_depth, deepened
 from crenel.transfer.surrogate import METHODS, Method, Ranged, craft, moved, noise
 
@@ -134,6 +135,10 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     depths, told = by_depth(subject, module, few, space, public, telling, context)
     notes += told
     finding = _finding(exposures, trial, test, context)
+    if context.expired:
+        notes.append("requests to the model were not tried for lack of time")
+    else:
+        exposures += with_requests(subject, module, few, space, public, UNSEEN, context)
     if finding is not None and depths:
         finding = deepened(finding, depths)
     return Measurement(tuple(exposures), (finding,) if finding else (), tuple(notes))
