@@ -54,8 +54,8 @@ def leave_the_base(subject: Subject, finding: Finding, context: Context) -> Trea
     on, and the model is trained on them under their own classes, with a penalty on the likeness
     (linear CKA) of what enters its last linear layer to what enters the base's. Several weights of
     the two, and plain training of all layers, are tried and one is chosen on held-out rows;
-    `ways.csv` shows likeness, accuracy and standing rows of each. Nothing is changed unless more test rows stand beyond chance, at five
-    points of accuracy at most.
+    `ways.csv` shows likeness, accuracy and standing rows of each. Nothing is changed unless more
+    test rows stand beyond chance, at five points of accuracy at most.
 
     Rows are the training rows where they are given. Otherwise half of the test rows is spared for
     training, and the check is run again on the other half alone.
