@@ -77,7 +77,7 @@ def _mixed(changes: NDArray[np.float32], epsilon: float, rng: Any) -> NDArray[np
     pick = rng.random(first.shape)
     both = np.where(pick < 1 / 3, first, np.where(pick < 2 / 3, second, first + second))
     signs = np.sign(np.where(both == 0, first, both))
-    return (epsilon * signs).astype(np.float32)
+    return np.asarray(epsilon * signs, dtype=np.float32)
 
 
 def asked(
@@ -139,7 +139,8 @@ def with_requests(
     steady = model.predict(space.back(u)) == part.y
 
     def flips(changed: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(model.predict(space.back(changed)) != part.y[rows]) & steady[rows]
+        turned = model.predict(space.back(changed)) != part.y[rows]
+        return np.asarray(turned & steady[rows])
 
     seed = context.derive_seed("requests")
     made = candidates(module, u, epsilon, space.into(public), seed=seed)
