@@ -444,6 +444,28 @@ def test_a_certificate_that_another_key_signed_for_fails(model, tmp_path):
     assert "is not that of CN=leaf" in failed(verify_model(model, out, roots=[root.certificate]))
 
 
+@pytest.fixture(scope="session")
+def certified(tmp_path_factory):
+    folder, root = tmp_path_factory.mktemp("certified"), Authority()
+    (folder / "w").write_bytes(b"abc")
+    more = (CODE, x509.SubjectAlternativeName([x509.DNSName("example.org")]))
+    signed_by(folder / "w", folder / "w.sig", leaf_of(root, more=more))
+    return folder, root.certificate
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_changed_byte_of_a_certificate_passes(data, certified, tmp_path_factory):
+    folder, root = certified
+    bundle = read_bundle(folder / "w.sig")
+    der = bytearray(bundle.chain[0])
+    der[data.draw(st.integers(0, len(der) - 1))] ^= data.draw(st.integers(1, 255))
+    out = tmp_path_factory.getbasetemp() / "changed.sig"
+    out.write_bytes(Bundle(bundle.payload, bundle.signature, chain=(bytes(der),)).to_bytes())
+    assert exit_code(verify_model(folder / "w", folder / "w.sig", roots=[root])) == 0
+    assert "certificate" in failed(verify_model(folder / "w", out, roots=[root]))
+
+
 def test_a_key_cannot_stand_in_for_a_certificate(model, ec_pair, tmp_path):
     root, out = Authority(), tmp_path / "model.sig"
     sign_model(model, out, ec_pair[0])

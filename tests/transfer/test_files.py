@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from crenel.check import Context
+from crenel.data.sections import load_base
+from crenel.errors import UsageError
 from crenel.finding import Severity
 from crenel.scan import ScanResult, Verdict
 from crenel.subject import Base, Data, Subject
+from crenel.target import Target
 from crenel.testing import check_check
 from crenel.transfer.checks import documentation, model_files
 from crenel.transfer.controls import hostile_file, silent_base
@@ -149,3 +152,12 @@ def test_a_signature_that_fails_is_a_contradiction_and_stands_for_nothing(signed
 def test_a_signature_without_a_signer_proves_nothing(signed_base):
     found = items(replace(signed_base, signer=None))
     assert {"origin", "digest", "signature"} <= set(found)
+
+
+def test_the_configuration_names_signature_and_signer(signed_base, tmp_path):
+    section = {"files": ["net/w.bin"], "signature": "net/model.sig", "signer": "my.key.pub"}
+    base = load_base(Target(name="t", base=section), tmp_path, False, [])
+    assert base is not None
+    assert not {"origin", "digest", "signature"} & set(items(base))
+    with pytest.raises(UsageError, match=r"base\.signer"):
+        load_base(Target(name="t", base=section | {"signer": "no.pub"}), tmp_path, False, [])

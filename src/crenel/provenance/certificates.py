@@ -199,5 +199,5 @@ def _extension(certificate: Any, kind: Any) -> Any:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-    except x509.DuplicateExtension as error:
+    except Exception as error:  # whatever the parser meets in untrusted bytes
         raise ValueError(str(error)) from error

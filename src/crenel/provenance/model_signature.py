@@ -164,10 +164,11 @@ def _by_certificate(bundle: Bundle, roots: Sequence[Any], allow_expired: bool) -
     try:
         signer, *others = [parse_certificate(der) for der in bundle.chain]
         public = signer.public_key()
+        fault = path_fault(signer, others, roots, allow_expired=allow_expired)
     except Exception as error:  # noqa: BLE001  whatever the parser meets in untrusted bytes
         kind = type(error).__name__
         return Test("signature", False, f"a certificate in the signature is damaged ({kind})")
-    if fault := path_fault(signer, others, roots, allow_expired=allow_expired):
+    if fault:
         return Test("signature", False, fault)
     if not signs_models(public):
         sentence = f"the certificate of {name_of(signer)} is for a kind of key that signs no models"
