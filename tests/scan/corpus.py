@@ -209,6 +209,8 @@ def _chains() -> dict[str, bytes]:
         "scipy-exec-state": proto(2) + name("scipy.stats._continuous_distns", "norm_gen")
         + b")\x81}" + text("_parse_arg_template") + text("pass") + b"sb" + STOP,
         "class-called": proto(2) + reduced(name("sklearn.svm._classes", "SVC")) + STOP,
+        "huge-list": proto(2) + reduced(name("builtins", "list"), reduced(name("builtins",
+        "range"), b"\x8a\x06" + (1 << 40).to_bytes(6, "little"))) + STOP,
         "huge-array": proto(2) + reduced(name("numpy._core.multiarray", "_reconstruct"),
         name("numpy", "ndarray"), b"J\xff\xff\xff\x7f\x85", b"C\x01b") + STOP,
     }  # fmt: skip
@@ -330,6 +332,6 @@ HARMFUL = {
 # Not harmful by themselves, or harmful only with something beside the file: never clean.
 ONLY_NOT_CLEAN = {
     "chain/codec", "chain/encode-other-codec", "chain/shadowed-ordered-dict",
-    "chain/scipy-exec-state", "chain/class-called", "chain/huge-array",
+    "chain/scipy-exec-state", "chain/class-called", "chain/huge-array", "chain/huge-list",
     "route/persistent-callee", "route/binpersid-callee",
 }  # fmt: skip

@@ -156,9 +156,11 @@ def _rebuild(args: Args, policy: Policy) -> str | None:
 
 
 def _listed_all(args: Args, policy: Policy) -> str | None:
-    """Constants, listed names and vouched-for instances."""
+    """Constants, listed names and vouched-for instances; not a range, which fills the memory."""
     fine = all(
-        is_constant(arg) or listed(arg, policy) or (isinstance(arg, Instance) and not arg.flagged)
+        is_constant(arg)
+        or listed(arg, policy)
+        or (isinstance(arg, Instance) and not arg.flagged and arg.kind != "builtins.range")
         for arg in args
     )
     return "" if fine else None
