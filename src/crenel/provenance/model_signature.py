@@ -15,7 +15,7 @@ from crenel.provenance.certificates import (
     signing_fault,
 )
 from crenel.provenance.model_bundle import Bundle, read_bundle
-from crenel.provenance.model_files import GIT, ITSELF, Listing, digest_of, list_model, printable
+from crenel.provenance.model_files import GIT, ITSELF, digest_of, list_model, printable
 from crenel.provenance.model_keys import hint_of, sign_payload, signed_payload, signs_models
 from crenel.provenance.model_statement import ModelStatement, Piece, parse_statement
 from crenel.provenance.outcome import Test
@@ -212,12 +212,12 @@ def _files(
         more = f", and {len(listing.refused) - 1} more like it" if len(listing.refused) > 1 else ""
         sentence = f"{listing.refused[0]}{more}; none was signed"
         tests.append(Test("files refused", False, sentence, {"files": list(listing.refused)}))
-    return tests or [_all_right(listing, own)]
+    bare = [name for name in listing.names if name not in listed]
+    left_out = sorted({*listing.left_out, *bare} - {*own})
+    return tests or [_all_right(len(common), left_out)]
 
 
-def _all_right(listing: Listing, own: tuple[str, ...]) -> Test:
-    n = len(listing.names)
-    left_out = [name for name in listing.left_out if name not in own]
+def _all_right(n: int, left_out: list[str]) -> Test:
     sentence = f"{n:,} files are as they were signed" if n > 1 else "the file is as it was signed"
     if left_out:
         sentence += f"; not covered: {_named(left_out)}"
