@@ -63,7 +63,8 @@ def benign_samples(options: argparse.Namespace) -> list[Sample]:
     packages = Path(sklearn.__file__).parents[1]
     found.append([Sample(*file) for file in benign.shipped(packages)])
     found += [[Sample("given files", s.name, s.data) for s in under(p, "")] for p in options.benign]
-    return [sample for part in found for sample in part]
+    distinct = {sample.data: sample for part in reversed(found) for sample in reversed(part)}
+    return sorted(distinct.values(), key=lambda sample: sample.family)
 
 
 def laid(samples: list[Sample], folder: Path) -> dict[str, Sample]:
