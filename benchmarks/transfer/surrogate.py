@@ -6,7 +6,10 @@ full > scratch, as Wang et al. (2018) found on large networks, with noise of the
 below and the white box above. With --same, base and students have one task (all ten digits, other
 rows), and all tuned students are about equally exposed, still above training from scratch.
 With --harden, the remedy leave-base is applied to the tuned students and measured again. Claim:
-fewer decisions flip by the base alone, at an accuracy loss of at most five points.
+fewer decisions flip by the base alone, at an accuracy loss of at most five points. With seed 0 the
+frozen student goes from 49 to 2 % flipped at 32/255 and from 70 to 2 % at 64/255, and from 73 to
+99.5 % accuracy, for its frozen extractor never saw its classes: plain training of all layers, a
+row of the remedy's table, does much of that. On the planted control of TRA-102 it does nothing.
 """
 
 from __future__ import annotations
