@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -201,6 +204,16 @@ def test_zip_with_headers_that_disagree_is_read_both_ways():
 def test_zip_without_directory_is_still_read():
     data = HARMFUL["container/torch-zip"]
     assert scan_bytes(data[: data.find(b"PK\x01\x02")]).verdict is Verdict.MALICIOUS
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, bz2.compress, lzma.compress])
+def test_what_lies_before_the_damage_of_a_stream_is_read(pack):
+    rng = np.random.default_rng(0)
+    for stream, expected in ((HARMFUL["route/reduce-4"], "malicious"), (b"N.", "unreadable")):
+        packed = pack(proto(4) + stream.removeprefix(proto(4)) + rng.bytes(2_000_000))
+        verdict, codes = verdict_and_codes(packed[: len(packed) - 1000])
+        assert (verdict, "damaged" in codes) == (expected, True)
+    assert verdict_and_codes(pack(b"")[:6])[0] == "unreadable"
 
 
 def test_bomb_is_unreadable_and_not_expanded(monkeypatch):

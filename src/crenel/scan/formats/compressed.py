@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from crenel.scan.context import Context, Reader
 from crenel.scan.formats.inflate import Decompressor, inflate
-from crenel.scan.source import Window, spooled
+from crenel.scan.source import Unreadable, Window, spooled
 from crenel.scan.verdict import Verdict
 
 MAKERS: dict[str, Callable[[], Decompressor]] = {
@@ -26,6 +26,8 @@ def compressed(kind: str) -> Reader:
 
     def read(window: Window, context: Context) -> str:
         inner = spooled(_streams(window, context, MAKERS[kind]), context.budget)
+        if len(inner) == 0 and context.report.found:
+            return kind
         deeper = context.inside(kind)
         found = deeper.guarded(deeper.dispatch, inner)
         return f"{found or 'unknown'}+{kind}"
@@ -36,11 +38,18 @@ def compressed(kind: str) -> Reader:
 def _streams(
     window: Window, context: Context, make: Callable[[], Decompressor]
 ) -> Iterator[bytes]:  # fmt: skip
-    """Yield what all streams of the window expand to, one after the other."""
+    """Yield what all streams of the window expand to, one after the other.
+
+    A loader has run what lies before the damage by the time that it meets it, so that much is read.
+    """
     magic = window.read(0, 2)
     pos = 0
     while pos < len(window):
-        pos += yield from inflate(window.window(pos), make())
+        try:
+            pos += yield from inflate(window.window(pos), make())
+        except Unreadable as error:
+            context.add(error.code, error.sentence, Verdict.UNREADABLE, pos)
+            return
         if window.read(pos, 2) != magic:
             break
     rest = len(window) - pos
