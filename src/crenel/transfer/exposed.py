@@ -354,8 +354,8 @@ def _finding(
             f"({strongest}); the tuned model need not be asked once."
         ),
         fix=(
-            "Tune all layers, with a penalty for staying near the base's features, or train "
-            "against inputs made on the base; then measure again."
+            "Train all layers, against inputs made on the base (leave-base); a penalty for staying "
+            "near its features alone does little. Then measure again."
         ),
         remedies=("leave-base",),
         evidence=Evidence(
