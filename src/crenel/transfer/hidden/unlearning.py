@@ -191,6 +191,6 @@ def _outcome(
 def _sentence(named: str, clean: Paired, kept: Paired, lesson: Lesson) -> str:
     return (
         f"the recovered triggers turn {percent(1 - kept.after)} of {kept.n} held-out images to "
-        f"{named} (before {percent(1 - kept.before)}), and accuracy goes from "
+        f"class {named} (before {percent(1 - kept.before)}), and accuracy goes from "
         f"{percent(clean.before)} to {percent(clean.after)}, trained on {lesson.source}"
     )
