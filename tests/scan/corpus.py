@@ -211,6 +211,10 @@ def _chains() -> dict[str, bytes]:
         "class-called": proto(2) + reduced(name("sklearn.svm._classes", "SVC")) + STOP,
         "huge-list": proto(2) + reduced(name("builtins", "list"), reduced(name("builtins",
         "range"), b"\x8a\x06" + (1 << 40).to_bytes(6, "little"))) + STOP,
+        "huge-new-array": proto(2) + name("numpy", "ndarray") + b"\x8a\x06"
+        + (1 << 40).to_bytes(6, "little") + b"\x85\x85\x81" + STOP,
+        "huge-new-bytes": proto(2) + name("builtins", "bytearray") + b"\x8a\x06"
+        + (1 << 40).to_bytes(6, "little") + b"\x85\x81" + STOP,
         "huge-array": proto(2) + reduced(name("numpy._core.multiarray", "_reconstruct"),
         name("numpy", "ndarray"), b"J\xff\xff\xff\x7f\x85", b"C\x01b") + STOP,
     }  # fmt: skip
@@ -333,5 +337,6 @@ HARMFUL = {
 ONLY_NOT_CLEAN = {
     "chain/codec", "chain/encode-other-codec", "chain/shadowed-ordered-dict",
     "chain/scipy-exec-state", "chain/class-called", "chain/huge-array", "chain/huge-list",
+    "chain/huge-new-array", "chain/huge-new-bytes",
     "route/persistent-callee", "route/binpersid-callee",
 }  # fmt: skip

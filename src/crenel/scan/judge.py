@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from crenel.scan.machine import Damage
 from crenel.scan.policy import Entry, Policy
-from crenel.scan.rules import RULES, listed
+from crenel.scan.rules import RULES, fills_memory, listed
 from crenel.scan.values import (
     Bulk,
     Global,
@@ -174,7 +174,7 @@ class StreamJudge:
         path = f"{callee.module}.{callee.name}"
         new = how.startswith("NEWOBJ") or (how in ("INST", "OBJ") and args == ())
         if isinstance(args, tuple) and (kwargs is None or new):
-            if new and entry.new:
+            if new and entry.new and not fills_memory(path, args):
                 return self._make(path, args)
             if entry.call and not how.startswith("NEWOBJ"):
                 kind = RULES[entry.call](args, self.policy)

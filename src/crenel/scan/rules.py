@@ -22,6 +22,11 @@ FACTORIES = {"builtins.list", "builtins.dict", "builtins.int", "builtins.float",
 DTYPE_CODE = re.compile(r"[<>|=]?(?:[?bhilqpBHILQPefdgFDGSUVOMm]|[biufcSUVOMm]\d{1,9})(?:\[.+\])?")
 DTYPE_NAMES = re.compile(r"(?:u?int|float|complex)\d+|bool|object|str|bytes|datetime64|timedelta64")
 MAX_EMPTY = 1 << 24
+#: Classes that take the memory that a number asks for.
+ALLOCATORS = frozenset({
+    "builtins.bytes", "builtins.bytearray", "numpy.ndarray", "numpy.recarray", "numpy.matrix",
+    "numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray",
+})  # fmt: skip
 
 
 def _class(value: object, policy: Policy) -> str | None:
@@ -128,6 +133,17 @@ def _array(args: Args, policy: Policy) -> str | None:
             return None
         count *= max(size, 1)
     return "" if count <= MAX_EMPTY else None
+
+
+def fills_memory(path: str, args: Args) -> bool:
+    """Whether a new object of a listed class asks for memory by a number alone."""
+    if path not in ALLOCATORS or not args:
+        return False
+    sizes = args[0] if isinstance(args[0], tuple) else (args[0],)
+    count = 1
+    for size in sizes:
+        count *= max(size, 1) if isinstance(size, int) else 1
+    return count > MAX_EMPTY
 
 
 def _dtype(args: Args, policy: Policy) -> str | None:
