@@ -5,10 +5,11 @@ DATA holds ``01_fashion_mnist``, ``02_mnist`` and ``03_cifar10``. For each seed 
 planted (three data sets, three architectures, five triggers) and 20 are trained clean. Claim:
 at least 0.9 of the planted ones are found, with the right class, at 0.05 false alarms at most.
 
-Measured with --seed 2 at the final thresholds: 17 of 19 found [0.67, 0.99] (one plan of 20 could
-not be planted), 0 of 20 false alarms [0, 0.17], 34 CPU seconds a network. The thresholds were set
-on seed 1 and six networks of seed 2. Missed: a wave in a small network of half its images right,
-and a corner in a normalised one whose second class is as easy by nature.
+Measured with --seed 2: 0 of 20 false alarms [0, 0.17], 34 CPU seconds a network. Of the planted
+ones 6 of 8 [0.35, 0.97] that the rule had not been fitted to were found with the right class. The
+rule was chosen after the first eleven had been seen, with its three misses among them in view: it
+went from 8 to 11 there, so that 17 of 19 over all is too good. One plan could not be planted. Why
+the other two were missed was not looked into. No further seed was run at the final rule.
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ Run with ``python benchmarks/transfer/published.py DATA``; DATA holds ``16_nad_b
 Published: the trigger (a 3 × 3 grid in the lower right corner) turns all images to class 5, and
 3.57 % after erasing. Claims: the first is exposed with a trigger that turns more than 95 %, in less
 than five minutes on two cores; the other two show none.
+
+Measured, one seed: 8 pixels turn 100 % [98, 100] to class 5, p = .002, 268 CPU seconds (400 s wall
+at load 8); the others p = 1, 175 and 184 CPU seconds.
+The lossless images are training images of these networks.
 """
 
 from __future__ import annotations
