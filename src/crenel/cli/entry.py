@@ -14,6 +14,7 @@ from crenel._version import __version__
 from crenel.cli import (
     accept,
     audit,
+    bom,
     checks,
     demo,
     diff,
@@ -60,6 +61,8 @@ for verb in (
     doctor.doctor,
 ):
     app.command()(verb)
+provenance.provenance.command()(bom.bom)
+provenance.provenance.command()(bom.verify_bom)
 provenance.provenance.command()(signing.sign_model)
 provenance.provenance.command()(signing.verify_model)
 app.add_typer(provenance.provenance)

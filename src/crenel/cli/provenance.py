@@ -170,32 +170,6 @@ def show(manifest: Manifest) -> None:
 
 
 @provenance.command()
-def bom(
-    manifest: Manifest,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File to write; else standard output.")
-    ] = None,
-) -> None:
-    """Write a manifest as a CycloneDX 1.6 bill of materials, without checking anything."""
-    import json
-
-    from crenel.errors import UsageError
-    from crenel.provenance.cyclonedx import to_cyclonedx
-    from crenel.provenance.envelope import read_envelope
-
-    envelope, statement = read_envelope(manifest)
-    text = json.dumps(to_cyclonedx(statement, envelope), indent=1, ensure_ascii=False) + "\n"
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
-    typer.echo(f"{out} written")
-
-
-@provenance.command()
 def verify(
     manifest: Manifest,
     key: Keys = None,

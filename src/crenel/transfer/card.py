@@ -45,6 +45,17 @@ class Card:
     text: str
     raw_front: str = ""
 
+    @property
+    def prose(self) -> str:
+        """The text without fenced code, whose numbers are examples and no claims."""
+        kept, fenced = [], False
+        for line in self.text.splitlines():
+            mark = line.lstrip().startswith(("```", "~~~"))
+            if not mark and not fenced:
+                kept.append(line)
+            fenced ^= mark
+        return "\n".join(kept)
+
     def says(self, *words: str) -> str:
         """Text of the first section with one of the words in its title; empty where none has.
 
@@ -96,7 +107,7 @@ def front_matter(text: str) -> dict[str, Any]:
                 stack.pop()
             values = found.setdefault(_path(stack), [])
             if isinstance(values, list):
-                values.append(_scalar(item.group(1)))
+                values.append(plain_value(item.group(1)))
             continue
         pair = re.match(r"\s*(?:-\s+)?([\w][\w.\- ]*?)\s*:(?:\s+(.*))?$", line)
         if not pair:
@@ -105,7 +116,7 @@ def front_matter(text: str) -> dict[str, Any]:
         while stack and stack[-1][0] >= indent:
             stack.pop()
         stack.append((indent, pair.group(1).lower()))
-        value = _scalar(pair.group(2) or "")
+        value = plain_value(pair.group(2) or "")
         if value not in ("", ">", "|", ">-", "|-"):
             found.setdefault(_path(stack), value)
     return found
@@ -115,7 +126,7 @@ def _path(stack: list[tuple[int, str]]) -> str:
     return ".".join(key for _, key in stack)
 
 
-def _scalar(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """A value without its quotes or comment, or an inline list."""
     text = text.strip()
     if text[:1] in ("'", '"'):

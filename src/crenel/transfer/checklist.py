@@ -3,79 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from itertools import combinations
 from pathlib import Path
 
 from crenel.finding import Severity
 from crenel.transfer import claims
+from crenel.transfer.bom.reading import Bom
 from crenel.transfer.card import Card, parse_card
-from crenel.transfer.vouching import Vouched
-
-
-class State(StrEnum):
-    """What became of one item."""
-
-    PRESENT = "present"
-    MISSING = "missing"
-    CONTRADICTED = "contradicted"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One line of the checklist.
-
-    Attributes
-    ----------
-    name : str
-        Canonical: "licence", "digest".
-    state : State
-    detail : str
-        One sentence about this base model, in lower case and without a full stop.
-    fix : str
-        What to do where it is not present.
-    severity : Severity
-        Where it is missing; a contradiction is high.
-    """
-
-    name: str
-    state: State
-    detail: str
-    fix: str
-    severity: Severity
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of the base model beside its card.
-
-    Attributes
-    ----------
-    origin : str
-    digests : dict of str to str
-        SHA-256 of its files, by file name.
-    classes : int or None
-        Of the model's output.
-    accuracy : (value, low, high) or None
-        Measured on public data.
-    licence_text : str
-        Of a licence file beside the card or the files.
-    vouched : Vouched or None
-        What came of verifying the publisher's signature; None where none is given.
-    """
-
-    origin: str = ""
-    digests: dict[str, str] | None = None
-    classes: int | None = None
-    accuracy: tuple[float, float, float] | None = None
-    licence_text: str = ""
-    vouched: Vouched | None = None
-
-    @property
-    def signed(self) -> bool:
-        """Whether somebody who is trusted signed the files."""
-        return self.vouched is not None and self.vouched.valid is True
-
+from crenel.transfer.contradictions import contradictions
+from crenel.transfer.items import Facts, Item, State
 
 #: Sections: name, severity where missing, words of a title, what to ask for.
 SECTIONS: tuple[tuple[str, Severity, tuple[str, ...], str], ...] = (
@@ -111,21 +47,22 @@ SECTIONS: tuple[tuple[str, Severity, tuple[str, ...], str], ...] = (
 
 
 def review(card: Card | None, facts: Facts) -> tuple[Item, ...]:
-    """Go through the checklist; without a card all that only a card can say is missing."""
+    """Go through the checklist; without papers all that only they can say is missing."""
     read = card if card is not None else parse_card("")
     return (
         *_origin(facts),
         *_signature(facts),
         *_digest(read, facts),
         *_licence(read, facts),
-        *_sections(read),
-        *_contradictions(read, facts),
+        *_sections(read, facts.bom),
+        *contradictions(read, facts),
     )
 
 
 def _origin(facts: Facts) -> Iterator[Item]:
     fix = "Name the origin as hub:org/name@REVISION with the 40 digits of the commit."
-    if not facts.origin and not facts.signed:
+    listed = facts.bom.origins if facts.bom is not None else ()
+    if not facts.origin and not facts.signed and not listed:
         yield Item(
             "origin",
             State.MISSING,
@@ -134,7 +71,7 @@ def _origin(facts: Facts) -> Iterator[Item]:
             Severity.MEDIUM,
         )
     name = "pinned revision"
-    if claims.pinned(facts.origin):
+    if any(map(claims.pinned, (facts.origin, *listed))):
         detail = "the origin names one revision that cannot change"
         yield Item(name, State.PRESENT, detail, fix, Severity.MEDIUM)
     else:
@@ -154,13 +91,15 @@ def _signature(facts: Facts) -> Iterator[Item]:
 
 def _digest(card: Card, facts: Facts) -> Iterator[Item]:
     published, own = claims.claimed_digests(card), facts.digests or {}
+    if facts.bom is not None:
+        published |= set(facts.bom.digests.values())
     fix = "Ask the publisher for the SHA-256 of every file, and compare before each use."
     name = "digest"
     if not published and facts.signed:
         detail = "the digests of the files are signed"
         yield Item(name, State.PRESENT, detail, fix, Severity.MEDIUM)
     elif not published:
-        detail = "the card publishes no SHA-256 digest of the files"
+        detail = "no SHA-256 digest of the files is published"
         yield Item(name, State.MISSING, detail, fix, Severity.MEDIUM)
     elif own and not published & set(own.values()):
         detail = f"no published digest is that of {', '.join(sorted(own))}"
@@ -169,57 +108,64 @@ def _digest(card: Card, facts: Facts) -> Iterator[Item]:
         unlisted = sorted(n for n, d in own.items() if d not in published)
         detail = "the published digest is that of the files" if own else "a digest is published"
         if unlisted:
-            detail = f"the card publishes no digest of {', '.join(unlisted)}"
+            detail = f"no digest is published of {', '.join(unlisted)}"
         state = State.MISSING if unlisted else State.PRESENT
         yield Item(name, state, detail, fix, Severity.MEDIUM)
 
 
 def _licence(card: Card, facts: Facts) -> Iterator[Item]:
-    claimed, name = claims.licence_of(card), "licence"
+    name = "licence"
     fix = "Find out the licence from the publisher before the model is used or passed on."
-    stated, filed = claims.licence_family(claimed), claims.licence_family(facts.licence_text)
-    if not claimed and not facts.licence_text:
+    said = [("the card", claims.licence_of(card)), ("the licence file", facts.licence_text)]
+    if facts.bom is not None:
+        said.append(("the bill of materials", " or ".join(facts.bom.licences)))
+    said = [(who, text) for who, text in said if text]
+    clash = next((pair for pair in combinations(said, 2) if _clash(pair[0][1], pair[1][1])), None)
+    if not said:
         yield Item(name, State.MISSING, "the base model has no licence", fix, Severity.MEDIUM)
-    elif stated and filed and stated != filed:
-        detail = f"the card says {claimed}, the licence file beside it is {filed}"
-        yield Item(name, State.CONTRADICTED, detail, fix, Severity.HIGH)
+    elif clash is not None:
+        words = (f"{who} says {_named(who, text)}" for who, text in clash)
+        yield Item(name, State.CONTRADICTED, ", and ".join(words), fix, Severity.HIGH)
     else:
-        yield Item(name, State.PRESENT, f"licence: {claimed or filed}", fix, Severity.MEDIUM)
+        yield Item(name, State.PRESENT, f"licence: {_named(*said[0])}", fix, Severity.MEDIUM)
 
 
-def _sections(card: Card) -> Iterator[Item]:
+def _clash(one: str, other: str) -> bool:
+    """Whether two licences, by name or by text, are of known families that differ."""
+    a, b = claims.licence_families(one), claims.licence_families(other)
+    return bool(a and b and not a & b)
+
+
+def _named(who: str, text: str) -> str:
+    return claims.licence_family(text) or "its own terms" if who == "the licence file" else text
+
+
+def _sections(card: Card, bom: Bom | None) -> Iterator[Item]:
+    listed = _listed(bom)
     for name, severity, words, question in SECTIONS:
         fix = f"Ask the publisher, or find out, {question}; write it into your own model card."
-        said = bool(card.says(*words)) or _in_front(card, name)
-        detail = f"the card {'says' if said else 'does not say'} {question}"
+        carded = bool(card.says(*words)) or _in_front(card, name)
+        who = "the card" if carded or not listed.get(name) else "the bill of materials"
+        said = carded or listed.get(name, False)
+        detail = f"{who} {'says' if said else 'does not say'} {question}"
         yield Item(name, State.PRESENT if said else State.MISSING, detail, fix, severity)
+
+
+def _listed(bom: Bom | None) -> dict[str, bool]:
+    """Which sections a bill of materials stands for."""
+    if bom is None:
+        return {}
+    return {
+        "intended use": bool(bom.uses), "limits": bool(bom.limits),
+        "training data": bool(bom.datasets), "evaluation": any(v for _, v, _ in bom.metrics),
+        "risk controls": bool(bom.controls), "contact": bool(bom.contacts),
+    }  # fmt: skip
 
 
 def _in_front(card: Card, name: str) -> bool:
     """Whether the front matter answers what a section would."""
     keys = {"training data": ("datasets", "dataset"), "contact": ("author", "authors", "contact")}
     return any(card.front.get(key) for key in keys.get(name, ()))
-
-
-def _contradictions(card: Card, facts: Facts) -> Iterator[Item]:
-    """Claims that can be measured; nothing where there is no claim or no measurement."""
-    fix = "Do not rely on this card; find out which model it describes."
-    claimed = claims.claimed_classes(card)
-    if claimed is not None and facts.classes is not None:
-        state = State.PRESENT if claimed == facts.classes else State.CONTRADICTED
-        detail = f"the card speaks of {claimed} classes, the model has {facts.classes}"
-        yield Item("number of classes", state, detail, fix, Severity.HIGH)
-    accuracy = claims.claimed_accuracy(card)
-    if accuracy is not None and facts.accuracy is not None:
-        value, low, high = facts.accuracy
-        # A claim is rounded, and was made on other rows: two points are not held against it.
-        wrong = accuracy > high + 0.02
-        detail = (
-            f"the card claims accuracy {accuracy:.3g}; on the public data given it is "
-            f"{value:.3g} [{low:.3g}, {high:.3g}]"
-        )
-        state = State.CONTRADICTED if wrong else State.PRESENT
-        yield Item("accuracy", state, detail, fix, Severity.HIGH)
 
 
 LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "LICENCE.txt", "COPYING")

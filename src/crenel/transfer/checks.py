@@ -25,7 +25,7 @@ from crenel.transfer.lineage.controls import new_head, tuned_in_full
 
 if TYPE_CHECKING:
     from crenel.finding import Finding
-    from crenel.transfer.checklist import Item
+    from crenel.transfer.items import Item
 
 
 @check(
@@ -95,7 +95,7 @@ def _hex(digest: str) -> str:
     title="Documentation of the base",
     question="What do card, licence, digest and risk controls of the base say, and is it true?",
     needs=("base",),
-    cost=Cost(seconds=1.0, queries=2_000, least=0.1),
+    cost=Cost(seconds=1.0, queries=4_000, least=0.1),
     references=(
         "AML.T0010.003", "AML.T0109", "AML.T0111", "AML.M0023", "AML.M0014", "NISTAML.05",
         "ML06:2023", "ML07:2023", "AIA:IV(2)(a)", "BIML:model:2",
@@ -105,31 +105,43 @@ def _hex(digest: str) -> str:
 def documentation(subject: Subject, context: Context) -> Measurement:
     """Hold what is written about the base model against a checklist and against measurement.
 
-    Looked for in the model card (front matter and sections), the origin and the files: origin and
-    a revision that cannot change, SHA-256 digest, licence, intended use, limits, training data,
-    evaluation, risk controls, contact. A section that holds a placeholder says nothing.
+    Looked for in the model card (front matter and sections), a bill of materials beside the files
+    (CycloneDX ML-BOM: bom.json, *.cdx.json), the origin and the files: origin and a revision that
+    cannot change, SHA-256 digest, licence, intended use, limits, training data, evaluation, risk
+    controls, contact. A section that holds a placeholder says nothing.
 
-    What can be measured is: a published digest against that of the files, a licence against the
-    licence file beside them, a number of classes against the model's output, a claimed accuracy
-    against that on the public data given (a claim two points above the 95 % interval is false).
+    What can be measured or compared is: published digests against the files; licences in card,
+    bill of materials and licence file; tasks there, in config.json and of the model; the base that
+    card and bill of materials name; a number of classes against the outputs, labels in config.json
+    against them, too; the size of inputs against what the network takes; a claimed accuracy (in
+    `model-index`, tables or text) against that on the base's public data and, where the base
+    decides between the target's classes, on the target's test rows (up to 2,000). A claim that
+    lies two points and its own rounding above the 95 % interval is false; where accuracies on
+    several data sets are claimed, all of them must be. Test rows that are decided two points
+    better than claimed were perhaps trained on.
 
-    One finding for each item. Severity: contradicted high; origin, revision, digest, licence,
-    training data and risk controls missing medium; other items missing low. A base without a card
-    misses all that only a card can say. There is no curve.
+    One finding for each item. Severity: contradicted high (size of inputs and accuracy on test
+    rows medium, better than claimed low); origin, revision, digest, licence, training data and
+    risk controls missing medium; other items missing low. A base without papers misses all that
+    only they can say. There is no curve.
 
     A signature (OpenSSF Model Signing) is verified where it and its signer are given: a valid one
     stands for a stated origin and for published digests, one that fails is a contradiction.
 
-    Limits: that a section says something does not make it true or sufficient.
+    Limits: that a section says something does not make it true or sufficient. Claims in other
+    words than are known here, and in code, are passed over. Where classes have numbers for names,
+    test rows count only if the base is clearly better than chance on them: else it may decide
+    something else.
 
     References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains.
     """
-    from crenel.transfer.checklist import State, review
+    from crenel.transfer.checklist import review
     from crenel.transfer.documents import card_of, facts_of
+    from crenel.transfer.items import State
 
     assert subject.base is not None  # needs=("base",)
     card = card_of(subject.base)
-    items = review(card, facts_of(subject.base))
+    items = review(card, facts_of(subject, card))
     lacking = [item for item in items if item.state is not State.PRESENT]
     present = ", ".join(item.name for item in items if item.state is State.PRESENT)
     notes = [f"{len(items) - len(lacking)} of {len(items)} items present: {present or 'none'}"]
@@ -141,14 +153,15 @@ def documentation(subject: Subject, context: Context) -> Measurement:
 
 def _undocumented(item: Item) -> Finding:
     from crenel.finding import Evidence, Finding, Severity
-    from crenel.transfer.checklist import State
+    from crenel.transfer.items import State
 
     wrong = item.state is State.CONTRADICTED
-    gains = {Severity.LOW: 0.02, Severity.MEDIUM: 0.08}
+    level = item.wrong if wrong else item.severity
+    gains = {Severity.LOW: 0.02, Severity.MEDIUM: 0.08, Severity.HIGH: 0.3}
     return Finding(
         check="TRA-103",
         risk="transfer",
-        severity=Severity.HIGH if wrong else item.severity,
+        severity=level,
         subject=f"base model: {item.name}",
         sentence=f"{item.detail[0].upper()}{item.detail[1:]}.",
         attack=(
@@ -158,7 +171,7 @@ def _undocumented(item: Item) -> Finding:
         ),
         fix=item.fix,
         evidence=Evidence(values={"item": item.name, "state": str(item.state)}),
-        gain=0.3 if wrong else gains.get(item.severity, 0.02),
+        gain=gains[level],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from crenel.transfer.card import Card
+from crenel.transfer.results import claimed_accuracies
 
 _WORDS = {
     word: number
@@ -15,12 +16,6 @@ _WORDS = {
 _CLASSES = re.compile(
     r"\b(\d{1,6}|" + "|".join(_WORDS) + r")[ -](?:\w+[ -]){0,2}?(?:classes|labels|categories)\b",
     re.IGNORECASE,
-)
-_ACCURACY = re.compile(
-    r"accuracy\b[^\d\n%]{0,40}?(\d{1,3}(?:\.\d+)?\s*%|[01]?\.\d+|1\.0|\d{2}\.\d+)", re.IGNORECASE
-)
-_METRIC = re.compile(
-    r"type:\s*['\"]?accuracy['\"]?\s*\n(?:\s+(?!-)[^\n]*\n)*?\s+value:\s*([\d.]+)", re.IGNORECASE
 )
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", re.IGNORECASE)
 _LICENCES = (
@@ -43,21 +38,14 @@ _LICENCES = (
 def claimed_classes(card: Card) -> int | None:
     """Number of classes that the card speaks of; None where it speaks of none, or of several."""
     found = {
-        _WORDS.get(n.lower()) or int(n) for n in _CLASSES.findall(card.text) if n.lower() != "0"
+        _WORDS.get(n.lower()) or int(n) for n in _CLASSES.findall(card.prose) if n.lower() != "0"
     }
     return found.pop() if len(found) == 1 else None
 
 
 def claimed_accuracy(card: Card) -> float | None:
     """Largest accuracy that the card claims, in [0, 1]; None where it claims none."""
-    texts = _ACCURACY.findall(card.text) + _METRIC.findall(card.raw_front)
-    values = [_fraction(text) for text in texts]
-    return max((v for v in values if v <= 1), default=None)
-
-
-def _fraction(text: str) -> float:
-    number = float(text.rstrip(" %"))
-    return number / 100 if "%" in text or number > 1 else number
+    return max((c.share for c in claimed_accuracies(card)), default=None)
 
 
 def claimed_digests(card: Card) -> frozenset[str]:
@@ -65,12 +53,61 @@ def claimed_digests(card: Card) -> frozenset[str]:
     return frozenset(d.lower() for d in _DIGEST.findall(card.raw_front + "\n" + card.text))
 
 
+#: Where a size is that of inputs, and not of what they were cut from.
+_OF_INPUTS = re.compile(
+    r"\b(?:inputs?|expects?|takes?|resolution|resized to|image[_ ]size|shape)\b",
+    re.IGNORECASE,
+)
+_SIZE = re.compile(
+    r"(?<![\d.])(\d{1,4})\s*(?:[x×*,]|by)\s*(\d{1,4})"
+    r"(?:\s*(?:[x×*,]|by)\s*(\d{1,4}))?(?![\d%]|\.\d)",
+    re.IGNORECASE,
+)
+
+
+def claimed_sizes(card: Card) -> list[tuple[int, int]]:
+    """Heights and widths of images that the card says the model takes.
+
+    Only lines that speak of inputs count; the number of channels is left out.
+    """
+    lines = [line for line in card.prose.splitlines() if _OF_INPUTS.search(line)]
+    found = [_two(match) for line in lines for match in _SIZE.finditer(line)]
+    return list(dict.fromkeys(size for size in found if size is not None))
+
+
+def _two(match: re.Match[str]) -> tuple[int, int] | None:
+    numbers = [int(n) for n in match.groups() if n is not None]
+    if len(numbers) == 3:
+        if numbers[0] in (1, 3, 4):
+            numbers = numbers[1:]
+        elif numbers[2] in (1, 3, 4):
+            numbers = numbers[:2]
+        else:
+            return None
+    height, width = numbers
+    # Neither lists nor ratios: "1, 2", "16:9".
+    likely = min(height, width) >= 8 and height <= 4 * width <= 16 * height
+    return (height, width) if likely else None
+
+
+def claimed_tasks(card: Card) -> list[str]:
+    """Tasks that the front matter names: ``pipeline_tag``, and those of ``model-index``."""
+    said = [card.front.get("pipeline_tag"), card.front.get("model-index.results.task.type")]
+    return list(dict.fromkeys(s for s in said if isinstance(s, str) and s))
+
+
+def claimed_bases(card: Card) -> list[str]:
+    """Bases that the front matter names."""
+    value = card.front.get("base_model")
+    return [str(v) for v in (value if isinstance(value, list) else [value]) if v]
+
+
 def licence_of(card: Card) -> str:
     """The licence that the card names, in the front matter or in a section; else empty."""
     for key in ("license", "licence", "license_name"):
         value = card.front.get(key)
         if isinstance(value, list):
-            value = value[0] if value else ""
+            value = " or ".join(map(str, value))
         if value and str(value).lower() not in ("other", "unknown", "none", "null"):
             return str(value)
     return _short(card.says(r"licen[sc]e"))
@@ -91,6 +128,19 @@ def licence_family(text: str) -> str:
         if re.search(rf"(?<![a-z]){family}(?![a-z])", lower):
             return family
     return ""
+
+
+def licence_families(text: str) -> frozenset[str]:
+    """Families of all licences that a name ("MIT OR Apache-2.0") or a whole text stands for."""
+    if len(text) > 300 or "\n" in text.strip():
+        return frozenset(filter(None, [licence_family(text)]))
+    found, rest = set(), text.lower()
+    for family, spelled in _LICENCES:
+        pattern = rf"(?<![a-z])(?:{family}(?![a-z])|{spelled})"
+        if re.search(pattern, rest):
+            found.add(family)
+            rest = re.sub(pattern, " ", rest)
+    return frozenset(found)
 
 
 def pinned(origin: str) -> bool:

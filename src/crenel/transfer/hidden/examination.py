@@ -119,6 +119,8 @@ def _compared(
     if not theirs:
         return verdicts, f"{words}, too few to be compared with."
     compared = against(verdicts, done, theirs)
+    if compared[0].sibling is None:
+        return verdicts, f"{words}; no class was reached there in time, so that they tell nothing."
     at = int(np.flatnonzero(classes == compared[0].goal)[0])
     costs = ", ".join(
         f"{own.found.costs[at]:.3g} against {np.mean([t[i].found.costs[at] for t in theirs]):.3g} "

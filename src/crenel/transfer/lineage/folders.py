@@ -31,7 +31,7 @@ class Description:
     tokens : dict of str to int
         The vocabulary.
     claims : tuple of str
-        Bases that configuration or card name.
+        Bases that configuration, card or bill of materials name.
     """
 
     config: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Papers:
     same_ids : float or None
         Share of the common tokens that have the same number.
     claims : tuple of str
-        Bases that the model's configuration or card names.
+        Bases that the model's configuration, card or bill of materials names.
     """
 
     fields: int
@@ -90,7 +90,8 @@ def describe(source: Any) -> Description | None:
         return None
     config = _json(folder / "config.json")
     adapter = _json(folder / "adapter_config.json").get("base_model_name_or_path")
-    claims = [config.get("_name_or_path"), adapter, *_named_by_card(folder / "README.md")]
+    carded = _named_by_card(folder / "README.md")
+    claims = [config.get("_name_or_path"), adapter, *carded, *_listed(folder)]
     kept = {
         k: v
         for k, v in config.items()
@@ -139,6 +140,14 @@ def _named_by_card(path: Path) -> list[str]:
 
     value = parse_card(_text(path)[:1_000_000]).front.get("base_model")
     return [str(v) for v in (value if isinstance(value, list) else [value]) if v]
+
+
+def _listed(folder: Path) -> tuple[str, ...]:
+    """Ancestors in a bill of materials; one that is damaged says nothing (TRA-103 tells of it)."""
+    from crenel.transfer.bom.reading import bom_beside
+
+    bom, _ = bom_beside([folder])
+    return bom.bases if bom is not None else ()
 
 
 def _text(path: Path) -> str:
