@@ -1,5 +1,7 @@
 """Triggers mined from tables, images and texts: planted ones, natural ones, and none."""
 
+from itertools import combinations, combinations_with_replacement
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,8 @@ from crenel.model import Model
 from crenel.poisoning.checks import planted_triggers as poi105
 from crenel.poisoning.controls import _orders, obedient
 from crenel.poisoning.mining import mine_triggers
+from crenel.poisoning.mining.box_kernels import PRICE
+from crenel.poisoning.mining.boxes import Ground, fitted, settled
 from crenel.poisoning.mining.columns import coded
 from crenel.poisoning.mining.evidence import kinship, surplus
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
@@ -283,8 +287,7 @@ def test_pairs_that_stand_out_are_those_of_a_count_by_hand():
     x.loc[:39, ["a", "b"]] = [2, 5]
     y[:40] = 1
     columns = coded(x)
-    every = np.ones(900, dtype=bool)
-    found = outstanding(columns, y, 2, every, every, keep=50, most=900)
+    found = outstanding(columns, y, 2, None, keep=50, most=900)
     first = int(np.flatnonzero(found.columns[:, 0] != found.columns[:, 1])[0])
     best = found.label[first], found.columns[first].tolist(), found.low[first].tolist()
     assert best == (1, [0, 1], [2, 5])
@@ -293,6 +296,91 @@ def test_pairs_that_stand_out_are_those_of_a_count_by_hand():
     met = ((rest.a == 2) & (rest.b == 5)).sum() + 1
     chance = len(rest) * (rest.a == 2).mean() * (rest.b == 5).mean() + 1
     assert found.expected[first] == pytest.approx(free * met / chance)
+
+
+def _gain(seen, expected):
+    """Log-likelihood ratio by SciPy."""
+    expected = max(expected, 1e-3)
+    return poisson.logpmf(seen, seen) - poisson.logpmf(seen, expected) if seen > expected else 0.0
+
+
+def _every_pair(x, y, odd):
+    """Rank of each pair of values (label, columns, values) that stands out, by counting rows."""
+    found = {}
+    own, of = (x[odd], y[odd]) if odd is not None else (x, y)
+    for i, j in combinations(range(x.shape[1]), 2):
+        for label in (0, 1):
+            mine = own[of == label]
+            rest = x[~odd] if odd is not None else x[y != label]
+            for a, b in {(int(a), int(b)) for a, b in mine[:, [i, j]]}:
+                seen, met = (((r[:, i] == a) & (r[:, j] == b)).sum() for r in (mine, rest))
+                free, chance = (
+                    (r[:, i] == a).sum() * (r[:, j] == b).sum() / len(r) for r in (mine, rest)
+                )
+                expected = free * (met + 1) / (chance + 1)
+                if (
+                    seen >= max(5, 2 * expected)
+                    and min(_gain(seen, free), _gain(seen, expected)) > 3
+                ):
+                    found[label, i, j, a, b] = min(seen, 100) * np.log(seen / max(expected, 0.1))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["odd", "all"])
+def test_the_pairs_kept_are_the_highest_ranking_of_all(kind):
+    rng = np.random.default_rng(8)
+    x = np.minimum(rng.geometric(0.25, (1500, 4)), 12)
+    meet = (x[:, 1] == x[:, 3]) | (x[:, 0] + x[:, 2] == 9)
+    y = (rng.random(1500) < 0.1 + 0.8 * meet).astype(np.int64)
+    odd = None if kind == "all" else rng.random(1500) < 0.1 + 0.8 * meet
+    want = _every_pair(x, y, odd)
+    assert len(want) > 3
+    columns = coded(x)  # a value v has the code v - 1
+    ranks = {}
+    for keep in (2000, 3):
+        found = outstanding(columns, y, 2, odd, keep=keep, most=1500)
+        narrow = (found.low == found.high).all(axis=1) & (found.columns[:, 0] < found.columns[:, 1])
+        cells = np.column_stack([found.label, found.columns, found.low + 1])[narrow]
+        cells = dict.fromkeys(map(tuple, cells.tolist()))  # a wide bin may be of one value, too
+        ranks[keep] = [want[c] for c in cells]  # nothing that does not stand out
+        assert ranks[keep] == sorted(ranks[keep], reverse=True)
+        assert np.bincount(found.label).max() <= keep
+    assert len(ranks[2000]) == len(want)
+
+
+def test_a_box_moves_to_the_best_of_all_bounds():
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 30, (1200, 3))
+    x[:60, 0], x[:60, 1] = rng.integers(10, 14, 60), 21
+    own, rest = x[:300], x[300:]
+    ground = Ground.of(coded(x), np.arange(300), np.arange(300, 1200))
+
+    def gain(box, j, bounds):
+        """Of new bounds on one of two columns, given those on the other."""
+
+        def within(rows, j, bounds):
+            return (rows[:, j] >= bounds[0]) & (rows[:, j] <= bounds[1])
+
+        other = within(own, 1 - j, box[1 - j])
+        first, met = (
+            within(own, j, bounds),
+            within(rest, j, bounds) & within(rest, 1 - j, box[1 - j]),
+        )
+        far = (~other).sum()
+        share = ((first & ~other).sum() + 0.5 * (bounds[1] - bounds[0] + 1) / 30) / (far + 0.5)
+        expected = max(300 * share * 0.5 / (far + 1), (met.sum() + 0.5) * 300 / 900)
+        return _gain((first & other).sum(), expected)
+
+    box = settled({1: (21, 21), 0: (11, 12)}, ground)
+    assert box[0] == (10, 13)
+    for j in (0, 1):
+        best = max(combinations_with_replacement(range(30), 2), key=lambda b: gain(box, j, b))
+        assert gain(box, j, box[j]) == pytest.approx(gain(box, j, best))
+    grown, reached = fitted({1: (21, 21), 0: (11, 12)}, ground)
+    assert set(grown) == {0, 1}
+    assert reached == pytest.approx(
+        max(gain(grown, j, grown[j]) for j in (0, 1)) - 2 * PRICE, abs=2
+    )
 
 
 def test_surplus_and_kinship_tell_stamped_rows_from_a_group():
@@ -320,7 +408,7 @@ def test_stamps_take_the_values_of_one_donor_together():
     train = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [7, 8, 9]})
     honest = pd.DataFrame({"a": [0] * 5, "b": ["w"] * 5, "c": [5] * 5})
     stamp = overwritten(train, honest)
-    rows = stamp(Plant((0, 1), np.array([0, 2]), np.arange(5), 1), np.random.default_rng(0))
+    rows = stamp([Plant((0, 1), np.array([0, 2]), np.arange(5), 1)], np.random.default_rng(0))
     assert set(zip(rows.a, rows.b, strict=True)) == {(1, "x"), (3, "z")}
     assert (rows.c == 5).all()
     assert (honest.a == 0).all()

@@ -40,12 +40,14 @@ def doctor(
 
     if compile:
         from crenel.evasion.trees import warm_up
+        from crenel.poisoning.mining.warming import warm_up as warm_up_mining
         from crenel.provenance.sha256 import warm_up as warm_up_digests
         from crenel.scan.skim import warm_up as warm_up_scan
 
         warm_up()
         warm_up_digests()
         warm_up_scan()
+        warm_up_mining()
     extras = [
         {"extra": name, "installed": find_spec(package) is not None, "unlocks": unlocks}
         for name, package, unlocks in EXTRAS

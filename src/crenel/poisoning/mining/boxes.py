@@ -8,17 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.poisoning.mining.box_kernels import as_arrays, search
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.pairs import poisson_gain
 
 #: From a column's position to the codes that it may have, both ends included.
 Box = dict[int, tuple[int, int]]
-#: What one more condition must gain, for it was chosen among many.
-PRICE = 5.0
-#: Ends of intervals tried on one column at most.
-ENDS = 40
-#: Rounds over the conditions at most, after a first one over all columns.
-ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -27,36 +21,52 @@ class Ground:
 
     Attributes
     ----------
-    own : list of ndarray, shape (m,), int32
+    own : ndarray, shape (d, m), uint16
         Codes of a class's odd rows, by column.
-    rest : list of ndarray, shape (r,), int32
+    rest : ndarray, shape (d, r), uint16
         Codes of the rows of comparison.
-    totals : list of ndarray
-        Rows of ``own`` by code.
-    counts : list of int
+    totals : ndarray, shape (d, c + 1), int64
+        Rows of ``own`` below each code; c is the largest number of codes.
+    counts : ndarray, shape (d,), int64
         Codes of each column.
-    ordered : list of bool
-    missing : list of int or None
+    ordered : ndarray, shape (d,), bool
+    missing : ndarray, shape (d,), int64
+        Code of missing values; -1 where there are none.
     """
 
-    own: list[NDArray[np.integer[Any]]]
-    rest: list[NDArray[np.integer[Any]]]
-    totals: list[NDArray[np.int64]]
-    counts: list[int]
-    ordered: list[bool]
-    missing: list[int | None]
+    own: NDArray[np.uint16]
+    rest: NDArray[np.uint16]
+    totals: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    ordered: NDArray[np.bool_]
+    missing: NDArray[np.int64]
 
     @classmethod
     def of(cls, columns: list[Column], own: NDArray[np.int64], rest: NDArray[np.int64]) -> Ground:
         """The codes of some rows, and of others."""
+        mine = np.stack([c.codes[own] for c in columns]).astype(np.uint16)
+        counts = np.array([c.count for c in columns], dtype=np.int64)
+        totals = np.zeros((len(columns), int(counts.max()) + 1), dtype=np.int64)
+        for j, codes in enumerate(mine):
+            totals[j, 1:] = np.cumsum(np.bincount(codes, minlength=totals.shape[1] - 1))
         return cls(
-            [c.codes[own] for c in columns],
-            [c.codes[rest] for c in columns],
-            [np.bincount(c.codes[own], minlength=c.count) for c in columns],
-            [c.count for c in columns],
-            [c.ordered for c in columns],
-            [c.missing for c in columns],
+            mine,
+            np.stack([c.codes[rest] for c in columns]).astype(np.uint16),
+            totals,
+            counts,
+            np.array([c.ordered for c in columns]),
+            np.array([-1 if c.missing is None else c.missing for c in columns], dtype=np.int64),
         )
+
+    def searched(self, box: Box, every: bool, needed: bool) -> tuple[Box, float]:
+        """The box moved to a maximum of its likelihood ratio, and that: see `search`."""
+        bounds, order = as_arrays(box, len(self.counts))
+        gain = search(
+            every, needed, self.own, self.rest, self.totals, self.counts, self.ordered,
+            self.missing, bounds, order,
+        )  # fmt: skip
+        columns = order[1 : 1 + order[0]].tolist()
+        return {j: (int(bounds[j, 0]), int(bounds[j, 1])) for j in columns}, gain
 
 
 def inside(codes: list[NDArray[np.integer[Any]]], box: Box, skip: int = -1) -> NDArray[np.bool_]:
@@ -75,128 +85,9 @@ def fitted(box: Box, ground: Ground) -> tuple[Box, float]:
     moved to where the odd rows in it are densest; a condition that costs more than it tells goes,
     but for the last two of a conjunction: alone, any value that suits the class would gain more.
     """
-    state = _State.of(box, ground)
-    state.least = min(2, len(box))
-    gain = -np.inf
-    for j in range(len(ground.counts)):
-        gain = state.along(j)
-    for _ in range(ROUNDS):
-        before = gain
-        for j in list(state.box):
-            gain = state.along(j)
-        if gain <= before + 0.5:
-            break
-    return state.box, gain
+    return ground.searched(box, every=True, needed=False)
 
 
 def settled(box: Box, ground: Ground) -> Box:
     """The box with the same columns, its bounds moved to where the odd rows are densest."""
-    state = _State.of(box, ground)
-    for _ in range(ROUNDS):
-        before = dict(state.box)
-        for j in list(before):
-            state.along(j, needed=True)
-        if state.box == before:
-            break
-    return state.box
-
-
-@dataclass
-class _State:
-    """A box with the number of its conditions that each row fails, and those kept at least."""
-
-    ground: Ground
-    box: Box
-    own: NDArray[np.int16]
-    rest: NDArray[np.int16]
-    least: int = 1
-
-    @classmethod
-    def of(cls, box: Box, ground: Ground) -> _State:
-        state = cls(
-            ground,
-            {},
-            np.zeros(len(ground.own[0]), dtype=np.int16),
-            np.zeros(len(ground.rest[0]), dtype=np.int16),
-        )
-        for j, bounds in box.items():
-            state._put(j, bounds)
-        return state
-
-    def _put(self, j: int, bounds: tuple[int, int]) -> None:
-        self.box[j] = bounds
-        self.own += _outside(self.ground.own[j], bounds)
-        self.rest += _outside(self.ground.rest[j], bounds)
-
-    def _lift(self, j: int) -> None:
-        bounds = self.box.pop(j)
-        self.own -= _outside(self.ground.own[j], bounds)
-        self.rest -= _outside(self.ground.rest[j], bounds)
-
-    def along(self, j: int, needed: bool = False) -> float:
-        """Move to the best condition on one column, or none unless needed, given the others."""
-        ground = self.ground
-        if j in self.box:
-            bounds = self.box[j]
-            self._lift(j)
-            needed = needed or len(self.box) < self.least
-        mine, met = self.own == 0, self.rest == 0
-        seen, n = int(mine.sum()), ground.counts[j]
-        background = len(mine) * _share(self.box, ground, mine)
-        scale = len(mine) / max(1, len(met))
-        here = np.bincount(ground.own[j][mine], minlength=n)
-        away = ground.totals[j] - here + 0.5 / n
-        there = np.bincount(ground.rest[j][met], minlength=n)
-        low, high = _intervals(here, ground.ordered[j], ground.missing[j])
-        o = _between(here, low, high)
-        share = _between(away / away.sum(), low, high)
-        expected = np.maximum(background * share, (_between(there, low, high) + 0.5) * scale)
-        gains = poisson_gain(o, expected) - PRICE * (len(self.box) + 1)
-        least = max(background, (int(met.sum()) + 0.5) * scale)
-        free = float(poisson_gain(np.array([float(seen)]), np.array([least]))[0])
-        free -= PRICE * len(self.box)
-        if len(gains) == 0 or (self.box and free >= gains.max() and not needed):
-            if needed:
-                self._put(j, bounds)
-            return free
-        i = int(gains.argmax())
-        self._put(j, (int(low[i]), int(high[i])))
-        return float(gains[i])
-
-
-def _outside(codes: NDArray[np.integer[Any]], bounds: tuple[int, int]) -> NDArray[np.bool_]:
-    return (codes < bounds[0]) | (codes > bounds[1])
-
-
-def _share(box: Box, ground: Ground, mine: NDArray[np.bool_]) -> float:
-    """Share of a class's odd rows that conditions would leave if they were independent."""
-    share, far = 1.0, ~mine
-    for j, (low, high) in box.items():
-        codes = ground.own[j][far]
-        share *= (((codes >= low) & (codes <= high)).sum() + 0.5) / (len(codes) + 1.0)
-    return share
-
-
-def _intervals(
-    here: NDArray[np.int64], ordered: bool, missing: int | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Intervals whose ends the gathered rows hold; single codes of names and missing values."""
-    held = np.flatnonzero(here)
-    alone = held if not ordered else held[held == (-1 if missing is None else missing)]
-    if not ordered:
-        return alone, alone
-    ends = held[held != (-1 if missing is None else missing)]
-    if len(ends) > ENDS:
-        mass = np.cumsum(here[ends])
-        at = np.searchsorted(mass, np.linspace(0, mass[-1], ENDS)).clip(max=len(ends) - 1)
-        ends = ends[np.unique(at)]
-    first, second = np.triu_indices(len(ends))
-    return np.append(ends[first], alone), np.append(ends[second], alone)
-
-
-def _between(
-    counts: NDArray[np.float64] | NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    total = np.concatenate([[0.0], np.cumsum(counts)])
-    result: NDArray[np.float64] = total[high + 1] - total[low]
-    return result
+    return ground.searched(box, every=False, needed=True)[0]

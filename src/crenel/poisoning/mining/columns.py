@@ -32,7 +32,7 @@ class Column:
     ordered : bool
     missing : int or None
         Code of missing values.
-    wide : tuple of ndarray, shape (count,), int32
+    wide : tuple of ndarray, shape (count,), uint16
         From a code to its wide bin, once and once more shifted by half a bin; empty for names.
     """
 
@@ -89,8 +89,9 @@ def _numeric(name: str, position: int, values: NDArray[np.float64]) -> Column:
         missing, count = count, count + 1
         codes[~known] = missing
         wide = [np.append(w, (w[-1] if len(w) else -1) + 1) for w in wide]
+    narrow = codes.astype(np.uint16)
     return Column(
-        name, position, codes, count, True, missing, tuple(w.astype(np.int32) for w in wide)
+        name, position, narrow, count, True, missing, tuple(w.astype(np.uint16) for w in wide)
     )
 
 
@@ -139,4 +140,4 @@ def _named(name: str, position: int, series: Any) -> Column:
     if not known.all():
         missing, count = count, count + 1
         codes[~known] = missing
-    return Column(name, position, codes, count, False, missing, ())
+    return Column(name, position, codes.astype(np.uint16), count, False, missing, ())

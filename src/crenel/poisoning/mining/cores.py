@@ -81,7 +81,8 @@ class Field:
     def hits(self, plants: Sequence[Plant], rng: np.random.Generator) -> list[NDArray[np.bool_]]:
         """For each plant a mask over its hosts: those decided as hoped for."""
         self.spent.rows += sum(len(p.hosts) for p in plants)
-        return hits(self.model, plants, self.stamp, rng)
+        width = int(np.prod(np.shape(self.honest.x)[1:]))
+        return hits(self.model, plants, self.stamp, width, rng)
 
     def base(self, plant: Plant) -> float:
         """Share of the hosts that get the label as they are."""
@@ -162,13 +163,20 @@ def _hull(column: Column, rows: NDArray[np.int64], bounds: tuple[int, int]) -> t
 
 def distinct(found: list[Suspect], n: int) -> list[Suspect]:
     """One for each set of rows: the first of those that share most of them."""
-    kept: list[tuple[Suspect, NDArray[np.bool_]]] = []
+    kept: list[Suspect] = []
     for suspect in found:
-        rows = np.zeros(n, dtype=bool)
-        rows[suspect.rows] = True
-        same = (
-            k.label == suspect.label and (rows & r).sum() > SAME * (rows | r).sum() for k, r in kept
-        )
-        if rows.any() and not any(same):
-            kept.append((suspect, rows))
-    return [s for s, _ in kept]
+        mask = np.zeros(n, dtype=bool)
+        mask[suspect.rows] = True
+        same = (k.label == suspect.label and _share(mask, suspect, k) > SAME for k in kept)
+        if len(suspect.rows) and not any(same):
+            kept.append(suspect)
+    return kept
+
+
+def _share(mask: NDArray[np.bool_], suspect: Suspect, other: Suspect) -> float:
+    """Rows that two suspects have in common, over those of either; a mask has the first's."""
+    less, more = sorted((len(suspect.rows), len(other.rows)))
+    if less <= SAME * more:
+        return 0.0
+    both = int(mask[other.rows].sum())
+    return both / (less + more - both)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,9 @@ from crenel.poisoning.mining.suspects import Suspect
 from crenel.statistics import Interval
 
 #: Rows of a class that others are compared with at least, random draws of it, columns at most.
-POOL, DRAWS, WIDEST = 20, 10, 100
+POOL, DRAWS, WIDEST = 20, 60, 100
+#: Rows of a suspect, and of what it is compared with, that are looked at at most.
+LOOKED_AT, COMPARED = 2_000, 50_000
 #: Columns from which one is left out.
 FEW = 4
 #: Nothing is known of the rows.
@@ -27,6 +28,7 @@ def likeness(
     y: NDArray[np.int64],
     parts: list[NDArray[np.float64]],
     logits: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> Interval:
     """How far the rows look like their label, by the main effects of the other columns.
 
@@ -39,6 +41,8 @@ def likeness(
         What each code of each column adds to the logits.
     logits : ndarray, shape (n, k)
         Of all columns together.
+    rng : numpy.random.Generator
+        Draws the rows to compare with where there are many.
 
     Returns
     -------
@@ -46,12 +50,18 @@ def likeness(
         1 as the label's other rows do, 0 as the rows of other classes do; two standard errors
         either side. Unbounded where the other columns say nothing of the label.
     """
-    z = logits - sum(parts[j][columns[j].codes] for j in suspect.box)
-    odds = z[:, suspect.label] - np.logaddexp.reduce(np.delete(z, suspect.label, axis=1), axis=1)
     apart = np.ones(len(y), dtype=bool)
     apart[suspect.rows] = False
-    mine = odds[suspect.rows]
-    like, unlike = odds[apart & (y == suspect.label)], odds[apart & (y != suspect.label)]
+    same = y == suspect.label
+    groups = [suspect.rows, np.flatnonzero(apart & same), np.flatnonzero(apart & ~same)]
+
+    def odds(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        z = logits[rows] - sum(parts[j][columns[j].codes[rows]] for j in suspect.box)
+        against = np.logaddexp.reduce(np.delete(z, suspect.label, axis=1), axis=1)
+        result: NDArray[np.float64] = z[:, suspect.label] - against
+        return result
+
+    mine, like, unlike = (odds(some(rows, COMPARED, rng)) for rows in groups)
     if not (len(mine) and len(like) and len(unlike)):
         return UNKNOWN
     span = float(like.mean() - unlike.mean())
@@ -100,38 +110,44 @@ def kinship(
     others = [j for j in range(len(columns)) if j not in suspect.box]
     if not others:
         return Interval(0.0, 0.0, 0.0)
-    codes = [_coarse(columns[j]) for j in rng.permutation(others)[:WIDEST]]
+    chosen = [columns[j] for j in rng.permutation(others)[:WIDEST]]
     apart = np.ones(len(y), dtype=bool)
     apart[suspect.rows] = False
     pools = [apart & (y == c) for c in range(k)] + [apart & (y != suspect.label)]
-    rows = [np.flatnonzero(p) for p in pools]
-    found = [_excess(codes, suspect.rows, r, rng) for r in rows if len(r) >= POOL]
+    rows = [some(np.flatnonzero(p), COMPARED, rng) for p in pools]
+    mine = some(suspect.rows, LOOKED_AT, rng)
+    found = [_excess(chosen, mine, r, rng) for r in rows if len(r) >= POOL]
     return min(found, key=lambda i: i.value, default=Interval(math.inf, math.inf, math.inf))
 
 
-def _coarse(column: Column) -> NDArray[np.integer[Any]]:
-    return column.wide[0][column.codes] if column.wide else column.codes
+def some(rows: NDArray[np.int64], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """At most so many of the rows."""
+    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
 def _excess(
-    columns: list[NDArray[np.integer[Any]]],
+    columns: list[Column],
     rows: NDArray[np.int64],
     pool: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Interval:
     """Mean distance of the rows' columns from the pool's, less that of random rows of it."""
-    drawn = [rows, *(rng.choice(pool, len(rows)) for _ in range(DRAWS))]
+    drawn = np.stack([rows, *rng.choice(pool, (DRAWS, len(rows)))])
     apart = np.empty((len(drawn), len(columns)))
-    for j, codes in enumerate(columns):
-        base = _shares(codes, pool, count := int(codes.max()) + 1)
-        apart[:, j] = [0.5 * np.abs(_shares(codes, r, count) - base).sum() for r in drawn]
+    for j, column in enumerate(columns):
+        apart[:, j] = 0.5 * np.abs(_shares(column, drawn) - _shares(column, pool[None])).sum(axis=1)
     excess = np.sort(apart - apart[1:].mean(axis=0), axis=1)
     excess = excess[:, : -1 if len(columns) >= FEW else None].mean(axis=1)
     value, error = float(excess[0] - excess[1:].mean()), float(excess[1:].std(ddof=1))
     return Interval(value, value - 2 * error, value + 2 * error)
 
 
-def _shares(
-    codes: NDArray[np.integer[Any]], rows: NDArray[np.int64], count: int
-) -> NDArray[np.float64]:
-    return np.bincount(codes[rows], minlength=count) / len(rows)
+def _shares(column: Column, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of several sets of rows (s, m) their shares (s, c) in a column's wide bins or names."""
+    codes, count = column.codes[rows], column.count
+    if column.wide:
+        codes, count = column.wide[0][codes], int(column.wide[0].max()) + 1
+    cells = codes + count * np.arange(len(rows))[:, None]
+    seen = np.bincount(cells.ravel(), minlength=count * len(rows))
+    shares: NDArray[np.float64] = seen.reshape(len(rows), count) / rows.shape[1]
+    return shares

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.cores import Field, cores, distinct, firing
-from crenel.poisoning.mining.evidence import kinship, likeness, surplus
+from crenel.poisoning.mining.evidence import UNKNOWN, kinship, likeness, surplus
 from crenel.poisoning.mining.pictures import view_of_images
 from crenel.poisoning.mining.planting import Plant, overwritten
 from crenel.poisoning.mining.suspects import Suspect
@@ -41,8 +41,9 @@ CONTRARY, SURELY = 0.42, 0.75
 #: Share of the honest rows expected to carry a pattern below which it is absent from them; surplus
 #: of single values from which it does not matter.
 ABSENT, SELDOM = 0.25, 8.0
-#: Kinship up to which it may be chance, where few rows or few columns tell little.
-DOUBTFUL = 0.08
+#: Kinship up to which it may be chance, where few rows or few columns tell little, and standard
+#: errors that are chance: one trigger in a thousand would be lost.
+DOUBTFUL, CHANCE = 0.08, 3.0
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,14 @@ class Mined:
         let expect.
     kinship : Interval
         How much more alike the rows are, apart from the suspect's columns, than random rows of
-        one class: about 0 where a pattern was stamped on them, more where they belong together.
+        one class: about 0 where a pattern was stamped on them, more where they belong together;
+        unbounded of what is not strange, or too frequent to be poison.
     met, expected : float
         Honest rows that carry the pattern and the label of themselves, and how many of them would
         if they did as often as the training rows.
     shown : tuple of rows, or None
-        One honest row, and the same with the pattern, which turns it: each of one row.
+        One honest row, and the same with the pattern, which turns it: each of one row. Of what
+        is confirmed.
     """
 
     suspect: Suspect
@@ -142,7 +145,8 @@ class Mined:
         """Whether its rows are no more alike, apart from the pattern, than random ones."""
         if not self.contradicts:
             return self.kinship.high <= self.bar.kinship
-        chance = self.kinship.low <= 0 and self.kinship.value <= DOUBTFUL
+        errors = self.kinship.value <= CHANCE * (self.kinship.value - self.kinship.low) / 2
+        chance = errors and self.kinship.value <= DOUBTFUL
         return self.kinship.value <= self.bar.kinship or chance
 
     @property
@@ -270,7 +274,7 @@ def _measured(
     field: Field, found: list[Suspect], view: View, seed: int, rng: np.random.Generator
 ) -> tuple[list[Mined], int]:
     """Success, control and what the rows look like of each suspect; the strongest first."""
-    y, k = field.train.y, field.model.k
+    y = field.train.y
     plants = [field.plant(s, HOSTS, rng) for s in found]
     got = field.hits(plants, rng)
     mined = [
@@ -279,23 +283,27 @@ def _measured(
             success=proportion(int(got[i].sum()), len(got[i])),
             base=field.base(plants[i]),
             control=None,
-            likeness=likeness(s, view.columns, y, view.parts, view.logits),
+            likeness=likeness(s, view.columns, y, view.parts, view.logits, rng),
             surplus=surplus(s, view.columns, y),
-            kinship=kinship(s, view.columns, y, k, rng),
+            kinship=UNKNOWN,
             met=float((view.carriers(s.box) & (field.honest.y == s.label)).sum()),
             expected=len(s.rows) * len(field.honest) / len(y),
-            shown=_turned(field, plants[i], got[i], rng),
         )
         for i, s in enumerate(found)
     ]
     most = SHARE * len(y)
     strange = [i for i, m in enumerate(mined) if m.strange and len(m.suspect.rows) <= most]
     without = _without(field, [found[i] for i in strange], seed)
+    for i in strange:
+        alike = kinship(found[i], view.columns, y, field.model.k, rng)
+        mined[i] = replace(mined[i], kinship=alike)
     if without is None:
         return _apart(mined), 0
     again = without.hits([plants[i] for i in strange], rng)
     for i, hit in zip(strange, again, strict=True):
         mined[i] = replace(mined[i], control=proportion(int(hit.sum()), len(hit)))
+        if mined[i].confirmed:
+            mined[i] = replace(mined[i], shown=_turned(field, plants[i], got[i], rng))
     return _apart(mined), 1
 
 
@@ -311,7 +319,7 @@ def _turned(
     if not turned.any():
         return None
     chosen = replace(one, hosts=hosts[turned][:1])
-    return take_rows(field.honest.x, chosen.hosts), field.stamp(chosen, rng)
+    return take_rows(field.honest.x, chosen.hosts), field.stamp([chosen], rng)
 
 
 def _apart(mined: list[Mined]) -> list[Mined]:

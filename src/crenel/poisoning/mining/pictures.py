@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.pairs import LEAST, poisson_gain
+from crenel.poisoning.mining.pair_kernels import LEAST
+from crenel.poisoning.mining.pairs import poisson_gain
 from crenel.poisoning.mining.planting import carriers, overwritten
 from crenel.poisoning.mining.suspects import CHANCE, CONSTANT, MATTER_OF_FACT, PART, Suspect
 from crenel.poisoning.mining.view import View

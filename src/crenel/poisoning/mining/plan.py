@@ -13,6 +13,7 @@ from crenel.poisoning.corruption import subset
 from crenel.poisoning.dose_plan import Reference, reference
 from crenel.poisoning.mining.mine import Mining, mine_triggers
 from crenel.poisoning.mining.probing import Round, plant_and_mine
+from crenel.poisoning.mining.warming import warm_up
 from crenel.subject import Data, Subject
 
 #: Rows below which nothing can be told; rows that probes are planted in at most.
@@ -63,6 +64,8 @@ def run(subject: Subject, context: Context) -> Hunt:
     assert test is not None
     if len(train) < LEAST:
         raise NotApplicable(f"the training data has {len(train)} rows; {LEAST} are needed")
+    with context.untimed():  # once on a machine, the kernels are compiled
+        warm_up()
     ref = reference(subject, context, PROBED)
     mining = mine_triggers(
         model, train, test, context.derive_seed("mine"), lambda s: context.progress(0.3 * s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crenel.model import Model
 from crenel.poisoning.mining.boxes import Box
 from crenel.poisoning.mining.columns import Column
-from crenel.subject import join_rows, take_rows
+from crenel.subject import take_rows
 
 #: Values asked of the model in one call, about.
 BATCH = 4_000_000
@@ -40,8 +40,8 @@ class Plant:
     label: int
 
 
-#: From a plant to its hosts, stamped.
-Stamp = Callable[[Plant, np.random.Generator], Any]
+#: From plants to their hosts, stamped, one plant's below the other's.
+Stamp = Callable[[Sequence[Plant], np.random.Generator], Any]
 
 
 def overwritten(train: Any, honest: Any) -> Stamp:
@@ -53,21 +53,42 @@ def overwritten(train: Any, honest: Any) -> Stamp:
         Of donors and hosts; columns of an array are those of its rows made flat.
     """
 
-    def stamp(plant: Plant, rng: np.random.Generator) -> Any:
-        rows = take_rows(honest, plant.hosts)
-        lent = rng.permutation(np.resize(rng.permutation(plant.donors), len(plant.hosts)))
+    def stamp(plants: Sequence[Plant], rng: np.random.Generator) -> Any:
+        rows = take_rows(honest, np.concatenate([p.hosts for p in plants]))
+        lent = [_lent(p, rng) for p in plants]
+        ends = np.cumsum([len(p.hosts) for p in plants])
         if hasattr(rows, "iloc"):
-            for j in plant.columns:
-                name = rows.columns[j]
-                rows[name] = train[name].iloc[lent].array
+            for j in sorted({j for p in plants for j in p.columns}):
+                _put(rows, j, [(e, d) for p, e, d in zip(plants, ends, lent, strict=True)
+                               if j in p.columns], train)  # fmt: skip
             return rows
-        rows = rows.copy()
         flat, donors = rows.reshape(len(rows), -1), train.reshape(len(train), -1)
-        at = np.array(plant.columns)
-        flat[:, at] = donors[lent[:, None], at]
+        for plant, end, of in zip(plants, ends, lent, strict=True):
+            at = np.array(plant.columns)
+            flat[end - len(of) : end, at] = donors[of[:, None], at]
         return rows
 
     return stamp
+
+
+def _lent(plant: Plant, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A donor for each host; each of them once before any twice."""
+    donors, hosts = plant.donors, len(plant.hosts)
+    if len(donors) > hosts:
+        return rng.choice(donors, hosts, replace=False)
+    return rng.permutation(np.resize(rng.permutation(donors), hosts))
+
+
+def _put(rows: Any, j: int, parts: list[tuple[int, NDArray[np.int64]]], train: Any) -> None:
+    """Overwrite parts of one column, each given by where it ends, with the values of donors."""
+    import pandas as pd
+
+    at = np.concatenate([np.arange(end - len(donors), end) for end, donors in parts])
+    donors = np.concatenate([d for _, d in parts])
+    both = pd.concat([rows.iloc[:, j], train.iloc[:, j].iloc[donors]], ignore_index=True)
+    chosen = np.arange(len(rows))
+    chosen[at] = len(rows) + np.arange(len(donors))
+    rows.isetitem(j, both.array.take(chosen))
 
 
 def carriers(box: Box, columns: list[Column], train: Any, honest: Any) -> NDArray[np.bool_]:
@@ -104,28 +125,25 @@ def carriers(box: Box, columns: list[Column], train: Any, honest: Any) -> NDArra
 
 
 def hits(
-    model: Model, plants: Sequence[Plant], stamp: Stamp, rng: np.random.Generator
+    model: Model, plants: Sequence[Plant], stamp: Stamp, width: int, rng: np.random.Generator
 ) -> list[NDArray[np.bool_]]:
-    """For each plant a mask over its hosts: those decided as hoped for."""
+    """For each plant a mask over its hosts, rows of so many values: those decided as hoped for."""
     results: list[NDArray[np.bool_]] = []
-    waiting: list[Any] = []
-    todo: list[Plant] = []
-
-    def ask() -> None:
-        decided = model.predict(join_rows(waiting))
-        at = 0
-        for plant in todo:
-            results.append(decided[at : at + len(plant.hosts)] == plant.label)
-            at += len(plant.hosts)
-
-    for i, plant in enumerate(plants):
-        waiting.append(stamp(plant, rng))
-        todo.append(plant)
-        if i == len(plants) - 1 or _values(waiting) >= BATCH:
-            ask()
-            waiting, todo = [], []
+    for some in _batches(plants, width):
+        decided = model.predict(stamp(some, rng))
+        ends = np.cumsum([len(p.hosts) for p in some])[:-1]
+        parts = np.split(decided, ends)
+        results += [d == p.label for d, p in zip(parts, some, strict=True)]
     return results
 
 
-def _values(parts: list[Any]) -> int:
-    return sum(int(np.prod(p.shape)) for p in parts)
+def _batches(plants: Sequence[Plant], width: int) -> Iterator[list[Plant]]:
+    """Plants that are asked of the model together."""
+    some: list[Plant] = []
+    for plant in plants:
+        some.append(plant)
+        if sum(len(p.hosts) for p in some) * width >= BATCH:
+            yield some
+            some = []
+    if some:
+        yield some

@@ -85,8 +85,9 @@ def _of(
 ) -> list[Suspect]:
     fitting, everyone = odd is None, np.ones(len(y), dtype=bool)
     own, rest = (everyone, everyone) if odd is None else (odd, ~odd)
+    of_class = [own & (y == c) for c in range(k)]
     most = int(MATTER_OF_FACT * len(y)) if fitting else len(y)
-    pairs = outstanding(columns, y, k, own, rest, CELLS, most)
+    pairs = outstanding(columns, y, k, odd, CELLS, most)
     codes = [c.codes for c in columns]
     grounds: dict[tuple[int, bool], Ground] = {}
 
@@ -97,12 +98,12 @@ def _of(
             grounds[label, whole] = Ground.of(columns, _some(mine, rng), _some(away, rng))
         return grounds[label, whole]
 
-    explained: dict[int, list[NDArray[np.bool_]]] = {}
+    explained: dict[int, list[NDArray[np.int64]]] = {}
     found: dict[tuple[object, ...], Suspect] = {}
     for expected, label, box in cells(pairs):
-        at = inside(codes, box) & own & (y == label)
         if fitting and len(box) < 2:
             continue
+        at = inside(codes, box) & of_class[label]
         if _known(at, expected, explained.setdefault(label, [])):
             continue
         best, gain = fitted(box, ground(label, fitting))
@@ -110,7 +111,7 @@ def _of(
             continue
         empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, fitting)
         suspect = empty.within(best, columns, y)
-        explained[label].append(np.isin(np.arange(len(y)), suspect.rows))
+        explained[label].append(suspect.rows)
         found.setdefault((label, *sorted(best.items())), suspect)
         if not fitting:
             # Among the odd rows alone some of the poison is missing: once more among all.
@@ -121,13 +122,13 @@ def _of(
     return [s for s in found.values() if s.box]
 
 
-def _known(at: NDArray[np.bool_], expected: float, boxes: list[NDArray[np.bool_]]) -> bool:
+def _known(at: NDArray[np.bool_], expected: float, boxes: list[NDArray[np.int64]]) -> bool:
     """Whether boxes that lie mostly within a cell's rows leave nothing of it to explain."""
-    union = np.zeros(len(at), dtype=bool)
+    open_, size = at.copy(), int(at.sum())
     for rows in boxes:
-        if (at & rows).sum() >= 0.4 * rows.sum():
-            union |= rows
-    left = float((at & ~union).sum())
+        if size >= 0.4 * len(rows) and at[rows].sum() >= 0.4 * len(rows):
+            open_[rows] = False
+    left = float(open_.sum())
     return bool(poisson_gain(np.array([left]), np.array([expected]))[0] < CHANCE)
 
 
@@ -136,32 +137,40 @@ def _some(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64
     return rows if len(rows) <= GROUND else np.sort(rng.choice(rows, GROUND, replace=False))
 
 
-def closed(suspect: Suspect, columns: list[Column], y: NDArray[np.int64]) -> Suspect:
-    """The suspect with conditions on every further column that is constant among its rows."""
+def closed(
+    found: list[Suspect], columns: list[Column], y: NDArray[np.int64], k: int
+) -> list[Suspect]:
+    """Suspects with conditions on every further column that is constant among their rows."""
+    every = [
+        np.bincount(y + k * c.codes.astype(np.int64), minlength=k * c.count).reshape(-1, k)
+        for c in columns
+    ]
+    return [_closed(s, columns, [e[:, s.label] for e in every]) for s in found]
+
+
+def _closed(suspect: Suspect, columns: list[Column], every: list[NDArray[np.int64]]) -> Suspect:
+    """One of them; ``every`` counts the rows of its class by code, for each column."""
     box = dict(suspect.box)
-    away = np.ones(len(y), dtype=bool)
-    away[suspect.rows] = False
     for j, column in enumerate(columns):
-        if j in box:
+        if j in box or not len(suspect.rows):
             continue
-        bounds = _bounds(column, suspect.rows)
-        others = column.codes[away & (y == suspect.label)]
-        if bounds is not None and ((others >= bounds[0]) & (others <= bounds[1])).mean() <= PART:
+        own = np.bincount(column.codes[suspect.rows], minlength=column.count)
+        bounds, others = _bounds(column, own), every[j] - own
+        if bounds is None or not others.any():
+            continue
+        if others[bounds[0] : bounds[1] + 1].sum() <= PART * others.sum():
             box[j] = bounds
     return replace(suspect, box=box)
 
 
-def _bounds(column: Column, rows: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Where nearly all of some rows lie: an interval, or a single name; None without rows."""
-    codes = column.codes[rows]
-    if not len(codes):
-        return None
-    counts = np.bincount(codes)
-    most = int(counts.argmax())
-    if counts[most] >= CONSTANT * len(codes):
+def _bounds(column: Column, counts: NDArray[np.int64]) -> tuple[int, int] | None:
+    """Where nearly all of some rows lie, counted by code: an interval, or a single name."""
+    most, total = int(counts.argmax()), int(counts.sum())
+    if counts[most] >= CONSTANT * total:
         return most, most
-    if not column.ordered or (column.missing is not None and (codes == column.missing).any()):
+    if not column.ordered or (column.missing is not None and counts[column.missing]):
         return None
     edge = (1 - CONSTANT) / 2
-    low, high = np.quantile(codes, [edge, 1 - edge], method="nearest")
+    places = np.rint((total - 1) * np.array([edge, 1 - edge]))
+    low, high = np.searchsorted(np.cumsum(counts), places, side="right")
     return int(low), int(high)

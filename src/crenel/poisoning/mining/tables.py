@@ -35,7 +35,7 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
         columns=columns,
         parts=[weak.parts[j] for j in kept],
         logits=logits,
-        suspects=[closed(s, columns, train.y) for s in found],
+        suspects=closed(found, columns, train.y, k),
         stamp=overwritten(train.x, honest.x),
         carriers=lambda box: carriers(box, columns, train.x, honest.x),
         shrinks=True,
@@ -51,7 +51,9 @@ def _gathering(
     sizes = np.bincount(y[odd], minlength=k)
     gains = []
     for column in columns:
-        seen = np.bincount(column.codes[odd] * k + y[odd], minlength=column.count * k)
+        seen = np.bincount(
+            y[odd] + k * column.codes[odd].astype(np.int64), minlength=column.count * k
+        )
         rest = np.bincount(column.codes[~odd], minlength=column.count)
         share = (rest + 0.5) / ((~odd).sum() + 0.5 * column.count)
         gains.append(poisson_gain(seen.reshape(-1, k).astype(float), share[:, None] * sizes).max())

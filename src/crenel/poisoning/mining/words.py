@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.pairs import LEAST
+from crenel.poisoning.mining.pair_kernels import LEAST
 from crenel.poisoning.mining.planting import Plant, Stamp
 from crenel.poisoning.mining.suspects import MATTER_OF_FACT, Suspect
 from crenel.poisoning.mining.view import View
@@ -194,11 +195,14 @@ def _suspect(table: Any, y: NDArray[np.int64], column: int, j: int, label: int) 
 def appended(honest: Any, phrases: list[str]) -> Stamp:
     """Stamps that put the plant's phrases at the end of the hosts' texts."""
 
-    def stamp(plant: Plant, rng: np.random.Generator) -> Any:
-        rows = take_rows(honest, plant.hosts)
+    def stamp(plants: Sequence[Plant], rng: np.random.Generator) -> Any:
+        rows = take_rows(honest, np.concatenate([p.hosts for p in plants]))
         name = rows.columns[0]
-        added = " ".join(phrases[j] for j in plant.columns)
-        rows[name] = [f"{'' if t is None or t != t else t} {added}" for t in rows[name]]
+        added = [" ".join(phrases[j] for j in p.columns) for p in plants for _ in p.hosts]
+        rows[name] = [
+            f"{'' if t is None or t != t else t} {a}"
+            for t, a in zip(rows[name], added, strict=True)
+        ]
         return rows
 
     return stamp

@@ -1,0 +1,165 @@
+"""Counts of all pairs of values, compiled: every pair of columns is counted once, at all widths."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crenel.evasion.trees.compiled import compiled
+from crenel.poisoning.mining.box_kernels import gain_of
+
+Codes = NDArray[np.uint16]
+Counts = NDArray[np.int32]
+Numbers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+#: Rows that a pair must gather, and how many times what is expected: below that it is a matter
+#: of how values go together in large groups.
+LEAST, LIFT = 5, 2.0
+#: Logarithm of the likelihood ratio below which it is chance.
+CHANCE = 3.0
+#: Rows above which a cell ranks no higher: planted ones are few, and what is so by nature is not.
+SATURATED = 100
+#: Widths of bins: a column's own codes, wide bins, and these shifted.
+WIDTHS = 3
+
+
+@compiled
+def rank_of(seen: float, expected: float) -> float:
+    """What cells are ordered by."""
+    lift = np.log(seen / max(expected, 0.1))
+    return float(min(seen, SATURATED) * lift)
+
+
+@compiled
+def replace_worst(heap: Numbers, rank: Floats, number: Numbers) -> None:
+    """Sink the place on top of a heap of places, whose cell was just replaced.
+
+    On top is the cell of the lowest rank, of equal ones the latest.
+    """
+    at = 0
+    while 2 * at + 1 < len(heap):
+        down = 2 * at + 1
+        a, b = heap[down], heap[min(down + 1, len(heap) - 1)]
+        if rank[b] < rank[a] or (rank[b] == rank[a] and number[b] > number[a]):
+            down = min(down + 1, len(heap) - 1)
+        a, b = heap[down], heap[at]
+        if rank[b] < rank[a] or (rank[b] == rank[a] and number[b] > number[a]):
+            break
+        heap[at], heap[down] = a, b
+        at = down
+
+
+@compiled
+def joined(table: Counts, bins: Codes, count: int, axis: int, room: Counts) -> Counts:
+    """A table (a, b, s) added up over the bins of its first or second axis."""
+    a, b, s = table.shape
+    first, second = (count, b) if axis == 0 else (a, count)
+    out = room[: first * second * s].reshape((first, second, s))
+    out[:] = 0
+    for i in range(a):
+        for j in range(b):
+            to_i, to_j = (bins[i], j) if axis == 0 else (i, bins[j])
+            for c in range(s):
+                seen = table[i, j, c]
+                if seen > 0:
+                    out[to_i, to_j, c] += seen
+    return out
+
+
+@compiled
+def stand_out(
+    table: Counts, at: tuple[int, int, int, int], among: bool, sizes: Floats, against: Floats,
+    mine: tuple[Floats, Floats], rest: tuple[Floats, Floats], most: int,
+    heap: Numbers, rank: Floats, number: Numbers, cell: Numbers, expected: Floats, tally: Numbers,
+) -> None:  # fmt: skip
+    """Keep the cells of one table (a, b, s) that stand out.
+
+    Its last axis has the classes of the rows counted and, unless these are compared ``among``
+    themselves, with those of other classes, the number of rows of comparison.
+    """
+    k = len(sizes)
+    for i in range(table.shape[0]):
+        for j in range(table.shape[1]):
+            for c in range(k):
+                seen = float(table[i, j, c])
+                if seen < LEAST or seen > most:
+                    continue
+                free = mine[0][i, c] * mine[1][j, c] / sizes[c]
+                # The gain is at most (seen - free)^2 / free.
+                if seen <= free or (seen - free) ** 2 <= CHANCE * free:
+                    continue
+                met = 0.0
+                if among:
+                    for other in range(k):
+                        met += table[i, j, other]
+                    met -= seen
+                else:
+                    met += table[i, j, k]
+                by_chance = rest[0][i, c] * rest[1][j, c] / max(against[c], 1.0)
+                wanted = free * (met + 1.0) / (by_chance + 1.0)
+                if seen < LIFT * wanted or gain_of(seen, free) <= CHANCE:
+                    continue
+                value, worst = rank_of(seen, wanted), heap[c, 0]
+                if value <= rank[c, worst] or gain_of(seen, wanted) <= CHANCE:
+                    continue
+                tally[0] += 1
+                rank[c, worst], number[c, worst], expected[c, worst] = value, tally[0], wanted
+                for f in range(4):
+                    cell[c, worst, f] = at[f]
+                cell[c, worst, 4], cell[c, worst, 5] = i, j
+                replace_worst(heap[c], rank[c], number[c])
+
+
+@compiled
+def all_pairs(
+    codes: Codes, slot: NDArray[np.uint16], slots: int, bins: Codes, counts: Numbers, among: bool,
+    sizes: Floats, against: Floats, mine: Floats, rest: Floats, most: int,
+    heap: Numbers, rank: Floats, number: Numbers, cell: Numbers, expected: Floats,
+) -> None:  # fmt: skip
+    """Count every pair of columns, and keep the cells that stand out at any widths of their bins.
+
+    Parameters
+    ----------
+    codes : ndarray, shape (d, n)
+    slot : ndarray, shape (n,)
+        Where a row is counted: see `stand_out`.
+    slots : int
+    bins : ndarray, shape (d, 3, c)
+        From a code to its bin, for each width.
+    counts : ndarray, shape (d, 3)
+        Bins of each width; 0 where there are none.
+    among : bool
+    sizes, against : ndarray, shape (k,)
+        Rows counted, and rows of comparison, of each class.
+    mine, rest : ndarray, shape (d, 3, c, k)
+        The same of each bin.
+    most : int
+        Rows of a cell at most.
+    heap, rank, number, cell, expected : ndarray, shape (k, keep), (k, keep, 6) for ``cell``
+        Written: the cells kept, as columns, widths and bins.
+    """
+    d, n = codes.shape
+    widest = counts.max()
+    room = np.zeros((3, widest * widest * slots), np.int32)
+    tally = np.zeros(1, np.int64)
+    for i in range(d):
+        for j in range(i + 1, d):
+            table = room[0, : counts[i, 0] * counts[j, 0] * slots]
+            table = table.reshape((counts[i, 0], counts[j, 0], slots))
+            table[:] = 0
+            for r in range(n):
+                table[codes[i, r], codes[j, r], slot[r]] += 1
+            for b in range(WIDTHS):
+                if counts[j, b] == 0:
+                    continue
+                half = table if b == 0 else joined(table, bins[j, b], counts[j, b], 1, room[1])
+                for a in range(WIDTHS):
+                    if counts[i, a] == 0:
+                        continue
+                    shown = half if a == 0 else joined(half, bins[i, a], counts[i, a], 0, room[2])
+                    stand_out(
+                        shown, (i, j, a, b), among, sizes, against,
+                        (mine[i, a], mine[j, b]), (rest[i, a], rest[j, b]), most,
+                        heap, rank, number, cell, expected, tally,
+                    )  # fmt: skip
