@@ -39,6 +39,8 @@ class Model:
     transform : callable or None
         From n rows to the numeric input of the last step, shape (n, d): the steps of a Pipeline
         before its estimator; None where the rows are that input already.
+    features : callable or None
+        As ``transform``, but sparse where the steps give a sparse matrix.
     final : object or None
         The last step of a Pipeline, or ``native`` itself where there is none.
     remote : bool
@@ -58,6 +60,7 @@ class Model:
     native: Any = None
     module: Any = None
     transform: Callable[[Any], NDArray[Any]] | None = None
+    features: Callable[[Any], Any] | None = None
     final: Any = None
     remote: bool = False
     parameters: int | None = None

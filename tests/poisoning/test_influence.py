@@ -25,7 +25,7 @@ from crenel.poisoning.influence.boosting import Booster, boosting_without
 from crenel.poisoning.influence.effects import Answers, compare
 from crenel.poisoning.influence.forest import forest_without
 from crenel.poisoning.influence.newton import groups, hessian, logistic_without, root
-from crenel.poisoning.influence.removal import _logistic_of
+from crenel.poisoning.influence.removal import logistic_of
 from crenel.poisoning.influence.ridge import as_shares, ridge_without
 from crenel.subject import Data
 
@@ -64,7 +64,7 @@ def test_a_newton_step_is_training_again_for_small_groups(loader):
     a, b = z.transform(train.x), z.transform(test.x)
     codes = np.arange(len(train)) % 40  # a few rows each
     fitted = exact().fit(a, train.y)
-    answers = logistic_without(_logistic_of(fitted), a, train.y, np.ones(len(train)), codes, b)
+    answers = logistic_without(logistic_of(fitted), a, train.y, np.ones(len(train)), codes, b)
     np.testing.assert_allclose(answers.whole, fitted.predict_proba(b), atol=1e-5)
     for s, p in zip(range(6), answers.without, strict=False):
         again = exact().fit(a[codes != s], train.y[codes != s]).predict_proba(b)
@@ -80,7 +80,7 @@ def test_small_and_large_groups_take_the_same_step():
     weight = rng.random(len(a))
     h = hessian(a, p, weight)
     np.testing.assert_allclose(root(a, p, weight).T @ root(a, p, weight), h, atol=1e-9)
-    fitted = _logistic_of(exact().fit(a, train.y))
+    fitted = logistic_of(exact().fit(a, train.y))
     halves, few = np.arange(len(a)) % 2, np.where(np.arange(len(a)) < 5, 0, 1)
     for codes in (halves, few):  # one through the Hessian, one through Woodbury's identity
         p = next(iter(logistic_without(fitted, a, train.y, np.ones(len(a)), codes, b).without))

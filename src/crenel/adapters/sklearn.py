@@ -93,6 +93,7 @@ def classifier(
         return labels.indices(native.predict(prepare(x)))
 
     body = unwrapped(native)
+    features = _transform_of(body, prepare)
     again = _user_fit(fit, labels.classes, columns) if fit else None
     return Model(
         framework=_framework(native),
@@ -102,7 +103,8 @@ def classifier(
         score=_score_of(native, labels, prepare),
         fit=again or _clone_fit(body, labels, columns, texts),
         native=native,
-        transform=_transform_of(body, prepare),
+        transform=_dense_of(features),
+        features=features,
         final=_final_of(body),
         parameters=count_parameters(_final_of(body)),
         description=describe(native),
@@ -127,6 +129,7 @@ def _regressor(
         return wrap_estimator(new, task="regression", fit=fit, columns=columns)
 
     body = unwrapped(native)
+    features = _transform_of(body, prepare)
     return Model(
         framework=_framework(native),
         task="regression",
@@ -134,7 +137,8 @@ def _regressor(
         decide=decide,
         fit=refit if fit or _can_clone(body) else None,
         native=native,
-        transform=_transform_of(body, prepare),
+        transform=_dense_of(features),
+        features=features,
         final=_final_of(body),
         parameters=count_parameters(_final_of(body)),
         description=describe(native),
@@ -376,9 +380,7 @@ def _final_of(body: Any) -> Any:
     return _final_of(steps[-1][1]) if steps else body
 
 
-def _transform_of(
-    body: Any, prepare: Callable[[Any], Any]
-) -> Callable[[Any], NDArray[np.float64]] | None:
+def _transform_of(body: Any, prepare: Callable[[Any], Any]) -> Callable[[Any], Any] | None:
     """The steps before the last as one function, None where there are none."""
     steps = getattr(body, "steps", None)
     if not steps:
@@ -388,11 +390,17 @@ def _transform_of(
         return last
     head = body[:-1]
 
-    def transform(x: Any) -> NDArray[np.float64]:
+    def transform(x: Any) -> Any:
         inner = head.transform(prepare(x))
-        return dense(inner) if last is None else last(inner)
+        return inner if last is None else last(inner)
 
     return transform
+
+
+def _dense_of(
+    features: Callable[[Any], Any] | None,
+) -> Callable[[Any], NDArray[np.float64]] | None:
+    return None if features is None else lambda x: dense(features(x))
 
 
 def dense(x: Any) -> NDArray[np.float64]:

@@ -39,7 +39,7 @@ def exposure(subject: Subject, context: Context, reviewed: Reviewed, sim: Simula
         ),
         n=min(m.injected for m in sim.missed.values()),
         seed=context.seed,
-        queries=len(reviewed.data) + sim.rows * sim.fits // 5,
+        queries=len(reviewed.data) + sim.rows * (len(sim.missed) + len(sim.clean)),
         seconds=context.elapsed,
         health=_health(reviewed, sim),
         headline=f"of {share(largest)} of the rows relabelled at random, {percent(last)} go "
@@ -53,7 +53,7 @@ def _health(reviewed: Reviewed, sim: Simulated) -> Health:
     done = reviewed.predicted.covered
     tests = [
         HealthTest(
-            name="models out of fold beat the most frequent label",
+            name="models that never saw the label beat the most frequent one",
             ok=reviewed.accuracy.low > most,
             detail=f"they agree with {percent(reviewed.accuracy)} of labels, against {share(most)}",
         ),

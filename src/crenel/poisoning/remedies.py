@@ -31,10 +31,11 @@ __all__ = ["cap_sources", "partition_aggregation", "quarantine_labels"]
 def quarantine_labels(subject: Subject, finding: Finding, context: Context) -> Treatment:
     """Hold back training rows whose label is probably wrong, and train without them.
 
-    Every label is scored out of fold, as by POI-101. How sure a suspicion must be is decided on a
-    held-out fifth of the training rows, where each row counts by the probability that its label is
-    right; test data takes no part. Where the model trained without the suspects is worse there
-    beyond noise at every threshold, nothing is changed and the treatment says so. The table
+    Every label is scored by models that it had no part in, as by POI-101. How sure a suspicion
+    must be is decided on a held-out fifth of the training rows, where each row counts by the
+    probability that its label is right; test data takes no part. Where the model trained without
+    the suspects is worse there beyond noise at every threshold, nothing is changed and the
+    treatment says so. The table
     ``quarantine`` lists what was held back, with the label suggested, for review: fill in its
     column ``decision`` and give it back with ``crenel harden RUN --review quarantine.csv``.
     """

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
+from crenel.errors import NotApplicable
 from crenel.model import Model
 from crenel.poisoning.corruption import draw_labels, pick, relabel, subset
 from crenel.poisoning.labels import LabelScores, clean_probabilities, wrong_labels
+from crenel.poisoning.leftout.answers import leaves_out, left_out
 from crenel.statistics import Interval, auc, proportion
 from crenel.subject import Data
 from crenel.training.folds import OutOfFold, out_of_fold
@@ -20,6 +23,8 @@ from crenel.training.threads import side_by_side
 SHARES = (0.01, 0.02, 0.05, 0.1)
 #: Repetitions on clean labels of the same hardness.
 CLEAN_RUNS = 3
+#: Folds of trainings where a model's kind does not allow to do without.
+FOLDS = 5
 #: Rows on which both are simulated.
 SIMULATED_ROWS = 6000
 
@@ -94,28 +99,54 @@ def review_labels(
     data: Data,
     seed: int,
     *,
-    folds: int = 5,
+    folds: int | None = None,
     deadline: float | None = None,
     jobs: int = 1,
 ) -> Reviewed:
-    """Score every label by models of the user's own kind that have not seen it.
+    """Score every label by models that it had no part in.
+
+    Of forests, boosted trees and logistic regressions that were trained on these rows, what they
+    would say of each row without its label is computed (`crenel.poisoning.leftout.left_out`);
+    of any other model its kind is trained again without each of five folds.
 
     Parameters
     ----------
     model : Model
-        With ``fit``.
+        Trained on ``data``; with ``fit`` where it is trained again.
     data : Data
     seed : int
-    folds, deadline, jobs
+    folds : int or None
+        Train again on so many folds, whatever the model is.
+    deadline, jobs
         See `crenel.training.out_of_fold`.
     """
-    predicted = out_of_fold(model, data, seed, folds, deadline, jobs)
+    found = _without_training(model, data, seed) if folds is None else None
+    if found is not None:
+        predicted, ranking = found
+        scores = wrong_labels(predicted.probabilities, data.y, ranking)
+        return Reviewed(data, scores, predicted, predicted.probabilities)
+    predicted = out_of_fold(model, data, seed, folds or FOLDS, deadline, jobs)
     p = predicted.probabilities
     if model.score is None:
         p = softened(p, data, predicted.covered)
     reached = data if predicted.covered.all() else data.take(predicted.covered)
     p = p[predicted.covered]
     return Reviewed(reached, wrong_labels(p, reached.y), predicted, p)
+
+
+def _without_training(
+    model: Model, data: Data, seed: int
+) -> tuple[OutOfFold, NDArray[np.float64]] | None:
+    """Unseen answers of the model as it is, and those that rank; None where there are none."""
+    begun = time.monotonic()
+    try:
+        found = left_out(model, data, seed)
+    except NotApplicable:
+        return None
+    p = found.unseen
+    every = np.ones(len(p), dtype=np.bool_)
+    seconds = time.monotonic() - begun
+    return OutOfFold(p, p.argmax(axis=1), every, 0, seconds, found.means), found.probabilities
 
 
 def softened(
@@ -131,6 +162,14 @@ def softened(
     return np.where(covered[:, None], (decisions + votes) / 2, np.nan)
 
 
+def review_afresh(model: Model, data: Data, seed: int) -> Reviewed:
+    """Review other data than the model was trained on: its kind is trained on it first."""
+    assert model.fit is not None
+    if not leaves_out(model):
+        return review_labels(model, data, seed, folds=FOLDS)
+    return review_labels(model.fit(data.x, data.y, seed), data, seed)
+
+
 def miss(model: Model, data: Data, trusted: NDArray[np.bool_], share: float, seed: int) -> Missed:
     """Relabel a share of the rows at random, review, and count what goes unnoticed.
 
@@ -139,7 +178,7 @@ def miss(model: Model, data: Data, trusted: NDArray[np.bool_], share: float, see
     rng = np.random.default_rng(seed)
     rows = pick(np.flatnonzero(trusted), max(1, round(share * len(data))), rng)
     poisoned = replace(data, y=relabel(data.y, rows, model.k, rng))
-    scores = review_labels(model, poisoned, seed).scores
+    scores = review_afresh(model, poisoned, seed).scores
     planted = np.zeros(len(data), dtype=bool)
     planted[rows] = True
     unnoticed = int((planted & ~scores.flagged).sum())
@@ -151,7 +190,7 @@ def miss(model: Model, data: Data, trusted: NDArray[np.bool_], share: float, see
 def review_clean(model: Model, data: Data, p: NDArray[np.float64], seed: int) -> Clean:
     """Review labels drawn from probabilities: right by construction, and as hard as the data."""
     labels = draw_labels(p, np.random.default_rng(seed))
-    scores = review_labels(model, replace(data, y=labels), seed).scores
+    scores = review_afresh(model, replace(data, y=labels), seed).scores
     return Clean(scores.rate.value, int(scores.flagged.sum()), len(labels))
 
 
@@ -203,4 +242,5 @@ def simulate(model: Model, reviewed: Reviewed, context: Context) -> Simulated:
     done = list(zip(tasks, side_by_side(context, run, tasks), strict=False))
     missed = {t[1]: r for t, r in done if isinstance(r, Missed)}
     clean = tuple(r for _, r in done if isinstance(r, Clean))
-    return Simulated(dict(sorted(missed.items())), clean, len(data), 5 * len(done))
+    each = 1 if leaves_out(model) else FOLDS
+    return Simulated(dict(sorted(missed.items())), clean, len(data), each * len(done))

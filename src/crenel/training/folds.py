@@ -35,6 +35,8 @@ class OutOfFold:
         Trainings done.
     seconds : float
         Wall time.
+    means : str
+        Which models they are, in words.
     """
 
     probabilities: NDArray[np.float64]
@@ -42,6 +44,7 @@ class OutOfFold:
     covered: NDArray[np.bool_]
     fits: int
     seconds: float
+    means: str = "models of the same kind, trained without the row's fold"
 
 
 def fold_numbers(y: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:

@@ -100,6 +100,7 @@ def behind(model: Model, columns: list[str], sample: Any) -> Model:
         score=None if model.score is None else score,
         fit=None if model.fit is None else fit,
         transform=None if model.transform is None else transform,
+        features=None,
         native=_pipeline(model.native, columns, sample)
         if model.framework == "sklearn"
         else model.native,

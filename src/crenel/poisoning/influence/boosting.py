@@ -113,7 +113,7 @@ def boosting_without(
     x, y, weight, codes = x[order], y[order], weight[order], codes[order]
     leaf, leaves = numbered(ensemble, ensemble.leaves(x))
     shown, _ = numbered(ensemble, ensemble.leaves(test))
-    start = _start(ensemble, y, weight)
+    start = starting_margins(ensemble, y, weight)
     rule = (booster.rate * booster.factor, booster.scale, booster.penalty)
     steep, curved, value, course = follow(leaf, leaves, y, weight, start, *rule, width)
     margins = np.tile(start, (len(test), 1))
@@ -158,7 +158,7 @@ def _prior(y: NDArray[np.int64], weight: Floats, k: int) -> Floats:
     return np.asarray([logs[1] - logs[0]]) if k == 2 else np.asarray(logs - logs.mean())
 
 
-def _start(ensemble: TreeEnsemble, y: NDArray[np.int64], weight: Floats) -> Floats:
+def starting_margins(ensemble: TreeEnsemble, y: NDArray[np.int64], weight: Floats) -> Floats:
     """Margins (j,) before the first tree: the ensemble's, or the prior's where none are told."""
     base = ensemble.base
     own = np.asarray([base[1] - base[0]]) if len(base) == 2 else base - base.mean()

@@ -97,13 +97,22 @@ def _by_newton(model: Model, train: Data, test: Data, codes: NDArray[np.int64]) 
     """The model's own logistic regression, what precedes it in a Pipeline held fixed."""
     from crenel.poisoning.influence.newton import logistic_without
 
-    fitted = _logistic_of(model.final)
-    weight = _weights(model.final, train.y)
+    fitted = logistic_of(model.final)
+    if fitted.theta.size > MOST:
+        raise NotApplicable(f"{fitted.theta.size:,} coefficients are too many for a Hessian")
+    weight = class_weights(model.final, train.y)
     z, test_z = fed(model, train.x), fed(model, test.x)
     return logistic_without(fitted, z, train.y, weight, codes, test_z)
 
 
-def _logistic_of(final: Any) -> Any:
+def logistic_of(final: Any) -> Any:
+    """Coefficients and penalty of a fitted logistic regression with a ridge penalty.
+
+    Raises
+    ------
+    NotApplicable
+        For any other model.
+    """
     from crenel.poisoning.influence.newton import Logistic
 
     name = type(final).__name__
@@ -112,8 +121,6 @@ def _logistic_of(final: Any) -> Any:
     if getattr(final, "l1_ratio_", None) is not None or getattr(final, "l1_ratio", None):
         raise NotApplicable("the penalty is not ridge")
     theta = np.column_stack([final.coef_, np.resize(final.intercept_, len(final.coef_))])
-    if theta.size > MOST:
-        raise NotApplicable(f"{theta.size:,} coefficients are too many for a Hessian")
     strength = np.mean(final.C_) if hasattr(final, "C_") else final.C
     free = 0.0 if final.fit_intercept and final.solver != "liblinear" else 1 / strength
     penalty = np.append(np.full(theta.shape[1] - 1, 1 / strength), free)
@@ -128,7 +135,7 @@ def _by_leaves(
     from crenel.poisoning.influence.boosting import FOLLOWED, booster_of, boosting_without
     from crenel.poisoning.influence.forest import bags_of, forest_without
 
-    final, weight = model.final, _weights(model.final, train.y)
+    final, weight = model.final, class_weights(model.final, train.y)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*valid feature names.*")
         z, test_z = fed(model, train.x), fed(model, test.x)
@@ -159,7 +166,7 @@ def fed(model: Model, x: Any) -> Any:
     return dense(x) if model.transform is None else model.transform(x)
 
 
-def _weights(final: Any, y: NDArray[np.int64]) -> Floats:
+def class_weights(final: Any, y: NDArray[np.int64]) -> Floats:
     """Weights (n,) that the settings give to rows by their class."""
     given = getattr(final, "class_weight", None)
     if given is None:
