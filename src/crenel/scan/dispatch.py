@@ -110,8 +110,7 @@ def _other(window: Window, context: Context) -> str:
         reader = _by_structure(window)
     if reader is plain.scan_unknown and report.found:
         return context.guarded(scan_pickle, window) or PICKLE
-    for key, reason in report.found.items():
-        context.report.add(reason, key[1])
+    context.report.merge(report)
     return context.guarded(reader, window)
 
 

@@ -111,7 +111,7 @@ class StreamJudge:
 
     def _judge_name(self, named: Global, offset: int) -> None:
         path = f"{named.module}.{named.name}"
-        if self._entry(named) is not None:
+        if self.entry(named) is not None:
             return
         hostile = self.policy.hostile(named.module, named.name)
         if hostile is not None:
@@ -120,7 +120,8 @@ class StreamJudge:
         else:
             self._add("unlisted", _unlisted(path), Verdict.REVIEW, offset, path, path)
 
-    def _entry(self, named: Global) -> Entry | None:
+    def entry(self, named: Global) -> Entry | None:
+        """Return what is permitted for a name, or None where it is not listed."""
         entry = self.policy.entry(named.module, named.name)
         if entry is None and self.torchscript and named.module.split(".")[0] == "__torch__":
             return Entry(new=True, call="any", result="torch.ScriptObject")
@@ -131,7 +132,7 @@ class StreamJudge:
         given = args if isinstance(args, tuple) else (args,)
         self._judge_arguments(callee, given, kwargs, offset)
         if isinstance(callee, Global):
-            entry = self._entry(callee)
+            entry = self.entry(callee)
             if entry is None:
                 return self._unlisted_call(callee, args, kwargs, offset)
             return self._listed_call(how, callee, entry, args, kwargs, offset)
@@ -149,7 +150,7 @@ class StreamJudge:
         self, callee: object, args: tuple[object, ...], kwargs: object, offset: int
     ) -> None:
         for named in globals_in((args, kwargs)):
-            if self._entry(named) is None and (
+            if self.entry(named) is None and (
                 hostile := self.policy.hostile(named.module, named.name)
             ):
                 path = f"{named.module}.{named.name}"
@@ -175,7 +176,7 @@ class StreamJudge:
         new = how.startswith("NEWOBJ") or (how in ("INST", "OBJ") and args == ())
         if isinstance(args, tuple) and (kwargs is None or new):
             if new and entry.new and not fills_memory(path, args):
-                return self._make(path, args)
+                return self.make(path, args)
             if entry.call and not how.startswith("NEWOBJ"):
                 kind = RULES[entry.call](args, self.policy)
                 if kind is not None:
@@ -192,9 +193,10 @@ class StreamJudge:
             return _encoded(args[0])
         if entry.call == "nested" and self.nested is not None and args:
             self.nested(args[0], offset - self.base)
-        return self._make(kind, args)
+        return self.make(kind, args)
 
-    def _make(self, kind: str, args: tuple[object, ...]) -> Instance:
+    def make(self, kind: str, args: tuple[object, ...]) -> Instance:
+        """Return what stands for a value of a kind: one for all, unless its content matters."""
         if kind in TRACKED:
             made = Instance(kind)
             made.args = args
@@ -220,7 +222,7 @@ class StreamJudge:
 
     def _build_instance(self, target: Instance, state: object, offset: int) -> object:
         home, _, last = target.kind.rpartition(".")
-        entry = self._entry(Global(home, last))
+        entry = self.entry(Global(home, last))
         fine = target.kind in WRAPPERS or (entry is not None and entry.new)
         if target.kind == "functools.partial":
             fine = (

@@ -21,6 +21,9 @@ class Damage(Exception):
     """The stream cannot be read on; the text says why."""
 
 
+PAUSED = object()
+
+
 class Stopped(Exception):
     """The STOP opcode was reached."""
 
@@ -110,8 +113,13 @@ class Machine:
         self.protocol = 0
         self.events = 0
 
-    def run(self) -> object:
+    def run(self, pause: int | None = None) -> object:
         """Run to STOP and return the value on top.
+
+        Parameters
+        ----------
+        pause : int, optional
+            Return ``PAUSED`` after so many operations; the next call goes on from there.
 
         Raises
         ------
@@ -121,14 +129,17 @@ class Machine:
         from crenel.scan.opcodes import TABLE
 
         data, end, table = self.data, self.end, TABLE
-        given = left = self.budget.operations
+        left = self.budget.operations
+        last = 0 if pause is None else max(left - pause, 0)
         try:
-            for left in range(given, 0, -1):  # noqa: B007 - what is left goes back to the budget
+            for left in range(left, last, -1):  # noqa: B007, B020 - what is left goes back
                 pos = self.pos
                 if pos >= end:
                     raise Damage("ends before its STOP")
                 self.pos = pos + 1
                 table[data[pos]](self)
+            if last:
+                return PAUSED
             raise Damage("has more operations than the budget allows")
         except Stopped:
             if not self.stack:

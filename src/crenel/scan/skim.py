@@ -1,163 +1,308 @@
-"""A compiled walk over large pickle streams of plain data: hundreds of megabytes in a second.
+"""Reads large pickle streams by compiled code, and hands over what has to be decided.
 
-It knows the opcodes that make numbers, strings, bytes and containers, and what each takes from and
-gives to the stack. At anything else (a name, a call, a persistent id, text opcodes of protocol 0,
-an underflow, an odd length) it gives up, and the symbolic machine reads the stream from its start.
+The kernel walks numbers, strings, containers and the memo with a tag in place of each value. At a
+name, or at a call or state that it has no decision for, the symbolic machine runs the operations
+that made the operands and the one that uses them, with the real judge; the outcome becomes one
+more object that the kernel knows by number. So the cost follows the names and calls, not the data.
+
+Whatever the kernel does not follow (a persistent id, text opcodes of protocol 0, a list that is
+fetched from the memo to be part of a call, an underflow, an odd length) ends the attempt, and the
+machine reads the whole stream: nothing is ever taken for clean because it was not followed.
 """
 
 from __future__ import annotations
 
+import mmap
 import pickle
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
-from numba import njit
 
-from crenel.scan.source import Window, window_of
+from crenel.scan import kernel as k
+from crenel.scan.judge import TRACKED, StreamJudge
+from crenel.scan.machine import MAX_MEMO, Damage, Machine
+from crenel.scan.opcodes import TABLE
+from crenel.scan.rules import ALLOCATORS
+from crenel.scan.source import Budget, Window, release, window_of
+from crenel.scan.values import Bulk, Global, Instance
+from crenel.scan.verdict import Report
 
-Bytes = npt.NDArray[np.uint8]
-Counts = npt.NDArray[np.int64]
-OTHER, PLAIN, SIZED, MARK, CLOSE, PUT, GET, DUP, FRAME, STOP = range(10)
-ANY, VALUE, LIST, DICT, SET = range(5)
-MAX_MEMO = 1 << 28
 MAX_DEPTH = 1 << 24
 MAX_MARKS = 10_000
+MAX_OBJECTS = 1 << 21
+MAX_BYTES = 1 << 32
+SLICE = 16 << 20
+#: Operations that may be run again beyond as many as were walked.
+AGAIN = 100_000
+OPERANDS = {
+    pickle.GLOBAL: 0, pickle.STACK_GLOBAL: 2, pickle.REDUCE: 2, pickle.NEWOBJ: 2, pickle.BUILD: 2,
+    pickle.NEWOBJ_EX: 3,
+}  # fmt: skip
+HOWS = {pickle.REDUCE: 0, pickle.NEWOBJ: 1}
+#: Rules that need not see the arguments: how much has to be known of them.
+RULES = {
+    "none": [k.NOTHING], "pairs": [k.NOTHING], "factory": [k.NOTHING],
+    "constants": [k.NOTHING, k.CONSTANTS],
+    "listed_all": [k.NOTHING, k.CONSTANTS, k.ALL_LISTED],
+    "any": [k.NOTHING, k.CONSTANTS, k.ALL_LISTED, k.ANYTHING],
+}  # fmt: skip
 
 
-def _table() -> Counts:
-    """Return what each byte value does.
-
-    Returns
-    -------
-    array, shape (256, 6)
-        Role; width of the operand in bytes; items taken; kind of the item made, 0 where none;
-        items that must be left below; kind that the item below must have, 0 where any.
-    """
-    table = np.zeros((256, 6), dtype=np.int64)
-    for row, codes in (
-        ((PLAIN, 0, 0, VALUE, 0, ANY), "NONE NEWTRUE NEWFALSE EMPTY_TUPLE"),
-        ((PLAIN, 0, 0, LIST, 0, ANY), "EMPTY_LIST"),
-        ((PLAIN, 0, 0, DICT, 0, ANY), "EMPTY_DICT"),
-        ((PLAIN, 0, 0, SET, 0, ANY), "EMPTY_SET"),
-        ((PLAIN, 1, 0, VALUE, 0, ANY), "BININT1"),
-        ((PLAIN, 2, 0, VALUE, 0, ANY), "BININT2"),
-        ((PLAIN, 4, 0, VALUE, 0, ANY), "BININT"),
-        ((PLAIN, 8, 0, VALUE, 0, ANY), "BINFLOAT"),
-        ((SIZED, 1, 0, VALUE, 0, ANY), "SHORT_BINUNICODE SHORT_BINBYTES LONG1"),
-        ((SIZED, 4, 0, VALUE, 0, ANY), "BINUNICODE BINBYTES"),
-        ((SIZED, 8, 0, VALUE, 0, ANY), "BINUNICODE8 BINBYTES8"),
-        ((PLAIN, 0, 1, ANY, 1, LIST), "APPEND"),
-        ((PLAIN, 0, 2, ANY, 1, DICT), "SETITEM"),
-        ((PLAIN, 0, 1, VALUE, 0, ANY), "TUPLE1"),
-        ((PLAIN, 0, 2, VALUE, 0, ANY), "TUPLE2"),
-        ((PLAIN, 0, 3, VALUE, 0, ANY), "TUPLE3"),
-        ((PLAIN, 0, 1, ANY, 0, ANY), "POP"),
-        ((DUP, 0, 0, VALUE, 1, ANY), "DUP"),
-        ((FRAME, 8, 0, ANY, 0, ANY), "FRAME"),
-        ((MARK, 0, 0, ANY, 0, ANY), "MARK"),
-        ((CLOSE, 0, 0, ANY, 1, LIST), "APPENDS"),
-        ((CLOSE, 0, 0, ANY, 1, DICT), "SETITEMS"),
-        ((CLOSE, 0, 0, ANY, 1, SET), "ADDITEMS"),
-        ((CLOSE, 0, 0, VALUE, 0, ANY), "TUPLE FROZENSET"),
-        ((PUT, 0, 0, ANY, 1, ANY), "MEMOIZE"),
-        ((PUT, 1, 0, ANY, 1, ANY), "BINPUT"),
-        ((PUT, 4, 0, ANY, 1, ANY), "LONG_BINPUT"),
-        ((GET, 1, 0, VALUE, 0, ANY), "BINGET"),
-        ((GET, 4, 0, VALUE, 0, ANY), "LONG_BINGET"),
-        ((STOP, 0, 0, ANY, 1, ANY), "STOP"),
-    ):
-        for code in codes.split():
-            table[getattr(pickle, code)[0]] = row
-    return table
+class Unfollowed(Exception):
+    """The stream holds something that only the machine can follow."""
 
 
-TABLE = _table()
+def _nested(value: object, offset: int) -> None:
+    """Bytes to be loaded in turn are left to the machine."""
+    raise Unfollowed
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _number(data: Bytes, pos: int, width: int) -> int:
-    """Return a little-endian number, -1 where it is cut short."""
-    value = 0
-    if pos + width > data.size:
-        return -1
-    for index in range(width):
-        value |= int(np.int64(data[pos + index])) << (8 * index)
-    return value
+@dataclass
+class Decider(StreamJudge):
+    """A judge that may be asked again: what is tracked by identity stays the same object."""
+
+    again: dict[int, Instance] = field(default_factory=dict)
+
+    def call(self, how: str, callee: object, args: object, kwargs: object, offset: int) -> object:
+        """Judge a call, or give the object that it made before."""
+        known = self.again.get(offset)
+        if known is not None:
+            return known
+        made = super().call(how, callee, args, kwargs, offset)
+        if isinstance(made, Instance) and made.kind in TRACKED:
+            self.again[offset] = made
+        return made
+
+    def outside(self, kind: str, value: object, offset: int) -> object:
+        """What is not in the stream is left to the machine."""
+        raise Unfollowed
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _walk(
-    data: Bytes, table: Counts, memo: Bytes, marks: Counts, stack: Bytes, limit: int
-) -> tuple[int, int]:  # fmt: skip
-    """Return where the stream ends, -1 where it is not plain, and the operations walked."""
-    depth, base, level, stored, count = 0, 0, 0, 0, 0
-    pos = 2 if data.size > 1 and data[0] == 0x80 and data[1] <= 5 else 0
-    while pos < data.size and count < limit:
-        role, width, takes, makes, below, wants = table[data[pos]]
-        count += 1
-        value = _number(data, pos + 1, width) if SIZED <= role <= FRAME else 0
-        pos += 1 + width + (value if role == SIZED else 0)
-        if role == OTHER or value < 0 or pos < 0 or pos > data.size:
-            break
-        if role == CLOSE:
-            if level == 0 or (wants == DICT and (depth - base) % 2):
-                break
-            level -= 1
-            depth, base = base, marks[level]
-        depth -= takes
-        top = stack[depth - 1] if depth > base else 0
-        if depth - base < below or (wants and top != wants):
-            break
-        if PUT <= role <= GET:
-            index = stored if width == 0 else value
-            if index >= memo.size or (role == GET and memo[index] == 0):
-                break
-            if role == PUT:
-                stored += memo[index] == 0
-                memo[index] = top
-            top = memo[index]
-        elif role == MARK:
-            if level == marks.size:
-                break
-            marks[level], base, level = base, depth, level + 1
-        elif role == STOP:
-            return (pos if level == 0 else -1), count
-        elif role == FRAME and value > data.size - pos:
-            break
-        if makes:
-            if depth == stack.size:
-                break
-            stack[depth] = top if role in (DUP, GET) else makes
-            depth += 1
-    return -1, count
+class _Recalled(dict[int, object]):
+    """The memo of the stream, for the machine that runs a part of it again."""
+
+    def __init__(self, skim: Skim) -> None:
+        super().__init__()
+        self.skim = skim
+
+    def __missing__(self, index: int) -> object:
+        return self.skim.recall(index)
+
+    def __setitem__(self, index: int, value: object) -> None:
+        """Forget it: the stream's memo is as the kernel left it, and written once."""
 
 
-def plain_data(window: Window, limit: int) -> tuple[int, int]:
-    """Walk one stream from the first byte of a window.
+class Skim:
+    """One attempt at one stream.
 
     Parameters
     ----------
     window : Window
-        Bytes that may be a pickle stream.
+        The stream, from its first byte.
+    judge : Decider
+        Decides what is handed over.
+    """
+
+    def __init__(self, window: Window, judge: Decider) -> None:
+        size = len(window)
+        if size > MAX_BYTES:
+            raise Unfollowed
+        self.window = window
+        self.judge = judge
+        self.data = np.frombuffer(window.base, np.uint8, size, window.start)
+        self.words = np.ndarray(
+            (max(size - 7, 0),), "<u8", window.base, window.start, (1,)
+        )  # fmt: skip
+        self.state = np.zeros(k.WORDS, np.int64)
+        depth = min(size + 1, MAX_DEPTH)
+        self.tags = np.zeros(depth, np.uint8)
+        self.places = np.zeros(depth, np.uint64)
+        self.marks = np.zeros((min(size + 1, MAX_MARKS), 2), np.int64)
+        cells = min(size + 1, MAX_MEMO)
+        self.memo_tags = np.zeros(cells, np.uint8)
+        self.memo = np.zeros(cells, np.uint32)
+        self.objects = np.zeros((64, 2), np.uint8)
+        self.made = np.full((64, 2, 4), -1, np.int64)
+        self.spans = np.zeros((64, 2, k.WAYS, 3), np.int64)
+        self.values: list[object] = []
+        self.numbers: dict[int, int] = {}
+        self.allowance = AGAIN
+
+    def run(self, limit: int) -> tuple[int, int]:
+        """Walk to STOP.
+
+        Returns
+        -------
+        end, operations : int
+            Where the stream ends, and how many operations there were.
+
+        Raises
+        ------
+        Unfollowed, Damage
+            Where the machine has to read the stream.
+        """
+        while True:
+            until = int(self.state[k.POS]) + SLICE
+            outcome = k.walk(
+                self.data, self.words, self.state, self.tags, self.places, self.marks,
+                self.memo_tags, self.memo, self.objects, self.made, self.spans, until, limit,
+            )  # fmt: skip
+            if outcome == k.END:
+                return int(self.state[k.POS]), int(self.state[k.COUNT])
+            if outcome == k.DECIDE:
+                self._decide()
+            elif outcome == k.GIVE_UP:
+                raise Unfollowed
+            elif isinstance(self.window.base, mmap.mmap):
+                release(self.window.base, self.window.start + int(self.state[k.POS]))
+
+    def _decide(self) -> None:
+        """Let the machine run the operation at which the kernel stopped, with what leads to it."""
+        at, depth = int(self.state[k.POS]), int(self.state[k.DEPTH])
+        code = self.window.read(at, 1)
+        count = OPERANDS[code]
+        bottom = depth - count
+        begin = int(self.places[bottom]) >> 32 if count else at
+        result, end = self._again(begin, at)
+        number = self._number(result)
+        if code in HOWS and int(self.tags[bottom]) & 15 == k.OBJECT:
+            self._keep(bottom, HOWS[code], at, number)
+        self.tags[bottom] = self.objects[number, 0]
+        self.places[bottom] = begin << 32 | number
+        self.state[k.DEPTH] = bottom + 1
+        self.state[k.POS] = end
+        self.state[k.COUNT] += 1
+
+    def _again(self, begin: int, at: int) -> tuple[object, int]:
+        """Run the operations from one offset to another by the machine."""
+        base = self.window.start
+        machine = Machine(self.window.base, base + begin, self.window.end, self.judge, Budget())
+        machine.memo = _Recalled(self)
+        machine.protocol = self._protocol()
+        steps = 0
+        left = self.allowance + int(self.state[k.COUNT])
+        while machine.pos <= base + at:
+            steps += 1
+            if steps > left:
+                raise Unfollowed
+            machine.pos += 1
+            TABLE[machine.data[machine.pos - 1]](machine)
+        self.allowance -= steps
+        if len(machine.stack) != 1 or machine.marks:
+            raise Unfollowed
+        return machine.stack[0], machine.pos - base
+
+    def _protocol(self) -> int:
+        first = self.window.read(0, 2)
+        return first[1] if first[:1] == pickle.PROTO else 0
+
+    def recall(self, index: int) -> object:
+        """Return a value of the memo: an object, or a number or string that is read again."""
+        kind = int(self.memo_tags[index]) & 15 if index < len(self.memo) else 0
+        place = int(self.memo[index]) if kind else 0
+        if kind == k.OBJECT:
+            return self.values[place]
+        if not 0 < kind <= k.BYTES:
+            raise Unfollowed
+        start = self.window.start
+        machine = Machine(
+            self.window.base, start + place + 1, self.window.end, self.judge, Budget()
+        )  # fmt: skip
+        TABLE[machine.data[start + place]](machine)
+        return machine.stack[0]
+
+    def _keep(self, slot: int, how: int, at: int, result: int) -> None:
+        """Remember what a call returned: with the same arguments it would be judged the same."""
+        value = self.values[result]
+        if isinstance(value, Instance) and value.kind in TRACKED:
+            return
+        callee, begin = int(self.places[slot]) & 0xFFFFFFFF, int(self.places[slot + 1]) >> 32
+        ways = self.spans[callee, how]
+        ways[1:] = ways[:-1].copy()
+        ways[0] = begin, at, result
+
+    def _number(self, value: object) -> int:
+        """Return the number of an object, which is described when it is first met."""
+        number = self.numbers.get(id(value))
+        if number is not None:
+            return number
+        number = len(self.values)
+        if number == MAX_OBJECTS or not isinstance(value, (Global, Instance, Bulk, bytes)):
+            raise Unfollowed
+        if number == len(self.objects):
+            self.objects = np.concatenate([self.objects, np.zeros_like(self.objects)])
+            self.made = np.concatenate([self.made, np.full_like(self.made, -1)])
+            self.spans = np.concatenate([self.spans, np.zeros_like(self.spans)])
+        self.values.append(value)  # which keeps it, so that its identity is not used again
+        self.numbers[id(value)] = number
+        self.objects[number] = k.OBJECT | k.CONSTANT, 0
+        if isinstance(value, Instance):
+            self._describe_instance(number, value)
+        elif isinstance(value, Global):
+            self._describe_name(number, value)
+        return number
+
+    def _describe_instance(self, number: int, value: Instance) -> None:
+        home, _, last = value.kind.rpartition(".")
+        own, listed = self.judge.entry(Global(home, last)), self.judge.policy.kind(value.kind)
+        tracked = value.kind in TRACKED or value.kind.endswith("ArrayWrapper")
+        builds = not tracked and (value.flagged or (own is not None and own.new))
+        holds = value.flagged or (listed is not None and listed.container)
+        member = not value.flagged and value.kind != "builtins.range"
+        self.objects[number, 0] = k.OBJECT | (k.MEMBER if member else 0)
+        self.objects[number, 1] = (k.BUILDS if builds else 0) | (k.HOLDS if holds else 0)
+
+    def _describe_name(self, number: int, value: Global) -> None:
+        policy, path = self.judge.policy, f"{value.module}.{value.name}"
+        member = policy.entry(value.module, value.name) is not None
+        self.objects[number, 0] = k.OBJECT | (k.MEMBER if member else 0)
+        entry = self.judge.entry(value)
+        if entry is None:
+            if policy.hostile(value.module, value.name) is not None:
+                self.state[k.HOSTILE] = 1
+            return
+        if entry.new and path not in ALLOCATORS and path not in TRACKED:
+            made = self._number(self.judge.make(path, ()))
+            self.made[number, HOWS[pickle.NEWOBJ]] = made
+        kind = entry.result or path
+        if entry.call in RULES and kind not in TRACKED:
+            made = self._number(self.judge.make(kind, ()))
+            self.made[number, HOWS[pickle.REDUCE], RULES[entry.call]] = made
+
+
+def skim(window: Window, judge: StreamJudge, limit: int) -> tuple[int, int] | None:
+    """Read one stream from the first byte of a window.
+
+    Parameters
+    ----------
+    window : Window
+        Bytes of a pickle stream.
+    judge : StreamJudge
+        Gets the reasons and names of the stream where it could be followed to its end, else none.
     limit : int
         Operations that may be walked.
 
     Returns
     -------
-    end : int
-        Where the stream ends; -1 where it holds more than plain data, or is damaged. Strings are
-        not decoded: a loader stops at one that is no UTF-8, and calls nothing either way.
-    operations : int
-        How many there were.
+    tuple of int or None
+        Where the stream ends, and how many operations there were; None where the machine has to
+        read it.
     """
-    data = np.frombuffer(window.base, dtype=np.uint8)[window.start : window.end]
-    memo = np.zeros(min(len(window) + 1, MAX_MEMO), dtype=np.uint8)
-    marks = np.zeros(MAX_MARKS, dtype=np.int64)
-    stack = np.zeros(min(len(window) + 1, MAX_DEPTH), dtype=np.uint8)
-    end, count = _walk(data, TABLE, memo, marks, stack, limit)
-    return int(end), int(count)
+    decider = Decider(
+        judge.policy, Report(), judge.base, judge.member, judge.torchscript, _nested,
+        judge.prefix,
+    )  # fmt: skip
+    try:
+        found = Skim(window, decider).run(limit)
+    except (Unfollowed, Damage, IndexError, KeyError):
+        return None
+    judge.report.merge(decider.report)
+    judge.seen |= decider.seen
+    return found
 
 
 def warm_up() -> None:
-    """Compile the walk, which is kept for later runs."""
-    plain_data(window_of(pickle.dumps([1, "a"], 4)), 100)
+    """Compile the kernel, which is kept for later runs."""
+    from crenel.scan.policy import default_policy
+
+    skim(window_of(pickle.dumps([1, "a"], 4)), StreamJudge(default_policy(), Report()), 100)

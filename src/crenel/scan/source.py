@@ -100,7 +100,7 @@ class Window:
         """Yield the bytes in pieces of at most a mebibyte; mapped pages are given back."""
         for offset in range(0, len(self), CHUNK):
             if offset and offset % RELEASE == 0 and isinstance(self.base, mmap.mmap):
-                _release(self.base, self.start + offset)
+                release(self.base, self.start + offset)
             yield self.read(offset, CHUNK)
 
     def startswith(self, prefix: bytes) -> bool:
@@ -108,7 +108,7 @@ class Window:
         return self.read(0, len(prefix)) == prefix
 
 
-def _release(mapped: mmap.mmap, end: int) -> None:
+def release(mapped: mmap.mmap, end: int) -> None:
     """Give back the pages before an offset, which are read again from the file where needed."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED, 0, end // mmap.PAGESIZE * mmap.PAGESIZE)

@@ -131,6 +131,12 @@ class Report:
         elif old is None or _weight(reason) > _weight(old):
             self.found[place] = reason
 
+    def merge(self, other: Report) -> None:
+        """Add all that another report found."""
+        for place, reason in other.found.items():
+            self.add(reason, place[1])
+        self.overflow = worst([self.overflow, other.overflow])
+
     def reasons(self) -> list[Reason]:
         """Return what was found, most severe first."""
         listed = sorted(self.found.values(), key=lambda r: (-r.verdict.severity, r.offset or 0))

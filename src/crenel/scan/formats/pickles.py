@@ -7,13 +7,15 @@ from dataclasses import replace
 from crenel.scan.context import Context
 from crenel.scan.formats.arrays import JoblibArrays
 from crenel.scan.judge import StreamJudge
-from crenel.scan.machine import Damage, Machine
+from crenel.scan.machine import PAUSED, Damage, Machine
 from crenel.scan.source import Budget, Unreadable, Window, window_of
 from crenel.scan.values import Bulk, Global
 from crenel.scan.verdict import Report, Verdict
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-LARGE = 8 << 20
+#: Operations after which the rest of a stream is estimated; that many are worth compiled code.
+FIRST = 20_000
+MANY = 1_500_000
 PROBE_OPERATIONS = 100_000
 ELEMENT_SIZES = {
     "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2,
@@ -64,15 +66,19 @@ def _run(
     window: Window, pos: int, context: Context, judge: StreamJudge, arrays: JoblibArrays | None
 ) -> tuple[int, object]:
     """Run one stream and return where it ended and its value; damage raises Unreadable."""
-    if len(window) - pos >= LARGE:
-        end = _skimmed(window.window(pos), context)
-        if end >= LARGE:
-            return pos + end, None
-    machine = Machine(
-        window.base, window.start + pos, window.end, judge, context.budget, arrays
-    )  # fmt: skip
+    budget = context.budget
+    given = budget.operations
+    machine = Machine(window.base, window.start + pos, window.end, judge, budget, arrays)
     try:
-        top = machine.run()
+        top = machine.run(pause=FIRST)
+        if top is PAUSED and _is_long(machine) and not (arrays and arrays.count):
+            budget.operations, left = given, budget.operations
+            end = _skimmed(window.window(pos), judge, budget)
+            if end is not None:
+                return pos + end, None
+            budget.operations = left
+        if top is PAUSED:
+            top = machine.run()
     except Damage as error:
         at = machine.pos - window.start
         code = "over-budget" if "budget" in str(error) else "damaged"
@@ -80,13 +86,20 @@ def _run(
     return machine.pos - window.start, top
 
 
-def _skimmed(window: Window, context: Context) -> int:
-    """Return where a stream of plain data ends, -1 where the machine has to read it."""
-    from crenel.scan.skim import plain_data  # compiled code, which small files do without
+def _is_long(machine: Machine) -> bool:
+    """Tell whether many operations are to be expected from those read so far."""
+    return (machine.end - machine.start) * FIRST >= (machine.pos - machine.start) * MANY
 
-    end, operations = plain_data(window, context.budget.operations)
-    if end >= LARGE:
-        context.budget.operations -= operations
+
+def _skimmed(window: Window, judge: StreamJudge, budget: Budget) -> int | None:
+    """Return where a stream ends, None where the machine has to read it."""
+    from crenel.scan.skim import skim  # compiled code, which small files do without
+
+    found = skim(window, judge, budget.operations)
+    if found is None:
+        return None
+    end, operations = found
+    budget.operations -= operations
     return end
 
 
@@ -104,13 +117,12 @@ def _rest(
             pos, _ = _run(window, pos, replace(context, report=scratch), trial, arrays)
         except Unreadable as error:
             if trial.seen or error.code == "over-budget":
-                context.report.found.update(scratch.found)
+                context.report.merge(scratch)
                 raise
             sentence = f"The {len(window) - start} bytes after the pickle belong to nothing known."
             context.add("trailing-data", sentence, Verdict.REVIEW, start)
             return
-        for key, reason in scratch.found.items():
-            context.report.add(reason, key[1])
+        context.report.merge(scratch)
 
 
 def _scan_nested(value: object, offset: int, window: Window, context: Context) -> None:
