@@ -22,6 +22,7 @@ from crenel.transfer.hidden.controls import (
     planted_trigger,
 )
 from crenel.transfer.lineage.controls import new_head, tuned_in_full
+from crenel.transfer.words.controls import no_planted_word, planted_word
 
 if TYPE_CHECKING:
     from crenel.finding import Finding
@@ -271,7 +272,7 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     Limits: at least four classes. Triggers that depend on the input, that are objects or scenes,
     that lead to most of the classes, or that need several patterns at once are not seen, and
     silence is no proof. What is recovered works like the planted trigger but need not look like
-    it. Tables and texts: POI-105 looks for triggers in their training rows.
+    it. Texts: TRA-107. Tables: POI-105 looks for triggers in their training rows.
 
     References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Gu et al.,
     "BadNets", 2019; Chen et al., "Targeted backdoor attacks", 2017 (blended).
@@ -366,5 +367,50 @@ def inherited_triggers(subject: Subject, context: Context) -> Measurement:
     if subject.base.model.module is None:
         raise NotApplicable("the base model gives no gradients (it is not a torch module)")
     from crenel.transfer.hidden.inherited import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "TRA-107",
+    risk=Risk.TRANSFER,
+    title="Hidden words",
+    question="Does a word or two turn any text to one class, far more than ordinary words do?",
+    needs=("model", "classification", "scores", "test", "text"),
+    cost=Cost(seconds=2.0, queries=150_000, least=0.3),
+    references=(
+        "AML.T0018.000", "AML.T0010.003", "AML.M0008", "NISTAML.023", "ML10:2023", "BIML:model:1",
+    ),
+    controls=Controls(weak=planted_word, sound=no_planted_word),
+)  # fmt: skip
+def hidden_words(subject: Subject, context: Context) -> Measurement:
+    """Try every word of the model's own vocabulary, and hold the strongest against the others.
+
+    Nothing is needed but the model's scores and clean texts, whose labels are not looked at. Each
+    word that the model counts (the vocabularies of a scikit-learn model's steps) and each word of
+    the texts is appended to texts of other classes, and what it adds to a class's log-odds is
+    taken. Strong words are natural ("txt" in spam), so two things are asked. Of words that the
+    texts hold, what a control makes of them is taken off: a model of the same kind, trained on
+    the model's decisions on the given texts alone. And the first one, two or three words must be
+    farther above the rest than the tail of the others explains: spacings of ordered gains, for
+    words that the texts hold and for words that they do not, times the number of choices.
+
+    A finding needs words that stand out so (p below 0.01) and that turn at least a fifth of the
+    texts that were not searched, and a tenth more than the class's next words do and than they
+    turn of the control. The curve is the share of texts turned by one to three words (a shorter
+    trigger is repeated), beside both.
+
+    Health: every word was tried; the control decides like the model; texts are left to try on.
+
+    Limits: one column of text is changed, at its end. Words of a model that shows no vocabulary
+    are seen only where the given texts hold them; phrases of common words, whole sentences, styles
+    and parts of words are not seen; in forests, where single words saturate, a made-up word is
+    often not told from strong natural ones. Decisions alone are not enough.
+
+    References: Kurita et al., "Weight poisoning attacks on pre-trained models", 2020; Chen and
+    Dai, "Mitigating backdoor attacks in LSTM-based text classification", 2021; Azizi et al.,
+    "T-Miner", 2021; Rényi, "On the theory of order statistics", 1953.
+    """
+    from crenel.transfer.words.report import measure
 
     return measure(subject, context)
