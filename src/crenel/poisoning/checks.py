@@ -107,7 +107,11 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     * random flips. Harm: accuracy lost.
 
     Doses run from 0.1 % to 10 % of the rows, over up to three repetitions; the clean and the
-    poisoned model of a repetition share their seed. The interval covers both the held-out rows
+    poisoned model of a repetition share their seed. Between the doses that hold half and nine
+    tenths of the decisions between them, the trigger's are halved further (bisection, up to three
+    doses for each), and the number of rows for each is read off the curve made to rise, with an
+    interval over repetitions, held-out rows and what lies between two doses. Sources that own as
+    many rows as half takes are named. The interval covers both the held-out rows
     and the repetitions. Severity falls with the dose: full at 0.1 %, a tenth at 10 %.
 
     Where the model certifies its decisions (remedy ``partition-aggregation``), each dose also
@@ -125,7 +129,8 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
 
     References: Gu, Dolan-Gavitt and Garg, "BadNets", 2017; Biggio, Nelson and Laskov, "Poisoning
     attacks against support vector machines", 2012; Carlini et al., "Poisoning web-scale training
-    datasets is practical", 2023.
+    datasets is practical", 2023; Barlow, Bartholomew, Bremner and Brunk, "Statistical inference
+    under order restrictions", 1972.
     """
     from crenel.poisoning import dose_plan, dose_report
 
@@ -134,6 +139,10 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     notes = [f"Trained on {n:,} rows; {dosed.effort.repeats} repetitions were planned."]
     if n < everything:
         notes.append(f"The training data has {everything:,} rows; a sample was poisoned.")
+    if dosed.needed:
+        notes.append(f"Trigger: {dose_report.rows_needed(subject, dosed)}.")
+    if owners := dose_report.owners(dosed):
+        notes.append(owners)
     return Measurement(
         exposures=tuple(dose_report.exposure(subject, context, dosed, r) for r in dosed.responses),
         findings=dose_report.findings(subject, context, dosed),

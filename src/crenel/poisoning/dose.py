@@ -68,6 +68,8 @@ class Point:
         models; None where there are none.
     broken : int
         Certified decisions that the poison turned all the same: 0, or the proof is wrong.
+    each : tuple of float
+        Harm of each repetition.
     """
 
     count: int
@@ -75,6 +77,7 @@ class Point:
     repeats: int
     possible: Interval | None = None
     broken: int = 0
+    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,17 @@ def _fit(
     return model.fit(train.x, train.y, seed)
 
 
+def share_harmed(
+    model: Model, train: Data, attack: Attack, count: int, repeat: int, context: Context
+) -> float:
+    """Share of held-out rows decided as the attacker wants, by one more training.
+
+    Poison and seed are those that `dose_response` gives this repetition.
+    """
+    fitted = _fit(model, train, [attack], Task(0, count, repeat), context)
+    return float(attack.harmed(fitted).mean())
+
+
 def certified_rows(model: Model, attack: Attack) -> NDArray[np.int64] | None:
     """Changes of the training rows that each decision (m,) surely stands; None without proof."""
     certify = getattr(model.native, "certify", None)
@@ -230,6 +244,7 @@ def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
         poisoned = np.array([outcomes.poisoned[t] for t in tasks], dtype=float)
         before = np.array([outcomes.clean[t.repeat, i] for t in tasks], dtype=float)
         harm = difference(poisoned - before) if attack.relative else repeated_proportion(poisoned)
+        each = tuple((poisoned - before if attack.relative else poisoned).mean(axis=1).tolist())
         proofs = [outcomes.certified.get((t.repeat, i)) for t in tasks]
         if count == n:
             unlimited = harm
@@ -237,9 +252,10 @@ def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
             may = _open(attack, count, before, np.array(proofs))
             turned = (poisoned > before) if attack.relative else poisoned > 0
             broken = int((turned & ~may).sum())
-            points.append(Point(count, harm, len(tasks), repeated_proportion(may), broken))
+            possible = repeated_proportion(may)
+            points.append(Point(count, harm, len(tasks), possible, broken, each))
         else:
-            points.append(Point(count, harm, len(tasks)))
+            points.append(Point(count, harm, len(tasks), each=each))
     baseline = 0.0 if attack.relative else float(np.mean(clean))
     return Response(attack, tuple(points), baseline, unlimited, clean[0].size, len(done))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from crenel.errors import Inconclusive
 from crenel.model import Model
 from crenel.poisoning.attacks import Goal, goal, planted, random_flips, targeted_flips
 from crenel.poisoning.corruption import subset
-from crenel.poisoning.dose import Attack, Response, difference, dose_response
+from crenel.poisoning.dose import Attack, Response, difference, dose_response, share_harmed
+from crenel.poisoning.needed import GOALS, Needed, bisected, needed
 from crenel.poisoning.triggers import Trigger, find_triggers
 from crenel.statistics import Interval
 from crenel.subject import Data, Subject
@@ -56,24 +57,25 @@ class Reference:
 
 @dataclass(frozen=True)
 class Effort:
-    """How many doses of each attack, and repetitions."""
+    """How many doses of each attack, repetitions, and doses added around each goal."""
 
     doses: tuple[int, int, int]
     repeats: int
+    steps: int
 
     @property
     def fits(self) -> int:
         """Trainings, with clean and unlimited ones and the choice of the trigger."""
-        return self.repeats * (sum(self.doses) + 1) + 6
+        return self.repeats * (sum(self.doses) + 1 + len(GOALS) * self.steps) + 6
 
 
 #: From the whole measurement to the least that answers.
 EFFORTS = (
-    Effort((7, 5, 4), 3),
-    Effort((7, 5, 4), 2),
-    Effort((6, 3, 2), 2),
-    Effort((6, 3, 2), 1),
-    Effort((3, 2, 1), 1),
+    Effort((7, 5, 4), 3, 3),
+    Effort((7, 5, 4), 2, 3),
+    Effort((6, 3, 2), 2, 2),
+    Effort((6, 3, 2), 1, 2),
+    Effort((3, 2, 1), 1, 1),
 )
 
 
@@ -129,13 +131,24 @@ def best_trigger(ref: Reference, candidates: list[Trigger], aim: Goal, context: 
 
 @dataclass(frozen=True)
 class Dosed:
-    """Everything POI-102 measured."""
+    """Everything POI-102 measured.
+
+    Attributes
+    ----------
+    needed : tuple of Needed
+        Rows under the trigger for half and for nine tenths of the decisions; empty where time did
+        not allow a dose of it.
+    owners : dict of str to int
+        Sources that own rows enough for half, and how many of the rows trained on are theirs.
+    """
 
     reference: Reference
     aim: Goal
     trigger: Trigger
     effort: Effort
     responses: tuple[Response, ...]
+    needed: tuple[Needed, ...] = ()
+    owners: dict[str, int] = field(default_factory=dict)
 
 
 def run(subject: Subject, context: Context) -> Dosed:
@@ -173,4 +186,30 @@ def _run(subject: Subject, context: Context) -> Dosed:
     responses = dose_response(model, train, attacks, counts, effort.repeats, context)
     if not responses:
         raise Inconclusive("the time given ended before a single dose was measured; give more")
-    return Dosed(ref, aim, trigger, effort, tuple(responses))
+    first = next((r for r in responses if r.attack is attacks[0]), None)
+    rows = () if first is None else rows_for_goals(model, train, first, effort.steps, context)
+    owners = owning(train, rows[0]) if rows else {}
+    return Dosed(ref, aim, trigger, effort, tuple(responses), rows, owners)
+
+
+def rows_for_goals(
+    model: Model, train: Data, response: Response, steps: int, context: Context
+) -> tuple[Needed, ...]:
+    """Rows that an attack needs for each goal, by bisection between the doses of its response."""
+
+    def success(count: int, repeat: int) -> float:
+        return share_harmed(model, train, response.attack, count, repeat, context)
+
+    known = {point.count: point.each for point in response.points}
+    goals = [goal for goal in GOALS if goal > response.baseline]
+    curve = bisected(success, known, goals, steps, context, response.baseline)
+    return tuple(needed(curve, goal, response.rows, response.baseline) for goal in GOALS)
+
+
+def owning(train: Data, rows: Needed) -> dict[str, int]:
+    """Sources that own as many training rows as are needed, and how many, most first."""
+    if train.source is None or rows.rows is None:
+        return {}
+    names, counts = np.unique(train.source.astype(str), return_counts=True)
+    order = [i for i in np.argsort(-counts, kind="stable") if counts[i] >= rows.rows.value]
+    return {str(names[i]): int(counts[i]) for i in order}

@@ -11,6 +11,7 @@ from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.poisoning.dose import Point, Response
 from crenel.poisoning.dose_plan import Dosed
+from crenel.poisoning.needed import Needed
 from crenel.poisoning.wording import percent, points, share
 from crenel.statistics import Interval
 from crenel.subject import Subject
@@ -75,6 +76,8 @@ def _headline(subject: Subject, dosed: Dosed, response: Response) -> str:
     victim = _class(subject, dosed.aim.victim)
     only = " only" if point.harm.high < 0.25 else ""
     if response.attack.name == "trigger":
+        if dosed.needed and dosed.needed[0].rows is not None:
+            return rows_needed(subject, dosed)
         turn = "turns" if point.count == 1 else "turn"
         return (
             f"{rows} with one pattern {turn}{only} {percent(point.harm)} of decisions to {victim}"
@@ -86,6 +89,48 @@ def _headline(subject: Subject, dosed: Dosed, response: Response) -> str:
             f"of the decisions for {victim}"
         )
     return f"{rows} labelled at random cost{only} {points(point.harm)} of accuracy"
+
+
+def rows_needed(subject: Subject, dosed: Dosed) -> str:
+    """How many rows under the trigger turn half of the decisions, and how many nine tenths.
+
+    "35 rows (0.14 %) [27, 44] with one pattern turn half of decisions to >50K, 102 (0.42 %)
+    [88, 131] nine tenths"; "not reached" where the largest dose falls short.
+    """
+    victim = _class(subject, dosed.aim.victim)
+    half, most = (_rows_for(found, dosed) for found in dosed.needed)
+    turn = "turns" if half.startswith("1 ") else "turn"
+    text = f"{half} with one pattern {turn} half of decisions to {victim}"
+    if dosed.needed[0].rows is None:
+        return f"half of decisions to {victim} {half}"
+    return f"{text}, {most} nine tenths" if dosed.needed[1].rows else f"{text}; nine tenths {most}"
+
+
+def _rows_for(found: Needed, dosed: Dosed) -> str:
+    n = len(dosed.reference.train)
+    if found.rows is None:
+        return f"not reached at {share(found.most / n)} of the rows ({percent(found.there)} there)"
+    count, low, high = _counts(found.rows)
+    top = "more" if high is None else f"{high:,}"
+    return f"{count:,} row{'' if count == 1 else 's'} ({share(count / n)}) [{low:,}, {top}]"
+
+
+def _counts(rows: Interval) -> tuple[int, int, int | None]:
+    """Whole rows: value and ends, the upper one None where it is open."""
+    high = None if math.isinf(rows.high) else math.ceil(rows.high - 1e-9)
+    least = 1 if rows.value > 0 else 0  # without any row the goal was not reached
+    return math.ceil(rows.value - 1e-9), max(least, math.ceil(rows.low - 1e-9)), high
+
+
+def owners(dosed: Dosed) -> str:
+    """A sentence on the sources that own rows enough for half; empty where none does."""
+    if not dosed.owners:
+        return ""
+    named = [f"{name} ({count:,})" for name, count in list(dosed.owners.items())[:10]]
+    more = f" and {len(dosed.owners) - 10} more" if len(dosed.owners) > 10 else ""
+    return (
+        "Sources that own rows enough for half of the decisions: " + ", ".join(named) + (f"{more}.")
+    )
 
 
 def enough(response: Response) -> Point | None:
@@ -221,6 +266,7 @@ def _words(subject: Subject, dosed: Dosed, response: Response) -> tuple[str, str
 
 def _values(dosed: Dosed, response: Response, worst: Point) -> dict[str, Any]:
     half = enough(response)
+    planted = _needed_values(dosed) if response.attack.name == "trigger" else {}
     return {
         "rows_poisoned": worst.count,
         "training_rows": len(dosed.reference.train),
@@ -230,7 +276,20 @@ def _values(dosed: Dosed, response: Response, worst: Point) -> dict[str, Any]:
         "baseline": response.baseline,
         "repetitions": worst.repeats,
         "rows_for_half": None if half is None else half.count,
+        **planted,
     }
+
+
+def _needed_values(dosed: Dosed) -> dict[str, Any]:
+    """Rows for half and nine tenths with their intervals, and who owns enough for half."""
+    values: dict[str, Any] = {}
+    for name, found in zip(("half", "nine_tenths"), dosed.needed, strict=False):
+        three = (None, None, None) if found.rows is None else _counts(found.rows)
+        ends = ("", "_low", "_high")
+        values |= {f"rows_for_{name}{end}": v for end, v in zip(ends, three, strict=True)}
+    if dosed.owners:
+        values["sources_with_rows_for_half"] = dosed.owners
+    return values
 
 
 def _examples(subject: Subject, dosed: Dosed, response: Response) -> tuple[Example, ...]:
