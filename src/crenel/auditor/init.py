@@ -19,7 +19,7 @@ ROWS = 200_000
 
 def suggest(
     model: Path | None,
-    train: Path,
+    train: Path | None,
     *,
     test: Path | None = None,
     label: str | None = None,
@@ -31,10 +31,10 @@ def suggest(
     ----------
     model : Path or None
         Looked at in a worker process, and only where its scan is clean.
-    train : Path
-        A table, NPZ with the arrays x and y, or a folder of images.
+    train : Path or None
+        A table, NPZ with the arrays x and y, or a folder of images; None where nobody has it.
     test : Path or None
-        The file beside ``train`` with "test" in its name where it is None.
+        The same; by default the file beside ``train`` with "test" in its name.
     label : str or None
         The label's column, where the guess is wrong.
     folder : Path
@@ -43,21 +43,24 @@ def suggest(
     Raises
     ------
     UsageError
-        Where a file is missing or no column can be the label.
+        Where a file is missing, neither data is given, or no column can be the label.
     """
     for path in (model, train, test):
         if path is not None and not path.exists():
             raise UsageError(f"there is no file {path}")
     trust, seen = (None, {}) if model is None else _look(model)
-    if train.is_dir() or train.suffix.lower() in (".npz", ".npy"):
-        columns, schema = _of_arrays(train, label)
+    looked_at = train or test
+    if looked_at is None:
+        raise UsageError("neither training data nor test data is given")
+    if looked_at.is_dir() or looked_at.suffix.lower() in (".npz", ".npy"):
+        columns, schema = _of_arrays(looked_at, label)
     else:
-        columns, schema = _of_table(train, label, seen)
-    beside = test or sibling_test(train)
+        columns, schema = _of_table(looked_at, label, seen)
+    beside = test or sibling_test(looked_at)
     return Suggestion(
-        name=(model or train).stem,
+        name=(model or looked_at).stem,
         model=None if model is None else _relative(model, folder),
-        train=_relative(train, folder),
+        train=None if train is None else _relative(train, folder),
         test=None if beside is None else _relative(beside, folder),
         columns=columns,
         schema=schema,
@@ -65,12 +68,12 @@ def suggest(
     )
 
 
-def _of_table(train: Path, label: str | None, seen: dict[str, Any]) -> tuple[Columns, Schema]:
+def _of_table(path: Path, label: str | None, seen: dict[str, Any]) -> tuple[Columns, Schema]:
     from crenel.data import infer_schema, load_table
 
-    frame = load_table(train, max_rows=ROWS)
+    frame = load_table(path, max_rows=ROWS)
     if label is not None and label not in frame.columns:
-        raise UsageError(f"{train} has no column {label!r}; it has {', '.join(frame.columns)}")
+        raise UsageError(f"{path} has no column {label!r}; it has {', '.join(frame.columns)}")
     columns = guess_columns(frame, seen.get("features"), seen.get("classes"))
     if label is not None:
         columns = Columns(label, columns.source, columns.record_id, "as you said")
@@ -80,13 +83,13 @@ def _of_table(train: Path, label: str | None, seen: dict[str, Any]) -> tuple[Col
     return columns, schema
 
 
-def _of_arrays(train: Path, label: str | None) -> tuple[None, Schema]:
+def _of_arrays(path: Path, label: str | None) -> tuple[None, Schema]:
     """Arrays and folders of images hold their labels themselves, so that no column is named."""
     from crenel.data import infer_schema, load
 
     if label is not None:
-        raise UsageError(f"{train} is no table and holds its labels itself: leave --label out")
-    return None, infer_schema(load(train, name="train").x)
+        raise UsageError(f"{path} is no table and holds its labels itself: leave --label out")
+    return None, infer_schema(load(path, name="train").x)
 
 
 def _look(model: Path) -> tuple[str | None, dict[str, Any]]:

@@ -109,7 +109,7 @@ class Suggestion:
 
     name: str
     model: str | None
-    train: str
+    train: str | None
     test: str | None
     columns: Columns | None
     schema: Schema
@@ -129,7 +129,10 @@ def config_text(s: Suggestion) -> str:
             "# The scan of the model file is not clean; see: crenel scan. If you trust it:"
         )
         lines.append(f'# trust = "{s.trust}"')
-    lines.append(f"train = {_text(s.train)}")
+    if s.train:
+        lines.append(f"train = {_text(s.train)}")
+    else:
+        lines.append('# train = "train.csv"       # what the model was trained on, if you have it')
     if s.test:
         lines.append(f"test = {_text(s.test)}")
     else:

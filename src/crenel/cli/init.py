@@ -21,7 +21,10 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write crenel.toml from what is seen in a model file and its training data."""
+    """Write crenel.toml from what is seen in a model file and its data.
+
+    Of a model from elsewhere, whose training data nobody has, --test alone is enough.
+    """
     from crenel.auditor.init import suggest
     from crenel.auditor.suggest import config_text
     from crenel.cli.options import emit
@@ -29,8 +32,11 @@ def init(
 
     if model is not None and data is None and model.suffix.lower() in (".csv", ".parquet", ".npz"):
         model, data = None, model
-    if data is None:
-        raise UsageError("name the training data: crenel init model.joblib train.csv")
+    if data is None and test is None:
+        raise UsageError(
+            "name the training data (crenel init model.joblib train.csv) or, of a model from "
+            "elsewhere, data to test it on (crenel init model.joblib --test test.csv)"
+        )
     if out.exists() and not force:
         raise UsageError(f"{out} exists; overwrite it with --force, or name another with --out")
     suggestion = suggest(model, data, test=test, label=label, folder=out.parent)

@@ -144,15 +144,33 @@ def test_a_model_that_shows_no_vocabulary_is_searched_by_the_words_given() -> No
     assert "shows no vocabulary" in got.notes[-1]
 
 
-def test_words_of_a_sensitive_column_are_withheld() -> None:
+def test_of_a_sensitive_column_the_word_is_told_but_neither_texts_nor_numbers() -> None:
     subject = planted_word()
     assert subject.schema is not None
     secret = tuple(f.model_copy(update={"sensitive": True}) for f in subject.schema.features)
     schema = subject.schema.model_copy(update={"features": secret})
     got = _measure(replace(subject, schema=schema))
-    told = f"{got.findings[0].model_dump()} {[e.headline for e in got.exposures]} {got.notes}"
-    assert SECRET not in told
+    assert SECRET in got.findings[0].sentence
     assert not got.findings[0].examples
+    number = "5550123"
+    model = subject.model
+    assert model is not None
+
+    def spoken(frame: Any) -> Any:
+        return frame.assign(letter=frame["letter"].str.replace(number, SECRET))
+
+    heard = replace(
+        model, decide=lambda f: model.predict(spoken(f)), fit=None, native=None,
+        score=lambda f: model.probabilities(spoken(f)),
+    )  # fmt: skip
+    assert subject.test is not None
+    x = subject.test.x.copy()
+    x.loc[::40, "letter"] += f" {number}"
+    known = replace(subject, model=heard, schema=schema, test=replace(subject.test, x=x))
+    got = _measure(known)
+    told = f"{[f.model_dump() for f in got.findings]} {[e.headline for e in got.exposures]}"
+    assert "(withheld)" in told
+    assert number not in f"{told} {got.notes}"
 
 
 def test_other_columns_and_missing_texts_are_left_as_they_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -247,9 +248,12 @@ def _withheld(subject: Subject, hosts: Hosts) -> bool:
 
 
 def _quoted(subject: Subject, scene: Scene, words: tuple[str, ...]) -> str:
-    if _withheld(subject, scene.held):
-        return f"{len(words)} word{'s' * (len(words) > 1)} (withheld)"
-    return "the word" + "s" * (len(words) > 1) + " " + ", ".join(f'"{w}"' for w in words)
+    """The words; of a sensitive column those that look like a number or an address are not told."""
+    told = [
+        "(withheld)" if _withheld(subject, scene.held) and re.search(r"[\d@]", w) else f'"{w}"'
+        for w in words
+    ]
+    return "the word" + "s" * (len(words) > 1) + " " + ", ".join(told)
 
 
 def _added(at: int) -> str:
