@@ -44,27 +44,59 @@ def students(x, y, public, own, seed, epochs):
     return base, made
 
 
-def measure(name, tuned, base, data, public, seed):
+def alike(x, y, public, seed, epochs):
+    """Look-alikes of the base: of the same rows and another seed, of no training at all."""
+    import torch
+
+    from crenel.demo.digits import network, train
+
+    with torch.random.fork_rng():
+        torch.manual_seed(100 * seed + 77)
+        twin, blank = network(), network().eval()
+    return {"twin": train(twin, x[public], y[public], seed + 7, epochs=epochs), "blank": blank}
+
+
+def measure(name, tuned, base, others, data, public, seed):
     from crenel.adapters import wrap
     from crenel.check import Context
     from crenel.subject import Base, Subject
     from crenel.transfer.checks import surrogate
 
-    began = time.perf_counter()
+    began = time.process_time()
     classes = list(range(10))
-    models = [wrap(m, classes=classes, sample=data.x[:4]) for m in (tuned, base)]
-    subject = Subject(name, model=models[0], test=data, base=Base(model=models[1], data=public))
+    wrapped = {
+        n: wrap(m, classes=classes, sample=data.x[:4])
+        for n, m in {"tuned": tuned, "base": base, **others}.items()
+    }
+    given = Base(model=wrapped["base"], data=public, others=tuple((n, wrapped[n]) for n in others))
+    subject = Subject(name, model=wrapped["tuned"], test=data, base=given)
     got = surrogate.measure(subject, Context(check="TRA-102", seed=seed))
-    curve = {(e.role, e.series): e.harm.values for e in got.exposures}
-    rows = (
-        ("base only", curve["attack", "base only"]),
-        ("white box", curve["reference", "white box"]),
-        ("noise", curve["control", "noise"]),
-    )
-    for series, values in rows:
-        numbers = " ".join(f"{100 * v:>5.0f}" for v in values)
-        print(f"{name:8} {series:10} {numbers}   {time.perf_counter() - began:.1f} s")
-    return curve["attack", "base only"]
+    curves = {e.series: e.harm for e in got.exposures}
+    curves["anew, on answers"] = anew(subject, seed)
+    for series, harm in curves.items():
+        numbers = " ".join(f"{100 * v:>5.0f}" for v in harm.values)
+        print(f"{name:8} {series:24} {numbers}")
+    print(f"{name:8} {time.process_time() - began:.1f} CPU s")
+    return curves["base only"].values, curves
+
+
+def anew(subject, seed):
+    """What the base itself adds: a network of its layers begun anew, taught the same answers."""
+    from crenel.check import Context
+    from crenel.transfer.adapted import by_answers
+    from crenel.transfer.exposed import EPSILONS, ROWS, SHARD, space_of
+    from crenel.transfer.hidden.siblings import begun_anew
+    from crenel.transfer.surrogate import Ranged
+
+    context = Context(check="TRA-102", seed=seed)
+    space = space_of(subject.test)
+    module = Ranged(begun_anew(subject.base.model.module, seed), space.low, space.high).eval()
+    right = np.flatnonzero(subject.model.predict(subject.test.x) == subject.test.y)
+    chosen = np.sort(context.rng("rows").permutation(right)[:ROWS])
+    few = subject.test.take(context.rng("order").permutation(chosen)[:SHARD])
+    still = np.zeros((len(EPSILONS), len(few)), dtype=bool)
+    made, _ = by_answers(subject, module, few, space, subject.base.data.x[:512], still, context)
+    return made.harm
 
 
 def harden(name, tuned, base, own, data, public, seed):
@@ -107,6 +139,7 @@ def main():
     parser.add_argument("--harden", action="store_true", help="leave-base on each student")
     args = parser.parse_args()
     x, y = images()
+    seen = {}
     print("epsilon × 255      ", " ".join(f"{255 * e:>5.0f}" for e in EPSILONS), "  % flipped")
     for seed in range(args.seeds):
         order = np.random.default_rng(seed).permutation(len(y))
@@ -123,9 +156,17 @@ def main():
             for name in ("frozen", "half", "full"):
                 harden(name, made[name], base, own_rows, data, known, seed)
             continue
-        harm = {n: measure(n, m, base, data, known, seed) for n, m in made.items()}
-        ordered = sorted(harm, key=lambda n: -sum(harm[n]))
+        others = alike(x, y, public, seed, args.epochs)
+        harm = {n: measure(n, m, base, others, data, known, seed) for n, m in made.items()}
+        ordered = sorted(harm, key=lambda n: -sum(harm[n][0]))
         print(f"seed {seed}: most exposed first: {', '.join(ordered)}")
+        for name, (_, curves) in harm.items():
+            for series, values in curves.items():
+                seen.setdefault((name, series), []).append(values.values)
+    for (name, series), rows in seen.items():
+        mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0, ddof=1 if len(rows) > 1 else 0)
+        told = " ".join(f"{100 * m:>5.0f}±{100 * s:<3.0f}" for m, s in zip(mean, spread))
+        print(f"mean of {len(rows)} seeds, ± standard deviation: {name:8} {series:24} {told}")
 
 
 if __name__ == "__main__":

@@ -117,6 +117,9 @@ class Base:
     signature, signer : Path or None
         The publisher's signature of the model (OpenSSF Model Signing), and the public key or the
         certificates that are trusted for it.
+    others : tuple of (name, Model)
+        Further models that an attacker may have in the place of this one: look-alikes, other
+        candidates.
     """
 
     model: Model | None = None
@@ -126,6 +129,7 @@ class Base:
     data: Data | None = None
     signature: Path | None = None
     signer: Path | None = None
+    others: tuple[tuple[str, Model], ...] = ()
 
 
 #: Every capability a check can need, and the reason given where a target lacks it.

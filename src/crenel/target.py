@@ -69,6 +69,10 @@ class BaseSection(Section):
     signature, signer : path or None
         The publisher's signature (OpenSSF Model Signing), and the public key or the certificates
         that are trusted for it.
+    others : list of path or object, or of mapping
+        Further models that an attacker may have in the place of the base: look-alikes, or other
+        candidates where the true one is not known; ``{model = "b.pt", build = "module:function"}``
+        where one has another architecture than the base.
     """
 
     model: Any = None
@@ -81,8 +85,9 @@ class BaseSection(Section):
     data: Any = None
     signature: Any = None
     signer: Any = None
+    others: tuple[Any, ...] = ()
 
-    @field_validator("trust", "files", mode="before")
+    @field_validator("trust", "files", "others", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return as_tuple(value)

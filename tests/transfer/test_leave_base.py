@@ -93,6 +93,10 @@ def test_the_remedy_lowers_the_curve_of_the_planted_control_and_says_what_it_cos
     own = [(m.predict(test.x) == test.y).mean() for m in (old, new)]
     assert own == pytest.approx([values["accuracy_before"], values["accuracy_after"]])
     assert own[1] >= own[0] - 0.05
+    # Who tunes the base again on answers is no weaker than who has the base alone.
+    assert values["adapted_standing_after"] <= values["standing_after"] + 0.05
+    assert values["adapted_standing_before"] <= values["standing_before"] + 0.05
+    assert "tunes the base again" in treated.sentence
     assert list(treated.tables["ways"].columns) == ["way", "likeness", "accuracy", "standing"]
 
 

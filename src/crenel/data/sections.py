@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from crenel.data.modelling import distinct
 from crenel.data.sources import existing, load, to_pandas
 from crenel.data.validate import check_rows
 from crenel.errors import SubjectError, Untrusted, UsageError
+from crenel.model import Model
 from crenel.subject import Base, Data, Learning, Subject
 from crenel.target import BaseSection, Target
 
@@ -110,7 +112,41 @@ def load_base(
             else existing(section.signature, root, "base.signature")
         ),
         signer=None if section.signer is None else existing(section.signer, root, "base.signer"),
+        others=_others(target, section, root, scan, notes, sample if data is None else data.x[:64]),
     )
+
+
+def _others(
+    target: Target, section: BaseSection, root: Path, scan: bool, notes: list[str], sample: Any
+) -> tuple[tuple[str, Model], ...]:
+    """Further bases by name; one that may not be loaded is noted and left out."""
+    made: list[tuple[str, Model]] = []
+    for given in section.others:
+        settings = dict(given) if isinstance(given, Mapping) else {"model": given}
+        unknown = sorted(set(settings) - {"model", "build", "classes", "name"})
+        if unknown or "model" not in settings:
+            wrong = f"unknown key {unknown[0]!r}" if unknown else "the key 'model' is missing"
+            raise UsageError(f"base.others: {wrong}; known are model, build, classes, name")
+        path = model_path(settings["model"], root)
+        kind = type(settings["model"]).__name__
+        name = str(settings.get("name") or (path.name if path is not None else kind))
+        try:
+            model = load_model(
+                settings["model"],
+                root=root,
+                build=settings.get("build", section.build),
+                trust=normalised((*target.trust, *section.trust)),
+                scan=scan,
+                classes=settings.get("classes", section.classes),
+                sample=sample,
+                notes=notes,
+            )
+        except (Untrusted, SubjectError) as error:
+            notes.append(f"{name} is not tried in the base's place: {error}")
+            continue
+        taken = sum(n.partition(" (")[0] == name for n, _ in made)
+        made.append((f"{name} ({taken + 1})" if taken else name, model))
+    return tuple(made)
 
 
 def _base_data(target: Target, section: BaseSection, root: Path, notes: list[str]) -> Data | None:

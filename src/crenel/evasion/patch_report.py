@@ -275,14 +275,14 @@ def _finding(
         check=CHECK, risk="evasion", severity=level, subject=subject,
         sentence=sentence.format(100 * c.budgets[i], percent(share)), attack=attack, fix=fix,
         evidence=Evidence(
-            rows=job.rows.names(job.half + hit[:20]), images=_picture(best.fitted.values),
+            rows=job.rows.names(job.half + hit[:20]), images=picture_of(best.fitted.values),
             values={"flipped": round(share.value, 4), "budget": c.budgets[i]},
         ),
         examples=examples, remedies=("adversarial-training",), gain=share.low,
     )  # fmt: skip
 
 
-def _picture(values: Any) -> tuple[str, ...]:
+def picture_of(values: Any) -> tuple[str, ...]:
     """A patch as it is; a change, which may be negative, magnified about grey."""
     from crenel.data.png import data_uri
 

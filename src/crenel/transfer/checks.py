@@ -182,7 +182,7 @@ def _undocumented(item: Item) -> Finding:
     title="Public base as surrogate",
     question="How many decisions flip for an attacker who has only the public base model?",
     needs=("model", "classification", "test", "base_model"),
-    cost=Cost(seconds=8.0, queries=18_000, least=0.2),
+    cost=Cost(seconds=12.0, queries=35_000, least=0.2),
     references=(
         "AML.T0043.002", "AML.T0005.002", "AML.T0002.001", "NISTAML.025", "ML07:2023",
         "AIA:15(5)", "BIML:model:1",
@@ -208,18 +208,36 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
     candidates made on the base and mixtures of them, of which one that worked is kept. Its control
     is noise with as many requests.
 
+    A third attacker tunes the base again, all layers and a new last one, on at most 400 answers of
+    the model to public rows, half of them changed so that the copy decided otherwise, and attacks
+    through that ("base tuned on answers", on at most 64 rows). This is who knows that the model
+    was led away from its base.
+
+    Where the rows are images, one patch for all of them is made on the base alone, at nine places
+    for each of three sizes, and for no head in particular: it turns linear heads drawn at random,
+    moves the features far, or along the axis on which images differ most. The curve is the mean
+    share of decisions that it changes; random patches at the same places are the control, and
+    patches by the model's own gradients the reference. Notes name the class that the best turns
+    most images to.
+
+    Further bases (`others` in [target.NAME.base]: look-alikes, or other candidates) are tried in
+    the base's place, a curve for each; the notes say whether the model's weights are from them.
+
     Health: noise flips no more than the base; the base's features move more than by noise; white
-    box is at least as strong, and reaches 90 % at the largest epsilon.
+    box is at least as strong, and reaches 90 % at the largest epsilon; the base learned the
+    answers; random heads are turned by patches.
 
     Severity: effect (low end of flipped decisions above those by noise) × ease (base only: 0.9)
-    × cheapness: 8/255 / epsilon, at most 1.
+    × cheapness: 8/255 / epsilon, at most 1. Of the patch: low end of changed decisions above the
+    high end by random patches, × 0.9 × a sixteenth / the share of the image, at most 1.
 
     Limits: rows must have a shape that base and tuned model both take; preparation of inputs that
     differs between them is not undone. The choice of the best of three methods favours the
-    attacker slightly.
+    attacker slightly. The attacker with answers is given the base's public data, or test rows.
 
     References: Wang et al. (2018) "With Great Training Comes Great Vulnerability"; Rezaei and Liu
-    (2020, arXiv 1904.04334); Dong et al. (2018) for momentum; Croce and Hein (2020), white box.
+    (2020, arXiv 1904.04334); Dong et al. (2018) for momentum; Croce and Hein (2020), white box;
+    Papernot et al. (2017) and Orekondy et al. (2019), answers; Brown et al. (2017), patches.
     """
     assert subject.base is not None  # needs=("base_model",)
     assert subject.base.model is not None

@@ -18,8 +18,11 @@ from crenel.finding import Evidence, Example, Finding, severity
 from crenel.model import Model
 from crenel.statistics import proportion
 from crenel.subject import Data, Subject
+from crenel.transfer.adapted import by_answers
+from crenel.transfer.alike import alike
 from crenel.transfer.asked import with_requests
 from crenel.transfer.depths import by_depth, deepened
+from crenel.transfer.patched import with_one_patch
 from crenel.transfer.surrogate import METHODS, Method, Ranged, craft, moved, noise
 
 #: Shares of the value range.
@@ -135,13 +138,25 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     depths, told = by_depth(subject, module, few, space, public, telling, context)
     notes += told
     finding = _finding(exposures, trial, test, context)
+    noisy = trial.flips["noise"][:, : len(few)]
     if context.expired:
         notes.append("requests to the model were not tried for lack of time")
     else:
         exposures += with_requests(subject, module, few, space, public, UNSEEN, context)
+        exposures += alike(subject, few, space, public, noisy, context, notes)
+    if context.expired:
+        notes.append("the base was not tuned again on answers for lack of time")
+    else:
+        made, told_by = by_answers(subject, module, few, space, public, noisy, context)
+        exposures.append(made)
+        notes.append(told_by)
+    patches, patched, told = with_one_patch(subject, module, few, space, public, context)
+    exposures += patches
+    notes += told
     if finding is not None and depths:
         finding = deepened(finding, depths)
-    return Measurement(tuple(exposures), (finding,) if finding else (), tuple(notes))
+    findings = tuple(f for f in (finding, patched) if f is not None)
+    return Measurement(tuple(exposures), findings, tuple(notes))
 
 
 def public_rows(data: Data | None, test: Data, chosen: NDArray[np.int64]) -> tuple[Any, str]:
@@ -226,18 +241,16 @@ def _exposures(subject: Subject, context: Context, trial: Trial) -> list[Exposur
     best: Method = max(METHODS, key=lambda m: float(shares[m].sum()))
     health = _health(shares, best, trial)
     by_base = access_of(subject, attacker=Attacker.BASE)
-    made = [_curve(best, "base only", "attack", trial, by_base, health, context)]
+    made = [curve(best, "base only", "attack", trial, by_base, health, context)]
     for method in METHODS:
         if method != best:
             series = f"base only, {method}"
-            made.append(_curve(method, series, "reference", trial, by_base, health, context))
+            made.append(curve(method, series, "reference", trial, by_base, health, context))
     if "white box" in trial.flips:
         gradients = access_of(subject, attacker=Attacker.GRADIENTS)
-        made.append(
-            _curve("white box", "white box", "reference", trial, gradients, health, context)
-        )
+        made.append(curve("white box", "white box", "reference", trial, gradients, health, context))
     blind = access_of(subject, attacker=Attacker.NONE)
-    made.append(_curve("noise", "noise", "control", trial, blind, health, context))
+    made.append(curve("noise", "noise", "control", trial, blind, health, context))
     return made
 
 
@@ -272,7 +285,7 @@ def _health(shares: dict[str, NDArray[np.float64]], best: Method, trial: Trial) 
     return Health.of(*tests)
 
 
-def _curve(
+def curve(
     name: str,
     series: str,
     role: Literal["attack", "reference", "control"],
@@ -280,16 +293,17 @@ def _curve(
     access: Access,
     health: Health,
     context: Context,
+    who: str = "",
 ) -> Exposure:
+    """One curve over epsilons; ``who`` begins its headline, as "… flips"."""
     flips, n = trial.flips[name], len(trial.rows)
     points = [proportion(int(k), n) for k in flips.sum(axis=1)]
     at = _telling([p.value for p in points])
     words = f"{100 * points[at].value:.0f} % [{100 * points[at].low:.0f}, "
     words += f"{100 * points[at].high:.0f}]"
-    who = {
-        "attack": f"the public base model alone flips {words} of right decisions",
-        "control": f"noise flips {words}",
-    }.get(role, f"{series} flips {words}")
+    known = {"attack": "the public base model alone flips", "control": "noise flips"}
+    said = f"{who or known.get(role, f'{series} flips')} {words}"
+    said += " of right decisions" if role == "attack" else ""
     noisy = trial.flips["noise"].mean(axis=1)
     return Exposure(
         check="TRA-102",
@@ -313,7 +327,7 @@ def _curve(
         queries=n * len(EPSILONS),
         seconds=context.elapsed,
         health=health,
-        headline=f"{who} at epsilon {255 * EPSILONS[at]:.0f}/255",
+        headline=f"{said} at epsilon {255 * EPSILONS[at]:.0f}/255",
     )
 
 

@@ -19,6 +19,7 @@ from crenel.evasion.hardening.verdict import MOST_LOST, Paired, paired, percent,
 from crenel.evasion.network import as_labels, as_tensor, decisions, logits_of, still, torch
 from crenel.remedy import Treatment
 from crenel.subject import Data, Subject
+from crenel.transfer.adapted import ASKED, retuned
 from crenel.transfer.exposed import EPSILONS, Space, public_rows, space_of
 from crenel.transfer.leaving import BATCH, Lesson, Plan, left, likeness
 from crenel.transfer.surrogate import METHODS, Ranged, craft, network_of
@@ -79,6 +80,19 @@ class Adversary:
     guides: NDArray[np.float32]
     context: Context
 
+    def adapted(self, module: Any, k: int) -> Adversary:
+        """The same attacker after tuning the base again on a model's answers to public rows."""
+
+        def ask(u: NDArray[np.float32]) -> NDArray[np.int64]:
+            with still(module, 0):
+                return decisions(logits_of(module), as_tensor(u, module))
+
+        seed, context = self.context.derive_seed("answers"), self.context
+        found = retuned(
+            self.base, ask, self.guides, k, seed=seed, go_on=lambda: not context.expired
+        )
+        return replace(self, base=found.module)
+
     def change(self, x: Any, epsilons: tuple[float, ...], name: str) -> Any:
         """Rows in [0, 1] changed by every method at every radius, (methods × radii, n, …)."""
         u = x.cpu().numpy()
@@ -125,19 +139,37 @@ def leave_base(subject: Subject, finding: Finding | None, context: Context) -> T
     before, after = compared.outcome(start.unit), compared.outcome(best.module)
     clean, kept = paired(before[0], after[0]), paired(before[1], after[1])
     ways = _table(trials)
+    aware = _adapted(attacker, compared, (start.unit, best.module), model.k, radius)
     values = {
         "epsilon": radius,
         "accuracy_before": clean.before, "accuracy_after": clean.after,
         "standing_before": kept.before, "standing_after": kept.after,
+        "adapted_standing_before": aware.before, "adapted_standing_after": aware.after,
         "likeness_before": trials[0].likeness, "likeness_after": best.likeness,
     }  # fmt: skip
     sentence = _sentence(trials[0], best, clean, kept, radius, source)
+    sentence += (
+        f"; against an attacker who tunes the base again on {ASKED} answers at most, "
+        f"{percent(aware.before)} stand before and {percent(aware.after)} after"
+    )
     if not worth(clean, kept):
         words = f"nothing was changed: of {len(trials) - 1} ways, the best is not worth it"
         return Treatment(subject, f"{words} ({sentence})", values, tables={"ways": ways})
     hardened = rewrapped(model, start.native_of(best.module), test, None, scale)
     treated = replace(subject.with_model(hardened), test=rest)
     return Treatment(treated, sentence, values, model=hardened.native, tables={"ways": ways})
+
+
+def _adapted(
+    attacker: Adversary, compared: Examined, modules: tuple[Any, Any], k: int, radius: float
+) -> Paired:
+    """Rows that stand before and after, each against the attacker who adapts to that model."""
+    stands = []
+    for module in modules:
+        changed = attacker.adapted(module, k).change(compared.x, (radius,), "adapted")
+        _, kept = replace(compared, changed=changed).outcome(module)
+        stands.append(kept)
+    return paired(*stands)
 
 
 def _scale(space: Space) -> Scale:
