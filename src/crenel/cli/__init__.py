@@ -7,6 +7,11 @@ import sys
 
 def main() -> None:
     """Entry point of ``crenel``: errors are one sentence and an exit code, never a traceback."""
-    from crenel.cli.entry import run
+    from crenel.cli.scanning import direct
 
-    sys.exit(run(sys.argv[1:]))
+    code = direct(sys.argv[1:])
+    if code is None:
+        from crenel.cli.entry import run
+
+        code = run(sys.argv[1:])
+    sys.exit(code)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from typing import Annotated, cast
 
@@ -30,10 +28,9 @@ from crenel.cli import (
     scan,
     signing,
 )
-from crenel.errors import CrenelError
+from crenel.cli.failures import told
 
 USAGE = 64
-FAILED = 2
 
 app = typer.Typer(
     name="crenel",
@@ -91,13 +88,14 @@ def run(arguments: Sequence[str]) -> int:
     int
         The exit code: 0 pass; 1 the policy or scan failed; 2 incomplete or error; 64 usage.
     """
+    return told(lambda: _run(list(arguments)))
+
+
+def _run(arguments: list[str]) -> int:
     # Typer keeps its usage error private, but a bad parameter is one.
     wrong_usage = cast(type[Exception], typer.BadParameter.__mro__[1])
     try:
-        return int(app(list(arguments), prog_name="crenel", standalone_mode=False) or 0)
-    except CrenelError as error:
-        print(f"crenel: {error}", file=sys.stderr)
-        return error.exit_code
+        return int(app(arguments, prog_name="crenel", standalone_mode=False) or 0)
     except wrong_usage as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # the message is the whole help
             print(error, file=sys.stderr)
@@ -107,18 +105,5 @@ def run(arguments: Sequence[str]) -> int:
         return USAGE
     except typer.Exit as exit_:
         return int(exit_.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        print("crenel: interrupted", file=sys.stderr)
-        return FAILED
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stderr.close()
-        return FAILED
-    except Exception as error:  # noqa: BLE001  a person never sees a traceback
-        with tempfile.NamedTemporaryFile("w", prefix="crenel-", suffix=".log", delete=False) as log:
-            traceback.print_exc(file=log)
-        print(
-            f"crenel: a defect of crenel ended this command ({type(error).__name__}: {error}); "
-            f"the details are in {log.name}",
-            file=sys.stderr,
-        )
-        return FAILED
+    except typer.Abort:
+        raise KeyboardInterrupt from None

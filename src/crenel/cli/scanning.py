@@ -1,0 +1,107 @@
+"""What ``crenel scan`` does and prints, without the parser of the command line.
+
+The parser takes longer to import than most scans take, so that arguments which need none (files
+and folders that exist, and ``--json``) come here at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crenel.scan import LoaderHole, ScanResult
+
+COLOURS = {"clean": "green", "review": "yellow", "unreadable": "yellow"}
+
+
+def direct(arguments: Sequence[str]) -> int | None:
+    """Run ``scan PATH... [--json]``; return the exit code, None for any other arguments."""
+    if not arguments or arguments[0] != "scan":
+        return None
+    given = list(arguments[1:])
+    as_json = given[-1:] == ["--json"]
+    paths = given[:-1] if as_json else given
+    if not paths or not all(path[:1] != "-" and os.path.lexists(path) for path in paths):
+        return None
+    from crenel.cli.failures import told
+
+    return told(lambda: scan_and_print([Path(path) for path in paths], as_json))
+
+
+def scan_and_print(paths: list[Path], as_json: bool) -> int:
+    """Scan and print; return the exit code."""
+    from crenel.scan import exit_code, loader_holes, scan_paths
+
+    results = scan_paths(paths)
+    holes = loader_holes(results)
+    if as_json:
+        import json
+
+        rows = [_json(result, holes) for result in results]
+        # A name of a file that is not UTF-8 can be written in escapes alone.
+        escaped = not all(result.path.isprintable() for result in results)
+        json.dump(rows, sys.stdout, indent=2, ensure_ascii=escaped)
+        sys.stdout.write("\n")
+    else:
+        _print(results, holes)
+    return exit_code(results)
+
+
+def _json(result: ScanResult, holes: list[LoaderHole]) -> dict[str, object]:
+    found = [hole.to_json() for hole in holes if hole.concerns(result)]
+    return {**result.to_json(), "loader_holes": found}
+
+
+def _print(results: list[ScanResult], holes: list[LoaderHole]) -> None:
+    lines = [*_lines(results), *_hole_lines(results, holes)]
+    if not sys.stdout.isatty():  # importing rich takes as long as a scan
+        sys.stdout.writelines("".join(text for text, _ in line) + "\n" for line in lines)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines:
+        console.print(Text.assemble(*line))
+
+
+def _lines(results: list[ScanResult]) -> Iterator[list[tuple[str, str]]]:
+    """Yield lines as pieces of text with their styles."""
+    for result in results:
+        colour = COLOURS.get(result.verdict, "red")
+        yield [
+            (f"{result.verdict:<10}", colour),
+            (f" {_shown(str(result.path))} ", ""),
+            (_shown(result.format), "dim"),
+        ]
+        for reason in result.reasons:
+            place = "" if reason.offset is None else f" (byte {reason.offset})"
+            yield [(f"           {_shown(reason.sentence)}{place}", "")]
+    worst = sum(result.verdict != "clean" for result in results)
+    yield [(f"{len(results)} files, {worst} not clean", "")]
+
+
+def _hole_lines(
+    results: list[ScanResult], holes: list[LoaderHole]
+) -> Iterator[list[tuple[str, str]]]:
+    for hole in holes:
+        count = sum(hole.concerns(result) for result in results)
+        yield [
+            ("loader", "dim"),
+            (
+                f"     {hole.package} {hole.installed} is installed: {hole.id}, it {hole.does}; "
+                f"fixed in {hole.fixed}. {count} files are of its formats",
+                "",
+            ),
+        ]
+
+
+def _shown(text: str) -> str:
+    """Return text of a file with what would steer a terminal written out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
