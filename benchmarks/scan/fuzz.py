@@ -4,9 +4,9 @@ Run ``python benchmarks/scan/fuzz.py [--cases N | --seconds S] [--seed N]``. Pic
 of the harmful corpus are changed at random. The oracle is ``pickle._Unpickler`` whose
 ``find_class`` and extension registry give inert objects, so that it tells which names a stream
 resolves and calls nothing. Counted are the cases, those that resolve a name, and the disagreements:
-names that the scan of the same bytes neither found nor declined. A disagreement under a clean verdict is a defect,
-and so is a stream of which the compiled walk says anything but what the symbolic machine says; they
-are written out, and end the run with status 1.
+names that the scan of the same bytes neither found nor declined. A disagreement under a clean
+verdict is a defect, and so is a stream of which the compiled walk says anything but what the
+symbolic machine says; they are written out, and end the run with status 1.
 """
 
 from __future__ import annotations

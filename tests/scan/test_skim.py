@@ -218,6 +218,29 @@ def test_a_deep_call_is_left_to_the_machine_before_it_takes_the_square_of_its_le
     assert skim(window_of(data), judged(), 10**6) is None
 
 
+def test_late_strings_of_the_memo_are_found_again():
+    """Names that are in the memo behind the entries whose places are kept."""
+    late = 1 << 20
+    filler = b"]\x94(" + b"K\1\x85\x94" * (late + 700) + b"e"
+    words = short("collections") + b"\x94" + short("OrderedDict") + b"\x94"
+    first = late + 701  # the filler's list, then its tuples
+    fetch = [b"j" + (first + i).to_bytes(4, "little") for i in range(3)]
+    again = fetch[0] + fetch[1] + b"\x93)R"
+    wrong = fetch[2] + fetch[1] + b"\x93)R"
+    for tail, followed in (
+        (words + short("dt") + b"\x94" + again, True),
+        (words + short("dt") + b"\x94" + wrong, True),  # an unlisted module, by its right name
+        (words + b"N0" + b"\x94" + wrong, False),  # what was memoised is not what stands before
+    ):
+        data = proto(4) + b"(" + filler + tail + b"t."
+        judge = judged()
+        end = skim(window_of(data), judge, 10**8)
+        assert (end is not None) == followed
+        if followed:
+            assert judge.seen in ({("collections", "OrderedDict")}, {("dt", "OrderedDict")})
+            assert end[0] == len(data)
+
+
 def test_large_files_get_the_same_verdict_by_either_way(monkeypatch, tmp_path):
     plain = pickle.dumps([{"id": i, "s": f"u{i}"} for i in range(3000)], 4)
     times = pickle.dumps([datetime.datetime(2020, 1, 1, i % 24) for i in range(3000)], 4)

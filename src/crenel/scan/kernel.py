@@ -47,6 +47,7 @@ NOTHING, CONSTANTS, ALL_LISTED, ANYTHING = range(4)
 POS, DEPTH, BASE, LEVEL, STORED, COUNT, DUNDERS, HOSTILE, WORDS = range(9)
 GIVE_UP, DECIDE, MORE, END = range(4)
 WAYS, LONGEST_SPAN = 4, 64
+EARLY, EVERY = 1 << 20, 1 << 10
 (OTHER, PAUSE, FIXED, FIXED1, FIXED2, FIXED4, FIXED8, UTF8, PUT, PUT1, PUT4, GET1, GET4, TUPLES,
  OPEN, UTF8_MORE, LATIN1, COUNTED, ADD, PAIR, PAIRS, ADD_MANY, CLOSE_TUPLE, CLOSE, CLOSE_DICT,
  POP_MARK, POP, CALL, BUILD, NAME, FRAME, START, STOP) = range(33)  # fmt: skip
@@ -57,54 +58,29 @@ def _table() -> Bytes:
     table = np.zeros((3, 256), dtype=np.uint8)
     for role, width, tag, codes in (
         (FIXED, 0, NUMBER | CONSTANT, "NONE NEWTRUE NEWFALSE"),
-        (FIXED1, 1, NUMBER | CONSTANT, "BININT1"),
-        (FIXED2, 2, NUMBER | CONSTANT, "BININT2"),
-        (FIXED4, 4, NUMBER | CONSTANT, "BININT"),
-        (FIXED8, 8, NUMBER | CONSTANT, "BINFLOAT"),
-        (FIXED, 0, EMPTY | CONSTANT, "EMPTY_TUPLE"),
-        (FIXED, 0, LIST | CONSTANT, "EMPTY_LIST"),
-        (FIXED, 0, DICT | CONSTANT, "EMPTY_DICT"),
-        (FIXED, 0, SET | CONSTANT, "EMPTY_SET"),
-        (COUNTED, 1, NUMBER | CONSTANT, "LONG1"),
-        (COUNTED, 4, NUMBER | CONSTANT, "LONG4"),
+        (FIXED1, 1, NUMBER | CONSTANT, "BININT1"), (FIXED2, 2, NUMBER | CONSTANT, "BININT2"),
+        (FIXED4, 4, NUMBER | CONSTANT, "BININT"), (FIXED8, 8, NUMBER | CONSTANT, "BINFLOAT"),
+        (FIXED, 0, EMPTY | CONSTANT, "EMPTY_TUPLE"), (FIXED, 0, LIST | CONSTANT, "EMPTY_LIST"),
+        (FIXED, 0, DICT | CONSTANT, "EMPTY_DICT"), (FIXED, 0, SET | CONSTANT, "EMPTY_SET"),
+        (COUNTED, 1, NUMBER | CONSTANT, "LONG1"), (COUNTED, 4, NUMBER | CONSTANT, "LONG4"),
         (COUNTED, 1, BYTES | CONSTANT, "SHORT_BINBYTES"),
         (COUNTED, 4, BYTES | CONSTANT, "BINBYTES"),
         (COUNTED, 8, BYTES | CONSTANT, "BINBYTES8 BYTEARRAY8"),
         (UTF8, 1, TEXT | CONSTANT, "SHORT_BINUNICODE"),
         (UTF8_MORE, 4, TEXT | CONSTANT, "BINUNICODE"),
         (UTF8_MORE, 8, TEXT | CONSTANT, "BINUNICODE8"),
-        (LATIN1, 1, TEXT | CONSTANT, "SHORT_BINSTRING"),
-        (LATIN1, 4, TEXT | CONSTANT, "BINSTRING"),
-        (OPEN, 0, 0, "MARK"),
-        (TUPLES, 0, 1, "TUPLE1"),
-        (TUPLES, 0, 2, "TUPLE2"),
-        (TUPLES, 0, 3, "TUPLE3"),
-        (CLOSE_TUPLE, 0, 0, "TUPLE"),
-        (CLOSE, 0, LIST, "LIST"),
-        (CLOSE, 0, FROZEN, "FROZENSET"),
-        (CLOSE_DICT, 0, 0, "DICT"),
-        (ADD, 0, LIST, "APPEND"),
-        (ADD_MANY, 0, LIST, "APPENDS"),
-        (ADD_MANY, 0, SET, "ADDITEMS"),
-        (PAIR, 0, 0, "SETITEM"),
-        (PAIRS, 0, 0, "SETITEMS"),
-        (PUT, 0, 0, "MEMOIZE"),
-        (PUT1, 1, 0, "BINPUT"),
-        (PUT4, 4, 0, "LONG_BINPUT"),
-        (GET1, 1, 0, "BINGET"),
-        (GET4, 4, 0, "LONG_BINGET"),
-        (POP, 0, 0, "POP"),
-        (POP_MARK, 0, 0, "POP_MARK"),
-        (FRAME, 8, 0, "FRAME"),
-        (START, 1, 0, "PROTO"),
-        (STOP, 0, 0, "STOP"),
-        (CALL, 0, 0, "REDUCE"),
-        (CALL, 0, 1, "NEWOBJ"),
-        (BUILD, 0, 0, "BUILD"),
-        (NAME, 0, 0, "GLOBAL"),
-        (NAME, 0, 2, "STACK_GLOBAL"),
-        (NAME, 0, 3, "NEWOBJ_EX"),
-    ):
+        (LATIN1, 1, TEXT | CONSTANT, "SHORT_BINSTRING"), (LATIN1, 4, TEXT | CONSTANT, "BINSTRING"),
+        (OPEN, 0, 0, "MARK"), (TUPLES, 0, 1, "TUPLE1"), (TUPLES, 0, 2, "TUPLE2"),
+        (TUPLES, 0, 3, "TUPLE3"), (CLOSE_TUPLE, 0, 0, "TUPLE"), (CLOSE, 0, LIST, "LIST"),
+        (CLOSE, 0, FROZEN, "FROZENSET"), (CLOSE_DICT, 0, 0, "DICT"), (ADD, 0, LIST, "APPEND"),
+        (ADD_MANY, 0, LIST, "APPENDS"), (ADD_MANY, 0, SET, "ADDITEMS"), (PAIR, 0, 0, "SETITEM"),
+        (PAIRS, 0, 0, "SETITEMS"), (PUT, 0, 0, "MEMOIZE"), (PUT1, 1, 0, "BINPUT"),
+        (PUT4, 4, 0, "LONG_BINPUT"), (GET1, 1, 0, "BINGET"), (GET4, 4, 0, "LONG_BINGET"),
+        (POP, 0, 0, "POP"), (POP_MARK, 0, 0, "POP_MARK"), (FRAME, 8, 0, "FRAME"),
+        (START, 1, 0, "PROTO"), (STOP, 0, 0, "STOP"), (CALL, 0, 0, "REDUCE"),
+        (CALL, 0, 1, "NEWOBJ"), (BUILD, 0, 0, "BUILD"), (NAME, 0, 0, "GLOBAL"),
+        (NAME, 0, 2, "STACK_GLOBAL"), (NAME, 0, 3, "NEWOBJ_EX"),
+    ):  # fmt: skip
         for code in codes.split():
             table[:, getattr(pickle, code)[0]] = role, width, tag
     return table
@@ -300,6 +276,45 @@ def returned(data: Bytes, spans: Numbers, first: int, last: int) -> int:
 
 
 @compiled  # type: ignore[untyped-decorator]
+def memoised(data: Bytes, start: int, count: int) -> int:
+    """Return where the number or string begins that was memoised so many MEMOIZEs after one.
+
+    Parameters
+    ----------
+    data : array, shape (n,)
+        The stream, walked before.
+    start : int
+        Offset of a MEMOIZE.
+    count : int
+        The number of MEMOIZE, BINPUT and LONG_BINPUT to pass from there.
+
+    Returns
+    -------
+    int
+        0 where what stands before the last of them is nothing of the kind.
+    """
+    pos, before = start, 0
+    while pos < data.size:
+        role, width = ROLES[data[pos]], np.int64(WIDTHS[data[pos]])
+        if PUT <= role <= PUT4:
+            if count == 0:
+                kind = ROLES[data[before]]
+                plain = FIXED <= kind <= UTF8 or UTF8_MORE <= kind <= COUNTED
+                return before if plain and role == PUT else 0
+            count -= 1
+        before = pos
+        pos += 1 + width
+        if role == UTF8 or UTF8_MORE <= role <= COUNTED:
+            pos += number_at(data, pos - width, width)
+        elif role == NAME and MAKES[data[before]] == 0:
+            for _ in range(2):  # the lines of GLOBAL
+                while pos < data.size and data[pos] != 0x0A:
+                    pos += 1
+                pos += 1
+    return 0
+
+
+@compiled  # type: ignore[untyped-decorator]
 def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables stay in registers
     data: Bytes,
     words: Places,
@@ -309,6 +324,7 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
     marks: Numbers,
     memo_tags: Bytes,
     memo: Offsets,
+    checks: Offsets,
     objects: Bytes,
     made: Numbers,
     spans: Numbers,
@@ -331,7 +347,10 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
     marks : array, shape (m, 2)
         For each open mark the depth at which the part below begins, and the mark's offset.
     memo_tags, memo : array, shape (k,)
-        The memo: tags, 0 where nothing is stored, and references.
+        The memo: tags, 0 where nothing is stored, and references; those of late numbers and
+        strings are left out, for they would take most of the memory and are found by `memoised`.
+    checks : array, shape (k / EVERY + 1,)
+        Offset of the MEMOIZE of every so many entries of the memo.
     objects : array, shape (o, 2)
         Tag of each object, and what may be done with it.
     made : array, shape (o, 2, 4)
@@ -383,7 +402,10 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
                     break
                 tag = np.int64(tags[U(depth - 1)])
                 memo_tags[U(stored)] = shared(tag)
-                memo[U(stored)] = places[U(depth - 1)] & LOW
+                if stored < EARLY or tag & 15 == OBJECT:
+                    memo[U(stored)] = places[U(depth - 1)] & LOW
+                if stored & (EVERY - 1) == 0:
+                    checks[U(stored) // U(EVERY)] = pos
                 stored += 1
                 pos += 1
                 role = PAUSE

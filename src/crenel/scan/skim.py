@@ -121,6 +121,7 @@ class Skim:
         cells = min(size + 1, MAX_MEMO)
         self.memo_tags = np.zeros(cells, np.uint8)
         self.memo = np.zeros(cells, np.uint32)
+        self.checks = np.zeros(cells // k.EVERY + 1, np.uint32)
         self.objects = np.zeros((64, 2), np.uint8)
         self.made = np.full((64, 2, 4), -1, np.int64)
         self.spans = np.zeros((64, 2, k.WAYS, 3), np.int64)
@@ -145,7 +146,8 @@ class Skim:
             until = int(self.state[k.POS]) + SLICE
             outcome = k.walk(
                 self.data, self.words, self.state, self.tags, self.places, self.marks,
-                self.memo_tags, self.memo, self.objects, self.made, self.spans, until, limit,
+                self.memo_tags, self.memo, self.checks, self.objects, self.made, self.spans,
+                until, limit,
             )  # fmt: skip
             if outcome == k.END:
                 return int(self.state[k.POS]), int(self.state[k.COUNT])
@@ -203,6 +205,12 @@ class Skim:
         if kind == k.OBJECT:
             return self.values[place]
         if not 0 < kind <= k.BYTES:
+            raise Unfollowed
+        if not place:
+            check = (index - 1) // k.EVERY
+            start, count = int(self.checks[check]), index - check * k.EVERY
+            place = int(k.memoised(self.data, start, count)) if start else 0
+        if not place:
             raise Unfollowed
         start = self.window.start
         machine = Machine(
