@@ -194,6 +194,8 @@ def boosters() -> Iterator[File]:
             place = Path(folder) / "m.json"
             fitted["catboost"].save_model(str(place), format="json")  # type: ignore[attr-defined]
             yield "boosters", "catboost.json", place.read_bytes()
+            fitted["catboost"].save_model(str(place))  # type: ignore[attr-defined]
+            yield "boosters", "catboost.cbm", place.read_bytes()
     for key, model in fitted.items():
         yield "boosters", f"{key}.pkl", pickle.dumps(model)
         yield "boosters", f"{key}.joblib", _joblib(model)

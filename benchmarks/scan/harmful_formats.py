@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -314,6 +315,25 @@ def r_data() -> Iterator[Sample]:
             yield Sample("R data", f"{key}-gz.rds", gzip.compress(data), why)
 
 
+def packed_payloads() -> dict[str, bytes]:
+    """7z archives and zstd streams that hold a payload, as far as their writers are installed."""
+    made, payload = {}, system()
+    with contextlib.suppress(ImportError):
+        import py7zr
+
+        buffer = io.BytesIO()
+        with py7zr.SevenZipFile(buffer, "w") as archive:
+            archive.writestr(b"text", "README.md")
+            archive.writestr(payload, "model/data.pkl")
+        made["payload.7z"] = buffer.getvalue()
+        made["payload-7z.zip"] = zipped([("model.pt", buffer.getvalue())])
+    with contextlib.suppress(ImportError):
+        from backports import zstd
+
+        made["payload.pkl.zst"] = zstd.compress(payload)
+    return made
+
+
 def _linked(kind: bytes, target: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -347,6 +367,8 @@ def archives() -> Iterator[Sample]:
     yield Sample("archives", "seven-inside.zip", zipped([("model.pt", seven)]), hidden)
     yield Sample("archives", "rar.pt", b"Rar!\x1a\x07\x01\0" + bytes(60), hidden)
     yield Sample("archives", "zstd.pt", b"\x28\xb5\x2f\xfd" + bytes(60), hidden)
+    for key, data in packed_payloads().items():
+        yield Sample("archives", key, data, "a payload in a packed file")
     deep = b"text"
     for _ in range(12):
         deep = zipped([("x.zip", deep)])

@@ -194,11 +194,10 @@ def test_what_python_compiled_is_dangerous(tmp_path):
     assert (result.format, result.verdict) == ("python-compiled", Verdict.DANGEROUS), sys.version
 
 
-def test_7z_is_unreadable_and_says_what_to_do():
+def test_a_damaged_7z_is_unreadable():
     """The container of the nullifAI files, which scanners passed over in silence."""
     result = scan_bytes(b"7z\xbc\xaf\x27\x1c\0\4" + bytes(60), "model.pt")
-    assert result.verdict is Verdict.UNREADABLE
-    assert "unpack" in result.reasons[0].sentence
+    assert (result.format, result.verdict) == ("7z", Verdict.UNREADABLE)
 
 
 def test_changed_texts_end_in_a_verdict():

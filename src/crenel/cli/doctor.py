@@ -20,6 +20,7 @@ EXTRAS = (
     ("skops", "skops", "skops model files"),
     ("images", "PIL", "folders of images"),
     ("provenance", "cryptography", "signed manifests of training data"),
+    ("archives", "py7zr", "7z, lz4 and zstd in scans"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import mmap
 import os
 import tempfile
@@ -117,6 +118,36 @@ def release(mapped: mmap.mmap, end: int) -> None:
 def window_of(data: bytes) -> Window:
     """Return a window on all of ``data``."""
     return Window(data, 0, len(data))
+
+
+class WindowFile(io.RawIOBase):
+    """A window as a file, for readers that want one."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+        self.pos = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to an offset from the start (0), the place (1) or the end (2)."""
+        base = (0, self.pos, len(self.window))[whence]
+        self.pos = base + offset
+        return self.pos
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill a buffer and return how many bytes it got."""
+        data = self.window.read(self.pos, len(buffer))
+        buffer[: len(data)] = data
+        self.pos += len(data)
+        return len(data)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from crenel.scan.formats import keras, skops, torchscript
 from crenel.scan.formats.pickles import probe, scan_streams
 from crenel.scan.formats.texts import is_text
 from crenel.scan.formats.zipfiles import Entry, contents, entries, leaves_folder
-from crenel.scan.source import Unreadable, Window
+from crenel.scan.source import Unreadable, Window, WindowFile
 from crenel.scan.verdict import Verdict
 
 RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\d+$")
@@ -102,7 +102,7 @@ def _raw(part: Window, context: Context) -> None:
 
 def scan_tar(window: Window, context: Context) -> str:
     """Scan every member of a tar archive; links and paths that leave the folder are reported."""
-    stream = _Reader(window)
+    stream = WindowFile(window)
     try:
         with tarfile.open(fileobj=io.BufferedReader(stream), mode="r:") as archive:
             found = list(archive)
@@ -128,29 +128,3 @@ def _tar_member(
     elif not (member.isdir() or linked):
         sentence = f"{member.name} is a device or another special file."
         inner.add("special-file", sentence, Verdict.DANGEROUS, member.offset)
-
-
-class _Reader(io.RawIOBase):
-    """A window as a file, for tarfile."""
-
-    def __init__(self, window: Window) -> None:
-        super().__init__()
-        self.window = window
-        self.pos = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self.pos, len(self.window))[whence]
-        self.pos = base + offset
-        return self.pos
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self.window.read(self.pos, len(buffer))
-        buffer[: len(data)] = data
-        self.pos += len(data)
-        return len(data)

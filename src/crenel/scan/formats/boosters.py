@@ -1,4 +1,4 @@
-"""Native files of gradient boosting libraries: XGBoost's JSON and UBJSON, LightGBM's text."""
+"""Native files of boosting libraries: XGBoost (JSON, UBJSON), LightGBM (text) and CatBoost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import struct
 from collections.abc import Iterator
 
 from crenel.scan.context import Context
+from crenel.scan.formats.flatbuffer import root_of
 from crenel.scan.source import Unreadable, Window
+from crenel.scan.verdict import Verdict
 
 MAX_DEPTH = 100
 SIZES = {b"i": 1, b"U": 1, b"I": 2, b"l": 4, b"L": 8, b"d": 4, b"D": 8, b"C": 1}
@@ -125,3 +127,31 @@ def scan_old_xgboost(window: Window, context: Context) -> str:
         "load it with XGBoost below 3.1 and save it as .ubj or .json."
     )
     raise Unreadable(sentence, "no-reader")
+
+
+#: Parts that may follow the core of a CatBoost model: statistics of categories, dictionaries and
+#: calculators of texts and embeddings. All are data.
+CATBOOST_PARTS = re.compile(
+    r"static_provider_v1|text_process(?:ing)?_v\d|feature_calcer_v\d|embedding_process(?:ing)?_v\d"
+)
+
+
+def scan_catboost(window: Window, context: Context) -> str:
+    """Scan a CatBoost model (``.cbm``): a flatbuffer, and the parts that it names."""
+    size = int.from_bytes(window.read(4, 4), "little")
+    if 8 + size > len(window):
+        raise Unreadable("The CatBoost model is cut short.")
+    core = root_of(window.window(8, size))
+    version = core.text(0)
+    if version != "FlabuffersModel_v1":
+        raise Unreadable(f"CatBoost models of version {version[:40]!r} are not read.", "no-reader")
+    parts = list(core.texts(3))
+    for part in parts:
+        if not CATBOOST_PARTS.fullmatch(part):
+            sentence = f"The CatBoost model has a part of unknown kind, {part[:60]!r}."
+            context.add("unknown-part", sentence, Verdict.REVIEW, 8 + size)
+    rest = len(window) - 8 - size
+    if rest and not parts:
+        sentence = f"{rest} bytes after the CatBoost model belong to nothing known."
+        context.add("trailing-data", sentence, Verdict.REVIEW, 8 + size)
+    return "catboost"

@@ -1,11 +1,14 @@
-"""Single compressed streams (gzip, zlib, bz2, xz, lzma), as joblib and others write them."""
+"""Single compressed streams (gzip, zlib, bz2, xz, lzma, lz4, zstd), as joblib and others write."""
 
 from __future__ import annotations
 
 import bz2
 import lzma
+import sys
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from crenel.scan.context import Context, Reader
 from crenel.scan.formats.inflate import Decompressor, inflate
@@ -18,7 +21,11 @@ MAKERS: dict[str, Callable[[], Decompressor]] = {
     "bz2": bz2.BZ2Decompressor,
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
     "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE),
+    "lz4": lambda: _lz4(),
+    "zstd": lambda: _zstd(),
 }
+#: Logarithm of the bytes that a zstd stream may ask to be kept: 128 MiB.
+WINDOW = 27
 
 
 def compressed(kind: str) -> Reader:
@@ -56,3 +63,48 @@ def _streams(
     if rest and window.read(pos, 4096).strip(b"\0"):
         sentence = f"{rest} bytes after the compressed data belong to nothing known."
         context.add("trailing-data", sentence, Verdict.REVIEW, pos)
+
+
+@dataclass(frozen=True)
+class _Translated:
+    """A decompressor of another library, whose own errors are told as ValueError."""
+
+    machine: Any
+    errors: type[Exception]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.machine, name)
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        try:
+            return bytes(self.machine.decompress(data, max_length))
+        except self.errors as error:
+            raise ValueError(str(error)) from None
+
+
+def _lz4() -> Any:
+    try:
+        from lz4.frame import LZ4FrameDecompressor
+    except ImportError:
+        raise _missing("lz4", "lz4") from None
+    return _Translated(LZ4FrameDecompressor(), RuntimeError)
+
+
+def _zstd() -> Any:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError:
+        raise _missing("zstd", "backports.zstd") from None
+    options = {int(zstd.DecompressionParameter.window_log_max): WINDOW}
+    return _Translated(zstd.ZstdDecompressor(options=options), zstd.ZstdError)
+
+
+def _missing(kind: str, package: str) -> Unreadable:
+    return Unreadable(
+        f"Data compressed by {kind} is read with {package}: install crenel[archives], or unpack "
+        "the file first.",
+        "no-reader",
+    )

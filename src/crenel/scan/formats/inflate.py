@@ -20,8 +20,8 @@ class Decompressor(Protocol):
         """Whether the end of the stream was reached."""
 
     @property
-    def unused_data(self) -> bytes:
-        """What was fed beyond the end."""
+    def unused_data(self) -> bytes | None:
+        """What was fed beyond the end; lz4 says None for nothing."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         """Return at most ``max_length`` bytes of output."""
@@ -52,7 +52,7 @@ def inflate(part: Window, machine: Decompressor) -> Generator[bytes, None, int]:
                 if piece:
                     yield piece
                 if machine.eof:
-                    return fed - len(machine.unused_data)
+                    return fed - len(machine.unused_data or b"")
                 data = getattr(machine, "unconsumed_tail", b"")
                 if not data and getattr(machine, "needs_input", len(piece) < PIECE):
                     break

@@ -84,7 +84,7 @@ def named(kind: str) -> Reader:
     return read
 
 
-PACKED = {"lz4", "zstd", "7z", "rar"}
+PACKED = {"rar"}
 
 
 def unread(kind: str) -> Reader:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 from crenel.scan.context import Context
+from crenel.scan.formats.flatbuffer import Table, root_of
 from crenel.scan.formats.tensorflow import judge_operator
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 CUSTOM = 32
-MAX_ITEMS = 10_000_000
 KNOWN_CUSTOM = re.compile(
     r"TFLite_Detection_PostProcess|Convolution2DTransposeBias|MaxPoolingWithArgmax2D|"
     r"MaxUnpooling2D|TransformTensorBilinear|TransformLandmarks|Landmarks2TransformMatrix|"
@@ -27,77 +25,10 @@ KNOWN_CUSTOM = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A flatbuffer table in place; every offset is held against the file."""
-
-    window: Window
-    pos: int
-    left: list[int]
-
-    def spend(self, count: int) -> None:
-        """Count items, which may be read again and again by the offsets that lead to them."""
-        self.left[0] -= count
-        if self.left[0] < 0:
-            raise Unreadable("The model has too many parts to read all.", "over-budget", self.pos)
-
-    def number(self, at: int, code: str) -> int:
-        """Read a little-endian number."""
-        size = struct.calcsize("<" + code)
-        raw = self.window.read(at, size) if at >= 0 else b""
-        if len(raw) < size:
-            raise Unreadable("An offset of the model leads out of the file.", "bounds", at)
-        value: int = struct.unpack("<" + code, raw)[0]
-        return value
-
-    def place(self, index: int) -> int:
-        """Return where a field lies, 0 where the table lacks it."""
-        layout = self.pos - self.number(self.pos, "i")
-        size = self.number(layout, "H")
-        slot = 4 + 2 * index
-        offset = self.number(layout + slot, "H") if slot + 2 <= size else 0
-        return self.pos + offset if offset else 0
-
-    def scalar(self, index: int, code: str) -> int:
-        """Return a scalar field, 0 where the table lacks it."""
-        at = self.place(index)
-        return self.number(at, code) if at else 0
-
-    def follow(self, index: int) -> int:
-        """Return where a vector, string or table of a field lies, 0 where there is none."""
-        at = self.place(index)
-        return at + self.number(at, "I") if at else 0
-
-    def span(self, index: int, size: int = 1) -> tuple[int, int]:
-        """Return where the items of a vector begin and how many there are."""
-        at = self.follow(index)
-        if not at:
-            return 0, 0
-        count = self.number(at, "I")
-        if at + 4 + count * size > len(self.window):
-            raise Unreadable("A vector of the model leads out of the file.", "bounds", at)
-        return at + 4, count
-
-    def tables(self, index: int) -> Iterator[_Table]:
-        """Yield the tables of a vector."""
-        start, count = self.span(index, 4)
-        self.spend(count)
-        for at in range(start, start + 4 * count, 4):
-            target = at + self.number(at, "I")
-            self.number(target, "i")
-            yield _Table(self.window, target, self.left)
-
-    def text(self, index: int) -> str:
-        """Return a string, shortened."""
-        start, count = self.span(index)
-        return self.window.read(start, min(count, 200)).decode("utf-8", "replace")
-
-
 def scan_tflite(window: Window, context: Context) -> str:
     """Scan a model; an offset that leads out of the file is dangerous."""
     try:
-        left = [MAX_ITEMS]
-        root = _Table(window, _Table(window, 0, left).number(0, "I"), left)
+        root = root_of(window)
         for code in root.tables(1):
             _operator(code, context)
         for buffer in root.tables(4):
@@ -112,7 +43,7 @@ def scan_tflite(window: Window, context: Context) -> str:
     return "tflite"
 
 
-def _operator(code: _Table, context: Context) -> None:
+def _operator(code: Table, context: Context) -> None:
     builtin = max(code.scalar(0, "b"), code.scalar(3, "i"))
     name = code.text(1)
     if builtin != CUSTOM and not name:
@@ -124,7 +55,7 @@ def _operator(code: _Table, context: Context) -> None:
         context.add("custom-operator", sentence, Verdict.REVIEW, code.pos, name)
 
 
-def _buffer(buffer: _Table, context: Context) -> None:
+def _buffer(buffer: Table, context: Context) -> None:
     buffer.span(0)
     start, size = buffer.scalar(1, "Q"), buffer.scalar(2, "Q")
     if start > 1 and start + size > len(buffer.window):
@@ -132,7 +63,7 @@ def _buffer(buffer: _Table, context: Context) -> None:
         context.add("bounds", sentence, Verdict.DANGEROUS, buffer.pos)
 
 
-def _subgraphs(root: _Table, context: Context) -> None:
+def _subgraphs(root: Table, context: Context) -> None:
     """Hold the numbers that tensors and operators refer to against what there is."""
     buffers, codes = root.span(4, 4)[1], root.span(1, 4)[1]
     for graph in root.tables(2):
@@ -153,7 +84,7 @@ def _subgraphs(root: _Table, context: Context) -> None:
                     _outside("An operator refers to a tensor", operator.pos, context)
 
 
-def _shape(tensor: _Table, context: Context) -> None:
+def _shape(tensor: Table, context: Context) -> None:
     start, count = tensor.span(0, 4)
     tensor.spend(count)
     raw = tensor.window.read(start, 4 * count)
