@@ -9,6 +9,8 @@ from crenel.evasion.trees.compiled import compiled
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
+#: Rows that go through one tree after another together, while its nodes are near.
+BLOCK = 1_024
 
 
 @compiled
@@ -17,11 +19,13 @@ def route(
     missing_left: NDArray[np.bool_], roots: Ints, out: Ints,
 ) -> None:  # fmt: skip
     """Write the leaves (n, trees) of rows (n, d); every split is ``x < threshold``."""
-    for i in range(len(x)):
+    for first in range(0, len(x), BLOCK):
+        last = min(first + BLOCK, len(x))
         for tree in range(len(roots)):
-            node = roots[tree]
-            while feature[node] >= 0:
-                number = x[i, feature[node]]
-                lower = missing_left[node] if np.isnan(number) else number < threshold[node]
-                node = left[node] if lower else right[node]
-            out[i, tree] = node
+            for i in range(first, last):
+                node = roots[tree]
+                while feature[node] >= 0:
+                    number = x[i, feature[node]]
+                    lower = number < threshold[node] or (np.isnan(number) and missing_left[node])
+                    node = left[node] if lower else right[node]
+                out[i, tree] = node
