@@ -1,7 +1,7 @@
 """What ``crenel scan`` does and prints, without the parser of the command line.
 
 The parser takes longer to import than most scans take, so that arguments which need none (files
-and folders that exist, and ``--json``) come here at once.
+and folders that exist, ``--json`` and ``--sarif``) come here at once.
 """
 
 from __future__ import annotations
@@ -15,30 +15,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crenel.scan import LoaderHole, ScanResult
 
+FORMS = {"--json": "json", "--sarif": "sarif"}
 COLOURS = {"clean": "green", "review": "yellow", "unreadable": "yellow"}
 
 
 def direct(arguments: Sequence[str]) -> int | None:
-    """Run ``scan PATH... [--json]``; return the exit code, None for any other arguments."""
+    """Run ``scan PATH... [--json | --sarif]``; return the exit code, None for other arguments."""
     if not arguments or arguments[0] != "scan":
         return None
     given = list(arguments[1:])
-    as_json = given[-1:] == ["--json"]
-    paths = given[:-1] if as_json else given
+    form = FORMS.get(given[-1]) if given else None
+    paths = given if form is None else given[:-1]
     if not paths or not all(path[:1] != "-" and os.path.lexists(path) for path in paths):
         return None
     from crenel.cli.failures import told
 
-    return told(lambda: scan_and_print([Path(path) for path in paths], as_json))
+    return told(lambda: scan_and_print([Path(path) for path in paths], form or "text"))
 
 
-def scan_and_print(paths: list[Path], as_json: bool) -> int:
-    """Scan and print; return the exit code."""
+def scan_and_print(paths: list[Path], form: str) -> int:
+    """Scan and print as "text", "json" or "sarif"; return the exit code."""
     from crenel.scan import exit_code, loader_holes, scan_paths
 
     results = scan_paths(paths)
     holes = loader_holes(results)
-    if as_json:
+    if form == "sarif":
+        from crenel.scan.sarif import to_sarif
+
+        sys.stdout.write(to_sarif(results, holes))
+    elif form == "json":
         import json
 
         rows = [_json(result, holes) for result in results]

@@ -16,6 +16,8 @@ from crenel.scan.source import Budget, Window, opened, window_of
 from crenel.scan.verdict import Reason, Report, ScanResult, Verdict
 
 PathLike = str | os.PathLike[str]
+#: Bytes of all files together from which several processes scan them.
+SHARED = 256 << 20
 
 
 def scan_file(path: PathLike) -> ScanResult:
@@ -78,7 +80,29 @@ def scan_paths(paths: Iterable[PathLike]) -> list[ScanResult]:
     places = [Path(path) for path in paths]
     for place in places:
         _must_exist(place)
-    return [scan_file(file) for place in places for file in _files(place)]
+    return _all([file for place in places for file in _files(place)])
+
+
+def _all(files: list[Path]) -> list[ScanResult]:
+    """Scan files in order: in several processes where there is enough to read."""
+    size = sum(_size(file) for file in files) if len(files) > 1 else 0
+    if size < SHARED or (os.cpu_count() or 1) < 2:
+        return [scan_file(file) for file in files]
+    from joblib import Parallel, delayed
+
+    # the largest first, so that none of them is left to the end alone
+    order = sorted(range(len(files)), key=lambda i: -_size(files[i]))
+    with Parallel(n_jobs=-1, batch_size="auto") as pool:
+        done = pool(delayed(scan_file)(files[i]) for i in order)
+    results = dict(zip(order, done))
+    return [results[i] for i in range(len(files))]
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0  # scan_file says what is wrong with it
 
 
 def _must_exist(place: Path) -> None:
