@@ -100,6 +100,23 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class SigningIdentity:
+    """Somebody who signs through Sigstore, without a key.
+
+    Attributes
+    ----------
+    identity, identity_provider : str
+        The name in the certificate, and the URL of the provider that vouches for it.
+    trust_root : Path or None
+        Sigstore's roots; else those that were fetched last, or came with the library.
+    """
+
+    identity: str
+    identity_provider: str
+    trust_root: Path | None = None
+
+
+@dataclass(frozen=True)
 class Base:
     """The public model that the audited one was tuned from.
 
@@ -114,9 +131,10 @@ class Base:
         The model card.
     data : Data or None
         Public data like the base's own, where it is known.
-    signature, signer : Path or None
-        The publisher's signature of the model (OpenSSF Model Signing), and the public key or the
-        certificates that are trusted for it.
+    signature : Path or None
+        The publisher's signature of the model (OpenSSF Model Signing).
+    signer : Path or SigningIdentity or None
+        Whose it must be: a public key, certificates, or an identity.
     others : tuple of (name, Model)
         Further models that an attacker may have in the place of this one: look-alikes, other
         candidates.
@@ -128,7 +146,7 @@ class Base:
     card: Path | None = None
     data: Data | None = None
     signature: Path | None = None
-    signer: Path | None = None
+    signer: Path | SigningIdentity | None = None
     others: tuple[tuple[str, Model], ...] = ()
 
 

@@ -66,9 +66,11 @@ class BaseSection(Section):
         Its model card.
     data : path, frame or tuple
         Public data like the base model's own.
-    signature, signer : path or None
-        The publisher's signature (OpenSSF Model Signing), and the public key or the certificates
-        that are trusted for it.
+    signature : path or None
+        The publisher's signature (OpenSSF Model Signing).
+    signer : path, dict or None
+        Whose it must be: a public key, certificates, or for a signature through Sigstore a
+        table with ``identity``, ``identity_provider`` and perhaps ``trust_root``, a path.
     others : list of path or object, or of mapping
         Further models that an attacker may have in the place of the base: look-alikes, or other
         candidates where the true one is not known; ``{model = "b.pt", build = "module:function"}``

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crenel.cli.entry import run
-from crenel.errors import CrenelError, SubjectError, UsageError
+from crenel.errors import CrenelError, MissingExtra, SubjectError, UsageError
 from crenel.provenance.certificates import read_certificates
 from crenel.provenance.envelope import to_sign
+from crenel.provenance.keyless_roots import read_roots
 from crenel.provenance.keys import make_key
 from crenel.provenance.model_bundle import Bundle, read_bundle
 from crenel.provenance.model_keys import (
@@ -325,14 +327,21 @@ def test_signatures_of_the_first_release_pass(ec_pair, tmp_path):
     assert "w was changed" in failed(verify_model(tmp_path, out, keys=[ec_pair[1]]))
 
 
-def test_keyless_signatures_are_refused_with_the_way_out(model, ec_pair, tmp_path):
+def test_signatures_by_identity_do_not_pass_with_a_key(model, ec_pair, tmp_path):
     out = tmp_path / "model.sig"
     sign_model(model, out, ec_pair[0])
     raw = json.loads(out.read_bytes())
     raw["verificationMaterial"]["tlogEntries"] = [{"logIndex": "1"}]
     out.write_text(json.dumps(raw))
-    with pytest.raises(SubjectError, match=r"without a key.*online"):
-        verify_model(model, out, keys=[ec_pair[1]])
+    assert "verify it with --identity" in failed(verify_model(model, out, keys=[ec_pair[1]]))
+
+
+def test_the_extra_for_identities_is_named_where_it_is_missing(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sigstore", None)
+    with pytest.raises(MissingExtra, match=r"crenel\[sigstore\]"):
+        read_roots()
+    assert run(["provenance", "sign-model", str(model), "--sigstore"]) == 64
+    assert "pip install 'crenel[sigstore]'" in capsys.readouterr().err
 
 
 class Authority:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 from dataclasses import replace
 
@@ -152,6 +153,38 @@ def test_a_signature_that_fails_is_a_contradiction_and_stands_for_nothing(signed
 def test_a_signature_without_a_signer_proves_nothing(signed_base):
     found = items(replace(signed_base, signer=None))
     assert {"origin", "digest", "signature"} <= set(found)
+
+
+def test_a_base_model_signed_by_an_identity(signed_base, tmp_path):
+    pytest.importorskip("sigstore", reason="needs the extra sigstore")
+    from crenel.provenance.model_bundle import read_bundle
+    from tests.provenance.own_sigstore import ALICE, PROVIDER, OwnSigstore
+
+    own = OwnSigstore()
+    (tmp_path / "roots.json").write_text(json.dumps(own.roots()))
+    assert signed_base.signature is not None
+    bundle = own.bundle(read_bundle(signed_base.signature).payload)
+    signed_base.signature.write_text(json.dumps(bundle))
+    signer = {
+        "identity": ALICE, "identity_provider": PROVIDER, "trust_root": "roots.json"
+    }  # fmt: skip
+    section = {"files": ["net/w.bin"], "signature": "net/model.sig", "signer": signer}
+
+    def found(**changes):
+        target = Target(name="t", base=section | {"signer": signer | changes})
+        base = load_base(target, tmp_path, False, [])
+        assert base is not None
+        return items(base)
+
+    assert not {"origin", "digest", "signature"} & set(found())
+    other = found(identity="bob@example.org")
+    assert f"is that of {ALICE}" in other["signature"].sentence
+    assert {"origin", "digest"} <= set(other)
+    for wrong in ({"identity": ""}, {"issuer": PROVIDER}, {"trust_root": "no.json"}):
+        with pytest.raises(UsageError, match=r"base\.signer"):
+            found(**wrong)
+    signed_base.files[0].write_bytes(b"others")
+    assert "w.bin was changed" in found()["signature"].sentence
 
 
 def test_the_configuration_names_signature_and_signer(signed_base, tmp_path):

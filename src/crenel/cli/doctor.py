@@ -21,6 +21,7 @@ EXTRAS = (
     ("images", "PIL", "folders of images"),
     ("provenance", "cryptography", "signed manifests of training data"),
     ("archives", "py7zr", "7z, lz4 and zstd in scans"),
+    ("sigstore", "sigstore", "signatures by identity, without a key"),
 )
 
 

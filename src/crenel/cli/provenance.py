@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crenel.cli.identity import (
+    Name,
+    Offline,
+    Provider,
+    Sigstore,
+    Staging,
+    Token,
+    TrustConfig,
+    TrustRoot,
+)
 from crenel.cli.options import Json
 
 if TYPE_CHECKING:
@@ -150,12 +160,24 @@ def record(
 @provenance.command()
 def sign(
     manifest: Manifest,
-    key: Annotated[Path, typer.Option("--key", help="Private key to sign with.")],
+    key: Annotated[Path | None, typer.Option("--key", help="Private key to sign with.")] = None,
+    sigstore: Sigstore = False,
+    identity_token: Token = None,
+    staging: Staging = False,
+    trust_config: TrustConfig = None,
 ) -> None:
-    """Add a signature to a manifest."""
+    """Add a signature to a manifest; by identity (--sigstore), in a file beside it."""
+    from crenel.cli.identity import key_alone, signer_of, told_by
     from crenel.provenance.keys import read_private
     from crenel.provenance.recording import sign as add
+    from crenel.provenance.recording import sign_by_identity
 
+    if key is None:
+        signer = signer_of(sigstore, identity_token, staging, trust_config)
+        beside, signed = sign_by_identity(manifest, signer)
+        typer.echo(f"{beside} written: {told_by(signed)}")
+        return
+    key_alone(sigstore, identity_token, staging, trust_config)
     envelope = add(manifest, read_private(key))
     typer.echo(f"{manifest} carries {len(envelope.signatures)} signatures")
 
@@ -174,6 +196,11 @@ def verify(
     manifest: Manifest,
     key: Keys = None,
     policy: PolicyFile = None,
+    identity: Name = None,
+    identity_provider: Provider = None,
+    offline: Offline = False,
+    trust_root: TrustRoot = None,
+    staging: Staging = False,
     parent: Annotated[
         Path | None, typer.Option("--parent", help="Manifest that it must have been made from.")
     ] = None,
@@ -183,10 +210,14 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify a manifest: signature, files, rows, sources. Exit 0 pass, 1 fail, 2 incomplete."""
+    from crenel.cli.identity import identity_of
     from crenel.provenance.verification import verify as tests_of
 
     keys, trust = _trusted(key, policy)
-    finish(tests_of(manifest, keys=keys, trust=trust, parent=parent, rows=not quick), as_json)
+    who = identity_of(identity, identity_provider, staging, offline, trust_root)
+    rows = not quick
+    tests = tests_of(manifest, keys=keys, trust=trust, identity=who, parent=parent, rows=rows)
+    finish(tests, as_json)
 
 
 @provenance.command()

@@ -7,6 +7,16 @@ from typing import Annotated
 
 import typer
 
+from crenel.cli.identity import (
+    Name,
+    Offline,
+    Provider,
+    Sigstore,
+    Staging,
+    Token,
+    TrustConfig,
+    TrustRoot,
+)
 from crenel.cli.options import Json
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A file or a folder.")]
@@ -17,7 +27,13 @@ Ignored = Annotated[
 
 def sign_model(
     model: ModelPath,
-    key: Annotated[Path, typer.Option("--key", help="Private key to sign with: EC or Ed25519.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Private key to sign with: EC or Ed25519.")
+    ] = None,
+    sigstore: Sigstore = False,
+    identity_token: Token = None,
+    staging: Staging = False,
+    trust_config: TrustConfig = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Signature to write; else model.sig there.")
     ] = None,
@@ -34,7 +50,8 @@ def sign_model(
     force: Annotated[bool, typer.Option("--force", help="Overwrite a signature.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Sign a model's files as OpenSSF Model Signing does, with a key, offline."""
+    """Sign a model's files as OpenSSF Model Signing does: with a key, offline, or by identity."""
+    from crenel.cli.identity import key_alone, signer_of, told_by
     from crenel.cli.options import emit
     from crenel.errors import UsageError
     from crenel.provenance import model_keys, model_signature
@@ -45,27 +62,38 @@ def sign_model(
         raise UsageError(f"{target} exists; overwrite it with --force, or name another with --out")
     if chain and certificate is None:
         raise UsageError("--chain vouches for a certificate; name it with --certificate")
-    private = model_keys.read_signing_key(key)
-    certificates = [*read_certificates(certificate)] if certificate else []
-    certificates += [c for path in chain or () for c in read_certificates(path)]
-    statement = model_signature.sign_model(
-        model,
-        target,
-        private,
-        certificates=certificates,
-        ignored=_relative(model, ignore),
-        symlinks=symlinks,
-    )
-    hint = model_keys.hint_of(private.public_key())
-    portable = model_keys.is_portable(private.public_key())
-    if as_json:
-        told = {"signature": str(target), "files": len(statement.files), "key": hint}
-        emit(told | {"portable": portable})
-        return
+    ignored = _relative(model, ignore)
+    if key is None:
+        if certificate is not None:
+            raise UsageError("--certificate is that of a key; name the key with --key")
+        statement, signed = model_signature.sign_model_by_identity(
+            model,
+            target,
+            signer_of(sigstore, identity_token, staging, trust_config),
+            ignored=ignored,
+            symlinks=symlinks,
+        )
+        told: dict[str, object] = {"identity": signed.name, "identity_provider": signed.provider}
+        words = told_by(signed)
+    else:
+        key_alone(sigstore, identity_token, staging, trust_config)
+        private = model_keys.read_signing_key(key)
+        certificates = [*read_certificates(certificate)] if certificate else []
+        certificates += [c for path in chain or () for c in read_certificates(path)]
+        statement = model_signature.sign_model(
+            model, target, private, certificates=certificates, ignored=ignored, symlinks=symlinks
+        )
+        hint = model_keys.hint_of(private.public_key())
+        portable = model_keys.is_portable(private.public_key())
+        told = {"key": hint, "portable": portable}
+        words = f"signed (key {hint[:16]})"
+        if not portable:
+            words += "\ncrenel verifies it; other tools of OpenSSF Model Signing take EC keys alone"
     n = len(statement.files)
-    typer.echo(f"{target} written: {n:,} {'files' if n > 1 else 'file'} signed (key {hint[:16]})")
-    if not portable:
-        typer.echo("crenel verifies it; other tools of OpenSSF Model Signing take EC keys alone")
+    if as_json:
+        emit({"signature": str(target), "files": n, **told})
+        return
+    typer.echo(f"{target} written: {n:,} {'files' if n > 1 else 'file'} {words}")
 
 
 def verify_model(
@@ -77,6 +105,11 @@ def verify_model(
     roots: Annotated[
         list[Path] | None, typer.Option("--roots", help="Certificates that are trusted, PEM.")
     ] = None,
+    identity: Name = None,
+    identity_provider: Provider = None,
+    offline: Offline = False,
+    trust_root: TrustRoot = None,
+    staging: Staging = False,
     ignore: Ignored = None,
     allow_expired: Annotated[
         bool, typer.Option("--allow-expired", help="Accept a certificate that was valid once.")
@@ -84,6 +117,7 @@ def verify_model(
     as_json: Json = False,
 ) -> None:
     """Verify a model's files by its signature. Exit 0 pass, 1 fail, 2 incomplete."""
+    from crenel.cli.identity import identity_of
     from crenel.cli.provenance import finish
     from crenel.provenance import model_signature
     from crenel.provenance.certificates import read_certificates
@@ -94,6 +128,7 @@ def verify_model(
         signature,
         keys=[read_verifying_key(path) for path in key or ()],
         roots=[c for path in roots or () for c in read_certificates(path)],
+        identity=identity_of(identity, identity_provider, staging, offline, trust_root),
         ignored=_relative(model, ignore),
         allow_expired=allow_expired,
     )

@@ -21,7 +21,7 @@ from crenel.data.sources import existing, load, to_pandas
 from crenel.data.validate import check_rows
 from crenel.errors import SubjectError, Untrusted, UsageError
 from crenel.model import Model
-from crenel.subject import Base, Data, Learning, Subject
+from crenel.subject import Base, Data, Learning, SigningIdentity, Subject
 from crenel.target import BaseSection, Target
 
 #: Most files of one target that are listed.
@@ -111,7 +111,7 @@ def load_base(
             if section.signature is None
             else existing(section.signature, root, "base.signature")
         ),
-        signer=None if section.signer is None else existing(section.signer, root, "base.signer"),
+        signer=_signer(section.signer, root),
         others=_others(target, section, root, scan, notes, sample if data is None else data.x[:64]),
     )
 
@@ -147,6 +147,22 @@ def _others(
         taken = sum(n.partition(" (")[0] == name for n, _ in made)
         made.append((f"{name} ({taken + 1})" if taken else name, model))
     return tuple(made)
+
+
+def _signer(signer: Any, root: Path) -> Path | SigningIdentity | None:
+    """Whose signature the base model must bear."""
+    if not isinstance(signer, Mapping):
+        return None if signer is None else existing(signer, root, "base.signer")
+    name, provider = signer.get("identity"), signer.get("identity_provider")
+    unknown = set(signer) - {"identity", "identity_provider", "trust_root"}
+    if unknown or not (isinstance(name, str) and name and isinstance(provider, str) and provider):
+        raise UsageError(
+            'base.signer: an identity is {identity = "NAME", identity_provider = "URL"}, with or '
+            'without trust_root = "FILE"'
+        )
+    file = signer.get("trust_root")
+    trust_root = None if file is None else existing(file, root, "base.signer.trust_root")
+    return SigningIdentity(name, provider, trust_root)
 
 
 def _base_data(target: Target, section: BaseSection, root: Path, notes: list[str]) -> Data | None:

@@ -91,6 +91,11 @@ def parse_envelope(content: bytes, name: str) -> Envelope:
     return envelope
 
 
+def bundle_file(path: Path) -> Path:
+    """Where the signature of a manifest by identity lies, by Sigstore's convention."""
+    return path.with_name(f"{path.name}.sigstore.json")
+
+
 def read_envelope(path: Path) -> tuple[Envelope, Manifest]:
     """The envelope in a file, and the manifest in it; no signature is checked.
 

@@ -32,12 +32,16 @@ class Bundle:
         those with certificates.
     chain : tuple of bytes
         Certificates in DER form, the signer's first.
+    keyless : bytes
+        The file's content where an identity signed it through Sigstore (it has a log's entry);
+        empty where a key did.
     """
 
     payload: bytes
     signature: bytes
     hint: str = ""
     chain: tuple[bytes, ...] = ()
+    keyless: bytes = b""
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -66,7 +70,7 @@ def read_bundle(path: Path) -> Bundle:
     UsageError
         Where there is no such file.
     SubjectError
-        Where it is no bundle, or one that cannot be verified without a network.
+        Where it is no bundle.
     """
     try:
         with path.open("rb") as file:
@@ -86,20 +90,13 @@ def parse_bundle(content: bytes, name: str) -> Bundle:
         if raw["mediaType"] != MEDIA or envelope["payloadType"] != PAYLOAD:
             raise ValueError
         (signed,) = envelope["signatures"]
-        if material.get("tlogEntries"):
-            raise SubjectError(
-                f"{name} was signed without a key, by an identity through Sigstore; that can be "
-                "verified only with Sigstore's own roots and log, online: model_signing verify "
-                "sigstore. crenel verifies keys and certificates"
-            )
         return Bundle(
             payload=_decoded(envelope["payload"]),
             signature=_decoded(signed["sig"]),
             hint=str((material.get("publicKey") or {}).get("hint") or ""),
             chain=_chain(material),
+            keyless=content if material.get("tlogEntries") else b"",
         )
-    except SubjectError:
-        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SubjectError(
             f"{name} is damaged, or no signature of a model (Sigstore bundle 0.3); make one: "

@@ -1,4 +1,4 @@
-"""Sign the files of a model, and verify them, as OpenSSF Model Signing does, without a network."""
+"""Sign the files of a model, and verify them, as OpenSSF Model Signing does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from crenel.provenance.certificates import (
     path_fault,
     signing_fault,
 )
+from crenel.provenance.keyless import Identity, verify_statement
+from crenel.provenance.keyless_signing import Signed, Signer
 from crenel.provenance.model_bundle import Bundle, read_bundle
 from crenel.provenance.model_files import GIT, ITSELF, digest_of, list_model, printable
 from crenel.provenance.model_keys import hint_of, sign_payload, signed_payload, signs_models
@@ -34,7 +36,7 @@ def sign_model(
     ignored: Iterable[str] = (),
     symlinks: bool = False,
 ) -> ModelStatement:
-    """Sign a model and write the signature.
+    """Sign a model with a key, without a network, and write the signature.
 
     Parameters
     ----------
@@ -63,6 +65,59 @@ def sign_model(
         Where there is nothing to sign, or something that cannot be.
     """
     _check_certificate(private.public_key(), certificates)
+    statement = _describe(model, out, ignored, symlinks)
+    payload = statement.to_bytes()
+    bundle = Bundle(
+        payload=payload,
+        signature=sign_payload(private, payload),
+        hint=hint_of(private.public_key()),
+        chain=tuple(_der(c) for c in certificates),
+    )
+    _write(out, bundle.to_bytes())
+    return statement
+
+
+def sign_model_by_identity(
+    model: Path,
+    out: Path,
+    signer: Signer,
+    *,
+    ignored: Iterable[str] = (),
+    symlinks: bool = False,
+) -> tuple[ModelStatement, Signed]:
+    """Sign a model by an identity, through Sigstore, and write the signature.
+
+    The name and its provider are published in a log that nothing is removed from.
+
+    Parameters
+    ----------
+    model, out, ignored, symlinks
+        As of `sign_model`.
+    signer : Signer
+
+    Returns
+    -------
+    ModelStatement, Signed
+        What was signed, and by whom.
+
+    Raises
+    ------
+    UsageError
+        Where nobody's identity is known, or the signature cannot be written.
+    SubjectError
+        Where there is nothing to sign, or something that cannot be.
+    CrenelError
+        Where the services gave no signature.
+    """
+    signer.check()
+    statement = _describe(model, out, ignored, symlinks)
+    signed = signer.sign_statement(statement.to_bytes())  # a token may live for a minute
+    _write(out, signed.bundle)
+    return statement, signed
+
+
+def _describe(model: Path, out: Path, ignored: Iterable[str], symlinks: bool) -> ModelStatement:
+    """The files as they are, for a signature to be written to ``out``."""
     rules = tuple(dict.fromkeys((*GIT, *ignored, *_within(model, out))))
     listing = list_model(model, rules, symlinks=symlinks)
     if listing.refused:
@@ -71,24 +126,19 @@ def sign_model(
     if not listing.names:
         raise SubjectError(f"{model} holds no files to sign")
     digests = _each(lambda name: digest_of(_place(model, name), "sha256"), listing.names)
-    statement = ModelStatement(
+    return ModelStatement(
         model=model.resolve().name,
         files={n: (Piece(d),) for n, d in zip(listing.names, digests)},
         ignored=rules,
         symlinks=symlinks,
     )
-    payload = statement.to_bytes()
-    bundle = Bundle(
-        payload=payload,
-        signature=sign_payload(private, payload),
-        hint=hint_of(private.public_key()),
-        chain=tuple(_der(c) for c in certificates),
-    )
+
+
+def _write(out: Path, content: bytes) -> None:
     try:
-        out.write_bytes(bundle.to_bytes())
+        out.write_bytes(content)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error
-    return statement
 
 
 def verify_model(
@@ -97,6 +147,7 @@ def verify_model(
     *,
     keys: Sequence[Any] = (),
     roots: Sequence[Any] = (),
+    identity: Identity | None = None,
     ignored: Iterable[str] = (),
     allow_expired: bool = False,
 ) -> list[Test]:
@@ -112,6 +163,8 @@ def verify_model(
         Any of them may have signed.
     roots : sequence of x509.Certificate
         Any of them may vouch for the certificate in the bundle; the signer's own may be given.
+    identity : Identity, optional
+        Who must have signed, through Sigstore.
     ignored : iterable of str
         POSIX paths from the folder that are not looked at, beside those the signer left out.
     allow_expired : bool
@@ -125,25 +178,70 @@ def verify_model(
     Raises
     ------
     UsageError
-        Where neither keys nor roots are given, or both, or a path leads nowhere.
+        Where not exactly one of keys, roots and an identity is given, or a path leads nowhere.
     SubjectError
-        Where the signature is damaged or of a kind that cannot be verified here, or a file cannot
-        be read.
+        Where the signature is damaged, or a file cannot be read.
     """
-    if bool(keys) == bool(roots):
+    signed, statement = signed_statement(
+        signature, keys=keys, roots=roots, identity=identity, allow_expired=allow_expired
+    )
+    if statement is None:
+        return [signed, Test("files", None, "the files were not compared with such a signature")]
+    return [signed, *compare_files(model, signature, statement, ignored=ignored)]
+
+
+def signed_statement(
+    signature: Path,
+    *,
+    keys: Sequence[Any] = (),
+    roots: Sequence[Any] = (),
+    identity: Identity | None = None,
+    allow_expired: bool = False,
+) -> tuple[Test, ModelStatement | None]:
+    """Verify a signature, without the files; the statement is None where it does not hold.
+
+    Parameters and errors are those of `verify_model`.
+    """
+    if [bool(keys), bool(roots), identity is not None].count(True) != 1:
         raise UsageError(
             "a signature proves nothing without somebody who is trusted; give either the signer's "
-            "public key with --key, or certificates with --roots"
+            "public key with --key, certificates with --roots, or who it is with --identity"
         )
     bundle = read_bundle(signature)
-    signed = _by_key(bundle, keys) if keys else _by_certificate(bundle, roots, allow_expired)
-    if not signed.passed:
-        return [signed, Test("files", None, "the files were not compared with such a signature")]
-    statement = parse_statement(bundle.payload, signature.name)
-    return [signed, *_files(model, statement, tuple(ignored), _within(model, signature))]
+    payload = bundle.payload
+    if identity is not None:
+        signed, payload = _by_identity(bundle, identity)
+    else:
+        signed = _by_key(bundle, keys) if keys else _by_certificate(bundle, roots, allow_expired)
+    return signed, parse_statement(payload, signature.name) if signed.passed else None
+
+
+def compare_files(
+    model: Path, signature: Path, statement: ModelStatement, *, ignored: Iterable[str] = ()
+) -> list[Test]:
+    """Compare a model's files with a statement; see `verify_model`."""
+    return _files(model, statement, tuple(ignored), _within(model, signature))
+
+
+def _by_identity(bundle: Bundle, identity: Identity) -> tuple[Test, bytes]:
+    if not bundle.keyless:
+        sentence = (
+            "the signature was made with a key, not by an identity; verify it with --key, or "
+            "--roots where it holds a certificate"
+        )
+        return Test("signature", False, sentence), b""
+    return verify_statement(bundle.keyless, identity)
+
+
+_KEYLESS = (
+    "the model was signed by an identity through Sigstore, without a key that lasts; verify it "
+    "with --identity and --identity-provider"
+)
 
 
 def _by_key(bundle: Bundle, keys: Sequence[Any]) -> Test:
+    if bundle.keyless:
+        return Test("signature", False, _KEYLESS)
     named = [key for key in keys if bundle.hint in ("", hint_of(key))]
     if not named:
         told = printable(bundle.hint)[:16]
@@ -158,6 +256,8 @@ def _by_key(bundle: Bundle, keys: Sequence[Any]) -> Test:
 
 
 def _by_certificate(bundle: Bundle, roots: Sequence[Any], allow_expired: bool) -> Test:
+    if bundle.keyless:
+        return Test("signature", False, _KEYLESS)
     if not bundle.chain:
         sentence = "the signature holds no certificate; verify it with the signer's key: --key"
         return Test("signature", False, sentence)

@@ -13,8 +13,9 @@ import numpy as np
 
 from crenel.errors import SubjectError, UsageError
 from crenel.provenance.columns import Columns
-from crenel.provenance.envelope import Envelope, read_envelope
+from crenel.provenance.envelope import Envelope, bundle_file, read_envelope
 from crenel.provenance.index import RowIndex, write_index
+from crenel.provenance.keyless_signing import Signed, Signer
 from crenel.provenance.manifest import (
     ROWS,
     SHA256,
@@ -155,7 +156,7 @@ def record(
     )
     manifest = Manifest(subject=tuple(subjects), predicate=predicate)
     envelope = Envelope(manifest.to_bytes())
-    _write(out, envelope if private is None else envelope.signed(private))
+    _write(out, (envelope if private is None else envelope.signed(private)).to_bytes())
     return Recorded(manifest, indexes)
 
 
@@ -168,13 +169,37 @@ def sign(path: Path, private: Any) -> Envelope:
         Where it cannot be read or written.
     """
     envelope = read_envelope(path)[0].signed(private)
-    _write(path, envelope)
+    _write(path, envelope.to_bytes())
     return envelope
 
 
-def _write(out: Path, envelope: Envelope) -> None:
+def sign_by_identity(path: Path, signer: Signer) -> tuple[Path, Signed]:
+    """Sign a manifest's file by an identity, through Sigstore, in a file beside it.
+
+    The file as it is now is signed, signatures of keys in it too: one that is added later breaks
+    it.
+
+    Returns
+    -------
+    Path, Signed
+        The bundle's file, and who signed.
+
+    Raises
+    ------
+    UsageError, SubjectError
+        Where it cannot be read or written, or nobody's identity is known.
+    CrenelError
+        Where the services gave no signature.
+    """
+    signed = signer.sign_content(read_envelope(path)[0].to_bytes())
+    beside = bundle_file(path)
+    _write(beside, signed.bundle)
+    return beside, signed
+
+
+def _write(out: Path, content: bytes) -> None:
     try:
-        out.write_bytes(envelope.to_bytes())
+        out.write_bytes(content)
     except OSError as error:
         raise UsageError(f"{out} cannot be written: {error.strerror}") from error
 

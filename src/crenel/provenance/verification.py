@@ -12,8 +12,9 @@ import numpy as np
 
 from crenel.errors import CrenelError, UsageError
 from crenel.provenance.difference import sources_of
-from crenel.provenance.envelope import Envelope, read_envelope
+from crenel.provenance.envelope import Envelope, bundle_file, read_envelope
 from crenel.provenance.index import RowIndex, read_index
+from crenel.provenance.keyless import Identity, verify_content
 from crenel.provenance.keys import keyid_of
 from crenel.provenance.manifest import ROWS, SHA256, Manifest, Subject, Table
 from crenel.provenance.merkle import merkle_root
@@ -23,6 +24,8 @@ from crenel.provenance.rows import Roles, index_rows
 from crenel.provenance.trust import Trust, judge_sources
 
 _SHOWN = 5
+#: Bytes of a signature by identity that are read.
+_MOST_BYTES = 1 << 20
 
 
 def verify(
@@ -30,6 +33,7 @@ def verify(
     *,
     keys: Sequence[Any] = (),
     trust: Trust | None = None,
+    identity: Identity | None = None,
     parent: Path | None = None,
     rows: bool = True,
 ) -> list[Test]:
@@ -43,6 +47,8 @@ def verify(
         Trusted for any source.
     trust : Trust, optional
         Trusted keys and limits for each source.
+    identity : Identity, optional
+        Who must have signed through Sigstore, in the file beside it; trusted for any source.
     parent : Path, optional
         A manifest that this one must say it was made from: an older snapshot passed off as the
         newest one does not.
@@ -57,22 +63,24 @@ def verify(
     Raises
     ------
     UsageError
-        Where no key is trusted, or the manifest does not exist.
+        Where nobody is trusted, or the manifest does not exist.
     SubjectError
         Where the manifest is none, or was rewritten.
     """
-    if not keys and trust is None:
+    if not keys and trust is None and identity is None:
         raise UsageError(
             "a signature proves nothing without a key that you trust; name it: --key NAME.pub, "
-            "or a policy with --policy"
+            "a policy with --policy, or who signed with --identity"
         )
     envelope, manifest = read_envelope(path)
     known = [*keys, *(trust.keys if trust else ())]
     signers = envelope.signers(known)
-    tests = [signature_test(envelope, signers)]
+    tests = [] if identity is None else [_by_identity(path, envelope, identity)]
+    own = bool(tests and tests[0].passed) or bool(signers & {keyid_of(key) for key in keys})
+    if keys or (trust is not None and identity is None):
+        tests.append(signature_test(envelope, signers))
     if trust is not None:
-        own = signers & {keyid_of(key) for key in keys}
-        tests += judge_sources(manifest, signers, trust, signed_for_all=bool(own))
+        tests += judge_sources(manifest, signers, trust, signed_for_all=own)
     if parent is not None:
         tests.append(_parent(manifest, parent))
     kept, test = _index(manifest, path)
@@ -95,6 +103,20 @@ def signature_test(envelope: Envelope, signers: set[str], where: str = "") -> Te
         sentence = f"{where}the manifest is not signed; sign it: crenel provenance sign"
         return Test("signature", False, sentence)
     return Test("signature", False, f"{where}no signature of a trusted key is right")
+
+
+def _by_identity(path: Path, envelope: Envelope, identity: Identity) -> Test:
+    """Whether the file beside a manifest is an identity's signature of it."""
+    beside = bundle_file(path)
+    try:
+        with beside.open("rb") as file:
+            bundle = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        sentence = f"{beside.name}, the signature by identity, cannot be read: {error.strerror}"
+        return Test("signature", False, sentence)
+    if len(bundle) > _MOST_BYTES:
+        return Test("signature", False, f"{beside.name} is larger than any signature of a file")
+    return verify_content(envelope.to_bytes(), bundle, identity)
 
 
 def _parent(manifest: Manifest, path: Path) -> Test:

@@ -84,7 +84,7 @@ def _signature(facts: Facts) -> Iterator[Item]:
     if facts.vouched is None:
         return
     state = {True: State.PRESENT, False: State.CONTRADICTED, None: State.MISSING}
-    fix = "Name the publisher's key as signer, and use no files that it does not vouch for."
+    fix = "Name the publisher as signer, and use no files that the signature does not cover."
     found = state[facts.vouched.valid]
     yield Item("signature", found, facts.vouched.detail, fix, Severity.MEDIUM)
 

@@ -126,8 +126,9 @@ def documentation(subject: Subject, context: Context) -> Measurement:
     risk controls missing medium; other items missing low. A base without papers misses all that
     only they can say. There is no curve.
 
-    A signature (OpenSSF Model Signing) is verified where it and its signer are given: a valid one
-    stands for a stated origin and for published digests, one that fails is a contradiction.
+    A signature (OpenSSF Model Signing) is verified where it and its signer are given (a key,
+    certificates, or an identity through Sigstore, by roots that are here): a valid one stands for
+    a stated origin and for published digests, one that fails is a contradiction.
 
     Limits: that a section says something does not make it true or sufficient. Claims in other
     words than are known here, and in code, are passed over. Where classes have numbers for names,

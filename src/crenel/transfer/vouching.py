@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crenel.errors import SubjectError, UsageError
-from crenel.subject import Base
+from crenel.subject import Base, SigningIdentity
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,26 @@ def vouched(base: Base) -> Vouched | None:
     Raises
     ------
     UsageError
-        Where the signer's key or certificate cannot be used.
+        Where the signer's key, certificate or roots cannot be used.
     """
     if base.signature is None:
         return None
     if base.signer is None:
         return Vouched(None, "a signature is given, but not whose it should be")
-    from crenel.provenance.model_bundle import read_bundle
     from crenel.provenance.model_files import ITSELF
-    from crenel.provenance.model_signature import verify_model
-    from crenel.provenance.model_statement import parse_statement
+    from crenel.provenance.model_signature import compare_files, signed_statement
 
-    keys, roots = _trusted(base.signer)
+    trusted = _trusted(base.signer)
     files = [path.resolve() for path in base.files if path.is_file()]
     try:
-        listed = parse_statement(read_bundle(base.signature).payload, base.signature.name).files
+        test, statement = signed_statement(base.signature, **trusted)
+        if statement is None:
+            return Vouched(False, f"the signature does not hold: {test.sentence}")
+        listed = statement.files
         single, folder = set(listed) == {ITSELF}, base.signature.resolve().parent
         if single and len(files) != 1:
             return Vouched(False, f"the signature is of one file; the base has {len(files)}")
-        tests = verify_model(files[0] if single else folder, base.signature, keys=keys, roots=roots)
+        tests = compare_files(files[0] if single else folder, base.signature, statement)
     except SubjectError as error:
         return Vouched(False, f"the signature proves nothing: {error}")
     covered = {folder / name for name in listed} | (set(files) if single else set())
@@ -59,18 +61,23 @@ def vouched(base: Base) -> Vouched | None:
     failures += [f"{f.name} is not covered by the signature" for f in files if f not in covered]
     if failures:
         return Vouched(False, f"the signature does not hold: {'; '.join(failures)}")
-    return Vouched(True, f"the files are {tests[0].sentence}")
+    return Vouched(True, f"the files are {test.sentence}")
 
 
-def _trusted(signer: Path) -> tuple[list[object], list[object]]:
-    """The public key or the certificates in a file."""
+def _trusted(signer: Path | SigningIdentity) -> dict[str, Any]:
+    """Who is trusted, as `signed_statement` takes it; an audit fetches no roots."""
     from crenel.provenance.certificates import read_certificates
+    from crenel.provenance.keyless import Identity
+    from crenel.provenance.keyless_roots import read_roots
     from crenel.provenance.model_keys import read_verifying_key
 
+    if isinstance(signer, SigningIdentity):
+        roots = read_roots(signer.trust_root, offline=True)
+        return {"identity": Identity(signer.identity, signer.identity_provider, roots)}
     try:
         content = signer.read_bytes()
     except OSError as error:
         raise UsageError(f"{signer} cannot be read: {error.strerror}") from error
     if b"BEGIN CERTIFICATE" in content:
-        return [], list(read_certificates(signer))
-    return [read_verifying_key(signer)], []
+        return {"roots": read_certificates(signer)}
+    return {"keys": [read_verifying_key(signer)]}
