@@ -145,11 +145,11 @@ class OwnSigstore:
             }
         }  # fmt: skip
 
-    def bundle(self, payload: bytes, *, logged: bytes | None = None, at=None, **claims) -> dict:
-        """A signed statement; ``logged`` is the statement that the log was shown."""
+    def bundle(self, payload: bytes, *, logged=b"", at=None, kind=PAYLOAD, **claims) -> dict:
+        """A signed payload, a statement by its kind; ``logged`` is what the log was shown."""
         key = new_key()
         certificate = self.certificate(key.public_key(), **claims)
-        message = b"DSSEv1 %d %s %d %s" % (len(PAYLOAD), PAYLOAD.encode(), len(payload), payload)
+        message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
         signature = key.sign(message, SHA256)
         pem = certificate.public_bytes(Encoding.PEM)
         body = dsse_body(logged or payload, payload, [(b64(signature), b64(pem))])
@@ -180,7 +180,7 @@ class OwnSigstore:
             },
             "dsseEnvelope": {
                 "payload": b64(payload),
-                "payloadType": PAYLOAD,
+                "payloadType": kind,
                 "signatures": [{"sig": b64(signature)}],
             },
         }

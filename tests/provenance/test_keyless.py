@@ -201,6 +201,13 @@ def test_other_files_do_not_pass_under_a_signature_of_these(own, model, alice):
         failed(verified(bundle, model, alice))
 
 
+def test_bytes_of_another_kind_are_no_statement(own, alice):
+    bundle = own.bundle(PAYLOAD, kind="application/json")
+    test, payload = verify_statement(json.dumps(bundle).encode(), alice)
+    assert (test.passed, payload) == (False, b"")
+    assert test.sentence == "what was signed is no statement: application/json"
+
+
 def test_whatever_byte_is_changed_nothing_else_counts_as_signed(own, alice):
     content = json.dumps(own.bundle(PAYLOAD)).encode()
 
