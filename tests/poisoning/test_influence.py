@@ -136,7 +136,7 @@ def test_lightgbm_counted_again_with_all_rows_answers_as_the_model(loader):
     lightgbm = pytest.importorskip("lightgbm")
     train, test, _ = split(loader)
     for settings in ({}, {"reg_lambda": 5, "learning_rate": 0.05}):
-        fitted = lightgbm.LGBMClassifier(n_estimators=8, verbose=-1, **settings)
+        fitted = lightgbm.LGBMClassifier(n_estimators=8, n_jobs=1, verbose=-1, **settings)
         model = wrap(fitted.fit(train.x, train.y))
         answers = removal._by_leaves(model, train, test, np.arange(len(train)) % 3, 0, None)
         np.testing.assert_allclose(answers.whole, model.probabilities(test.x), atol=1e-5)

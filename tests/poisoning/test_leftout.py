@@ -101,7 +101,7 @@ def test_a_forest_votes_without_the_row():
             weight = bag * (np.arange(len(y)) != row)
             node = next(v for v in nodes if weight[path[:, v]].sum() > 0)
             share = np.bincount(y[path[:, node]], weight[path[:, node]], 2)
-            votes += share / share.sum() * (0.5 if bag[row] else 1)
+            votes += share / share.sum() * (0.25 if bag[row] else 1)
             out += (share / share.sum()) * (bag[row] == 0)
         np.testing.assert_allclose(without[row], votes / votes.sum(), atol=1e-9)
         np.testing.assert_allclose(model.oob_decision_function_[row], out / out.sum(), atol=1e-9)

@@ -143,12 +143,12 @@ def boosting_without(
 
 def numbered(ensemble: TreeEnsemble, leaves: NDArray[np.int32]) -> tuple[NDArray[np.uint16], int]:
     """Leaves (n, trees) as numbers within their tree, (trees, n), and the most that a tree has."""
-    before = np.cumsum(ensemble.feature < 0) - 1
-    own = before[leaves] - before[ensemble.roots]
-    first = ensemble.feature[ensemble.roots] >= 0  # a root that splits is no leaf itself
-    own -= first[None]
-    sizes = np.diff(np.append(before[ensemble.roots], before[-1]))
-    return np.ascontiguousarray(own.T.astype(np.uint16)), int(sizes.max()) + 1
+    ends = ensemble.feature < 0
+    sizes = np.add.reduceat(ends, ensemble.roots, dtype=np.int64)
+    first = np.cumsum(sizes) - sizes  # leaves of the trees before
+    nodes = np.diff(np.append(ensemble.roots, len(ends)))
+    number = np.cumsum(ends) - 1 - np.repeat(first, nodes)
+    return np.ascontiguousarray(number.astype(np.uint16)[leaves].T), int(sizes.max())
 
 
 def _prior(y: NDArray[np.int64], weight: Floats, k: int) -> Floats:

@@ -18,6 +18,10 @@ Ints = NDArray[np.int32]
 Numbers = NDArray[np.int64]
 #: Trees at least that a row was not drawn for, for out-of-bag votes to say something.
 LEAST = 3
+#: Weight of a tree that was shown the row, chosen on flips in the digits of scikit-learn and in 2,500
+#: images of Fashion-MNIST: with 0 votes are few and coarse, with 1 splits that follow wrong labels
+#: hide those of one class called another.
+DRAWN = 0.25
 
 
 def forest_left_out(
@@ -28,7 +32,8 @@ def forest_left_out(
     In the trees that a row was not drawn for it had no part: these alone are the out-of-bag votes
     (Breiman, "Random forests", 2001), None where a row has fewer than `LEAST` such trees. In the
     others its own count is taken out of its leaf; where the leaf held nothing else, the smallest
-    node above it that holds other rows votes. They count half, for it had a part in their splits.
+    node above it that holds other rows votes. They count a quarter, for it had a part in their
+    splits.
 
     Parameters
     ----------
@@ -47,7 +52,7 @@ def forest_left_out(
     whole, drawn, out = np.zeros((3, len(y), counts.shape[1]))
     vote(whole, drawn, out, counts, leaf, parent, y, bags)
     trees = out.sum(axis=1, keepdims=True)
-    without = drawn / 2 + out
+    without = DRAWN * drawn + out
     return (
         whole / whole.sum(axis=1, keepdims=True),
         without / without.sum(axis=1, keepdims=True),
