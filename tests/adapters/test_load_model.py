@@ -175,12 +175,12 @@ def test_other_formats_are_scanned_too(tmp_path, monkeypatch):
 
     asked = []
 
-    def scan_file(path):
-        asked.append(Path(path).name)
-        return real(path)
+    def scan_bytes(data, name):
+        asked.append(Path(name).name)
+        return real(data, name)
 
-    real = crenel.scan.scan_file
-    monkeypatch.setattr(crenel.scan, "scan_file", scan_file)
+    real = crenel.scan.scan_bytes
+    monkeypatch.setattr(crenel.scan, "scan_bytes", scan_bytes)
     xgboost = pytest.importorskip("xgboost")
     xgboost.XGBClassifier(n_estimators=1, n_jobs=1).fit(X, Y).save_model(tmp_path / "m.json")
     load_model("m.json", root=tmp_path)
@@ -193,13 +193,13 @@ def test_a_file_swapped_during_its_scan_is_not_loaded(pipeline, tmp_path, monkey
     path = tmp_path / "m.joblib"
     path.write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
 
-    def scan_file(given):
-        joblib.dump(pipeline, path)  # what is scanned is harmless
-        return real(given)
+    def scan_bytes(data, name):
+        joblib.dump(pipeline, path)  # what lies there now is harmless
+        return real(data, name)
 
-    real = crenel.scan.scan_file
-    monkeypatch.setattr(crenel.scan, "scan_file", scan_file)
-    with pytest.raises(Untrusted, match="changed while it was scanned"):
+    real = crenel.scan.scan_bytes
+    monkeypatch.setattr(crenel.scan, "scan_bytes", scan_bytes)
+    with pytest.raises(Untrusted, match="malicious"):
         load_model(path)
     assert not (tmp_path / "ran").exists()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
 import json
 import re
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,8 +49,43 @@ def load_native(
         Where it cannot be loaded; the message names the cause and the way out.
     """
     kind = format_of(content, path.name)
+    return _told(path, content, kind, lambda: _LOADERS[kind](path, content, build, notes))
+
+
+def load_content(
+    path: Path, content: bytes, build: Callable[[], Any] | None, trust: frozenset[str]
+) -> Any:
+    """Whatever a file holds: a model, or weights, arrays and other objects too.
+
+    Parameters
+    ----------
+    path, content, build
+        See `load_native`.
+    trust : frozenset of str
+        Digests of files of which everything is loaded, whole torch modules too.
+
+    Raises
+    ------
+    SubjectError
+        Where it cannot be loaded.
+    """
+    if content[:6] == b"\x93NUMPY" or _is_npz(content):
+        return _told(path, content, "pickle", lambda: _arrays(content))
+    kind = format_of(content, path.name)
+    if kind == "pickle":
+        return _told(path, content, kind, lambda: _unpickled(path, content, []))
+    if kind in ("torch-save", "safetensors") and build is None:
+        if f"sha256:{hashlib.sha256(content).hexdigest()}" in trust:
+            return _told(path, content, kind, lambda: _whole(content))
+        read = _torch_state if kind == "torch-save" else _safetensors_state
+        return _told(path, content, kind, lambda: read(path, content))
+    return load_native(path, content, build, [])
+
+
+def _told(path: Path, content: bytes, kind: Format, read: Callable[[], Any]) -> Any:
+    """What a reader makes of a file, its own errors told as one sentence."""
     try:
-        return _LOADERS[kind](path, content, build, notes)
+        return read()
     except CrenelError:
         raise
     except ModuleNotFoundError as error:
@@ -60,14 +97,32 @@ def load_native(
         raise SubjectError(_cannot_load(path, content, kind, error)) from error
 
 
+def _is_npz(content: bytes) -> bool:
+    if content[:4] != b"PK\x03\x04":
+        return False
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return all(name.endswith(".npy") for name in archive.namelist())
+
+
+def _arrays(content: bytes) -> Any:
+    import numpy as np
+
+    found = np.load(io.BytesIO(content), allow_pickle=True)  # scanned, or trusted by its digest
+    return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
+
+
 def _pickle(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    return _model_within(path, _unpickled(path, content, notes))
+
+
+def _unpickled(path: Path, content: bytes, notes: list[str]) -> Any:
     import joblib
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = joblib.load(io.BytesIO(content))
     notes += sorted({_old(path, w) for w in caught if _is_old(w)})
-    return _model_within(path, found)
+    return found
 
 
 def _model_within(path: Path, found: Any) -> Any:
@@ -159,19 +214,31 @@ def _torch_export(path: Path, content: bytes, build: Any, notes: list[str]) -> A
 
 
 def _torch_save(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    return _built(path, _torch_state(path, content), build)
+
+
+def _whole(content: bytes) -> Any:
+    """All that torch pickled; only of files whose digest the user trusts."""
+    return _torch().load(io.BytesIO(content), map_location="cpu", weights_only=False)
+
+
+def _torch_state(path: Path, content: bytes) -> Any:
     torch = _torch()
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise SubjectError(
             f"{path} holds a pickled module rather than weights only, and loading it would run its "
             'code; save model.state_dict() and give build = "module:function", or save it as '
             "TorchScript or ONNX"
         ) from error
-    return _built(path, state, build)
 
 
 def _safetensors(path: Path, content: bytes, build: Any, notes: list[str]) -> Any:
+    return _built(path, _safetensors_state(path, content), build)
+
+
+def _safetensors_state(path: Path, content: bytes) -> dict[str, Any]:
     torch = _torch()
     types = {
         "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -187,7 +254,7 @@ def _safetensors(path: Path, content: bytes, build: Any, notes: list[str]) -> An
             part = bytearray(content[start + low : start + high])
             flat = torch.frombuffer(part, dtype=types[entry["dtype"]]) if part else torch.zeros(0)
             state[name] = flat.reshape(entry["shape"])
-    return _built(path, state, build)
+    return state
 
 
 def _built(path: Path, state: Any, build: Callable[[], Any] | None) -> Any:

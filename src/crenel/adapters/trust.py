@@ -25,8 +25,8 @@ def read_trusted(path: Path, trust: Iterable[str] = (), *, scan: bool = True) ->
     SubjectError
         Where the file cannot be read.
     Untrusted
-        Where its scan is not clean and its digest is not trusted, or where it changed while it
-        was scanned.
+        Where its scan is not clean and its digest is not trusted, or where a module that it names
+        is not what was installed.
     """
     content = read(path)
     if scan:
@@ -37,26 +37,29 @@ def read_trusted(path: Path, trust: Iterable[str] = (), *, scan: bool = True) ->
 def require_trusted(path: Path, trust: Iterable[str], content: bytes | None = None) -> None:
     """Raise `Untrusted` unless a file's scan is clean or its digest is trusted.
 
+    What is scanned are the bytes themselves, not the file again, which may have changed.
+
     Parameters
     ----------
     content : bytes, optional
-        What will be loaded; it must be what is scanned.
+        What will be loaded; read from the file where absent.
     """
-    from crenel.scan import scan_file
+    from crenel.scan import scan_bytes, shadowed_modules
 
-    digest = hashlib.sha256(read(path) if content is None else content).hexdigest()
+    held = read(path) if content is None else content
+    digest = hashlib.sha256(held).hexdigest()
     if f"sha256:{digest}" in normalised(trust):
         return
-    result = scan_file(path)
-    if result.sha256 != digest:
-        raise Untrusted(f"{path} changed while it was scanned, so it was not loaded; try again")
-    if result.verdict == "clean":
-        return
-    reason = result.reasons[0].sentence.rstrip(".") if result.reasons else "no reason given"
-    raise Untrusted(
-        f"{path} was not loaded, its scan says {result.verdict}: {reason}; if you know where the "
-        f'file comes from and trust it, add: trust = "sha256:{digest}"'
-    )
+    result = scan_bytes(held, str(path))
+    way = f'if you know where the file comes from and trust it, add: trust = "sha256:{digest}"'
+    if result.verdict != "clean":
+        reason = result.reasons[0].sentence.rstrip(".") if result.reasons else "no reason given"
+        raise Untrusted(f"{path} was not loaded, its scan says {result.verdict}: {reason}; {way}")
+    for told in shadowed_modules(result.modules):
+        raise Untrusted(
+            f"{path} was not loaded, for the module {told.module} would be read from {told.file}, "
+            f"which {told.why}; remove it or install the library again"
+        )
 
 
 def read(path: Path) -> bytes:

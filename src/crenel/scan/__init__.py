@@ -8,7 +8,9 @@ Whatever could not be read is said to be unreadable, never clean.
 from __future__ import annotations
 
 from crenel.scan.loaders import LoaderHole, loader_holes
+from crenel.scan.loading import load
 from crenel.scan.scanner import scan_bytes, scan_file, scan_paths
+from crenel.scan.shadowed import Shadowed, shadowed_by, shadowed_modules
 from crenel.scan.source import digest
 from crenel.scan.verdict import Reason, ScanResult, Verdict, exit_code, worst
 
@@ -16,12 +18,16 @@ __all__ = [
     "LoaderHole",
     "Reason",
     "ScanResult",
+    "Shadowed",
     "Verdict",
     "digest",
     "exit_code",
+    "load",
     "loader_holes",
     "scan_bytes",
     "scan_file",
     "scan_paths",
+    "shadowed_by",
+    "shadowed_modules",
     "worst",
 ]

@@ -112,6 +112,7 @@ class StreamJudge:
     def _judge_name(self, named: Global, offset: int) -> None:
         path = f"{named.module}.{named.name}"
         if self.entry(named) is not None:
+            self.report.modules.add(named.module)
             return
         hostile = self.policy.hostile(named.module, named.name)
         if hostile is not None:

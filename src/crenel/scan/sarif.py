@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from crenel._version import __version__
 from crenel.scan.loaders import LoaderHole
+from crenel.scan.shadowed import Shadowed
 from crenel.scan.verdict import Reason, ScanResult, Verdict, worst
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -25,7 +26,11 @@ LEVELS = {
 }
 
 
-def to_sarif(results: Iterable[ScanResult], holes: Iterable[LoaderHole] = ()) -> str:
+def to_sarif(
+    results: Iterable[ScanResult],
+    holes: Iterable[LoaderHole] = (),
+    shadows: Iterable[Shadowed] = (),
+) -> str:
     """Return scans as a SARIF log.
 
     Parameters
@@ -33,7 +38,10 @@ def to_sarif(results: Iterable[ScanResult], holes: Iterable[LoaderHole] = ()) ->
     results : iterable of ScanResult
         Every file is listed as an artifact with its digest; each of its reasons is a result.
     holes : iterable of LoaderHole
-        Of loaders installed here: they concern the environment and are told as notifications.
+        Of loaders installed here.
+    shadows : iterable of Shadowed
+        Modules that are not what was installed here. Like the holes they concern the environment
+        and are told as notifications.
     """
     listed = list(results)
     codes = sorted({reason.code for result in listed for reason in result.reasons})
@@ -54,7 +62,10 @@ def to_sarif(results: Iterable[ScanResult], holes: Iterable[LoaderHole] = ()) ->
                 "invocations": [
                     {
                         "executionSuccessful": True,
-                        "toolConfigurationNotifications": [_notification(h) for h in holes],
+                        "toolConfigurationNotifications": [
+                            *(_notification(h) for h in holes),
+                            *(_shadow(told) for told in shadows),
+                        ],
                     }
                 ],
                 "results": [
@@ -120,6 +131,11 @@ def _notification(hole: LoaderHole) -> dict[str, Any]:
         f"fixed in {hole.fixed}."
     )
     return {"level": "warning", "message": {"text": text}, "descriptor": {"id": hole.id}}
+
+
+def _shadow(told: Shadowed) -> dict[str, Any]:
+    descriptor = {"id": "shadowed-module"}
+    return {"level": "error", "message": {"text": told.sentence}, "descriptor": descriptor}
 
 
 def _uri(path: str) -> str:

@@ -142,4 +142,6 @@ def _scan(
     sha256 = hashlib.sha256()
     for chunk in window.chunks():
         sha256.update(chunk)
-    return ScanResult(path, sha256.hexdigest(), found, report.verdict(), report.reasons())
+    modules = tuple(sorted(report.modules))
+    digest = sha256.hexdigest()
+    return ScanResult(path, digest, found, report.verdict(), report.reasons(), modules)

@@ -92,6 +92,8 @@ class ScanResult:
         The worst of the reasons, clean where there are none.
     reasons : list of Reason
         Most severe first, at most 100.
+    modules : tuple of str
+        Modules of listed callables that loading would import, whose code a verdict trusts.
     """
 
     path: str
@@ -99,6 +101,7 @@ class ScanResult:
     format: str
     verdict: Verdict
     reasons: list[Reason]
+    modules: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON-ready dict with path, sha256, format, verdict and reasons."""
@@ -121,6 +124,7 @@ class Report:
 
     found: dict[tuple[str, ...], Reason] = field(default_factory=dict)
     overflow: Verdict = Verdict.CLEAN
+    modules: set[str] = field(default_factory=set)
 
     def add(self, reason: Reason, key: str | None = None) -> None:
         """Add a reason; ``key`` names its subject where several reasons share one."""
@@ -136,6 +140,7 @@ class Report:
         for place, reason in other.found.items():
             self.add(reason, place[1])
         self.overflow = worst([self.overflow, other.overflow])
+        self.modules |= other.modules
 
     def reasons(self) -> list[Reason]:
         """Return what was found, most severe first."""
