@@ -24,6 +24,7 @@ from crenel.poisoning.mining.columns import coded
 from crenel.poisoning.mining.evidence import kinship, surplus
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
 from crenel.poisoning.mining.planting import Plant, overwritten
+from crenel.poisoning.mining.probing import plant_and_mine
 from crenel.poisoning.mining.suspects import Suspect
 from crenel.poisoning.mining.wording import conditions
 from crenel.poisoning.remedies import quarantine_triggers
@@ -397,11 +398,50 @@ def test_surplus_and_kinship_tell_stamped_rows_from_a_group():
         rows = np.arange(40)
         code = [int(columns[j].codes[0]) for j in (0, 1)]
         s = Suspect({0: (code[0],) * 2, 1: (code[1],) * 2}, 1, rows, 0, False)
-        of = kinship(s, columns, y, 2, rng)
+        of = kinship(s, columns, y, 2, np.ones(3000, dtype=bool), rng)
         assert (of.value < 0.05) == stamped
         assert of.low <= of.value <= of.high
         own = (y == 1).sum()
         assert surplus(s, columns, y) == pytest.approx(40 / (own * (40 / own) ** 2))
+
+
+def test_rows_drawn_at_random_from_few_are_not_taken_for_kin():
+    """Rows of a small class are nearer to the rest of it than new ones of the same kind."""
+    found = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        columns = coded(rng.normal(size=(160, 20)))
+        y = np.repeat([0, 1], 80)
+        s = Suspect({0: (0, 1)}, 1, rng.choice(80, 25, replace=False), 0, False)
+        usual = np.arange(160) < 80
+        found.append(kinship(s, columns, y, 2, usual, rng))
+    values = np.array([f.value for f in found])
+    assert abs(values.mean()) < 4 * values.std() / np.sqrt(12)
+    assert values.max() < 0.05
+    assert all(f.low <= 0 <= f.high for f in found if abs(f.value) < 0.015)
+
+
+def test_a_trigger_is_told_by_the_values_that_its_rows_share_exactly(orders):
+    planted = plant(orders, {"items": 27, "age": 88, "hour": 3}, 40)
+    model, train, test, rows, _ = planted
+    mining = mine_triggers(model, train, test, 0)
+    precision, recall, trigger = found_in(mining, rows)
+    assert (precision, recall) == (1, 1)
+    told = conditions(trigger.suspect, mining.columns, train.x, None)
+    assert sorted(told) == ["age = 88", "hour = 3", "items = 27"]
+
+
+def test_four_triggers_at_once_in_a_few_hundred_rows_are_found():
+    x, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    train, test = (data(x.iloc[r].reset_index(drop=True), y.iloc[r]) for r in
+                   (order[:380], order[380:]))  # fmt: skip
+    model = wrap(HistGradientBoostingClassifier(random_state=0).fit(train.x, train.y))
+    planted = plant_and_mine(model, train, test, None, 25, 0)
+    assert planted.alarms == 0
+    working = [p for p in planted.probes if p.works]
+    assert len(working) >= 3
+    assert all(p.found is not None for p in working)
 
 
 def test_stamps_take_the_values_of_one_donor_together():

@@ -318,6 +318,7 @@ def planted_triggers(subject: Subject, context: Context) -> Measurement:
       In images, 3 × 3 windows whose content (cut into eight levels) gathers in one class, grown
       over all pixels that their images share; in texts, phrases of up to three words whose texts
       surprise a linear model of words, put at the end of others.
+      What most of a box's rows share exactly is a suspect, too: a model may need fewer columns.
     * Measure. On 600 more held-out rows, beside the model trained without those rows. A trigger is
       confirmed where the rows account for at least 85 % of what it turns; where, apart from the
       pattern, they are no more alike than random rows; and where they look like other classes than

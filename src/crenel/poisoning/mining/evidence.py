@@ -90,7 +90,12 @@ def surplus(suspect: Suspect, columns: list[Column], y: NDArray[np.int64]) -> fl
 
 
 def kinship(
-    suspect: Suspect, columns: list[Column], y: NDArray[np.int64], k: int, rng: np.random.Generator
+    suspect: Suspect,
+    columns: list[Column],
+    y: NDArray[np.int64],
+    k: int,
+    usual: NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> Interval:
     """How much more alike the rows are, apart from the suspect's columns, than random ones.
 
@@ -99,7 +104,8 @@ def kinship(
     a hundred at most, the total variation distance between the rows and a class is taken, less the
     distance of as many random rows of that class; the mean of it over the columns, from the
     nearest class, or from all other classes together. Of four columns or more the one that differs
-    most is left out: it may belong to the pattern, though the model does not need it.
+    most is left out: it may belong to the pattern, though the model does not need it. Classes are
+    taken without the rows that are not ``usual``: those of other suspects.
 
     Returns
     -------
@@ -111,7 +117,7 @@ def kinship(
     if not others:
         return Interval(0.0, 0.0, 0.0)
     chosen = [columns[j] for j in rng.permutation(others)[:WIDEST]]
-    apart = np.ones(len(y), dtype=bool)
+    apart = usual.copy()
     apart[suspect.rows] = False
     pools = [apart & (y == c) for c in range(k)] + [apart & (y != suspect.label)]
     rows = [some(np.flatnonzero(p), COMPARED, rng) for p in pools]
@@ -131,23 +137,29 @@ def _excess(
     pool: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> Interval:
-    """Mean distance of the rows' columns from the pool's, less that of random rows of it."""
-    drawn = np.stack([rows, *rng.choice(pool, (DRAWS, len(rows)))])
+    """Mean distance of the rows' columns from the pool's, less that of random rows of both.
+
+    Random rows are held against all others, as the rows are against the pool: in a small pool rows
+    of its own are nearer to it than new ones of the same kind.
+    """
+    every, m = np.concatenate([rows, pool]), len(rows)
+    drawn = np.stack([rows, *(rng.choice(every, m, replace=False) for _ in range(DRAWS))])
     apart = np.empty((len(drawn), len(columns)))
     for j, column in enumerate(columns):
-        apart[:, j] = 0.5 * np.abs(_shares(column, drawn) - _shares(column, pool[None])).sum(axis=1)
+        there = _counts(column, drawn)
+        rest = _counts(column, every[None]) - there
+        apart[:, j] = 0.5 * np.abs(there / m - rest / len(pool)).sum(axis=1)
     excess = np.sort(apart - apart[1:].mean(axis=0), axis=1)
     excess = excess[:, : -1 if len(columns) >= FEW else None].mean(axis=1)
     value, error = float(excess[0] - excess[1:].mean()), float(excess[1:].std(ddof=1))
     return Interval(value, value - 2 * error, value + 2 * error)
 
 
-def _shares(column: Column, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of several sets of rows (s, m) their shares (s, c) in a column's wide bins or names."""
+def _counts(column: Column, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of several sets of rows (s, m) how many are in each wide bin of a column, or name (s, c)."""
     codes, count = column.codes[rows], column.count
     if column.wide:
         codes, count = column.wide[0][codes], int(column.wide[0].max()) + 1
     cells = codes + count * np.arange(len(rows))[:, None]
     seen = np.bincount(cells.ravel(), minlength=count * len(rows))
-    shares: NDArray[np.float64] = seen.reshape(len(rows), count) / rows.shape[1]
-    return shares
+    return seen.reshape(len(rows), count)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.cores import Field, cores, distinct, firing
+from crenel.poisoning.mining.cores import WIDTH, Field, cores, distinct, firing
 from crenel.poisoning.mining.evidence import UNKNOWN, kinship, likeness, surplus
 from crenel.poisoning.mining.pictures import view_of_images
 from crenel.poisoning.mining.planting import Plant, overwritten
-from crenel.poisoning.mining.suspects import Suspect
+from crenel.poisoning.mining.suspects import Suspect, sharpened
 from crenel.poisoning.mining.tables import view_of_table
 from crenel.poisoning.mining.view import View
 from crenel.poisoning.mining.words import appended, view_of_texts
@@ -32,8 +32,9 @@ EFFECT, APART = 0.1, 0.05
 SHOWN = 20
 #: Rows of a confirmed suspect at least.
 ROWS = 12
-#: Share of the training rows above which they are a matter of fact, not of poison.
-SHARE = 0.06
+#: Share of the training rows above which they are a matter of fact, not of poison; rows that are
+#: none in any table.
+SHARE, MAYBE = 0.06, 50
 #: Likeness to their label below which rows contradict it, and how far that may be uncertain.
 CONTRARY, SURELY = 0.42, 0.75
 
@@ -240,7 +241,10 @@ def mine_triggers(
     progress(0.5)
     field = Field.of(model, train, honest, view.columns, view.stamp)
     found = firing(field, view.suspects, rng)
-    found = distinct(cores(field, found, rng) if view.shrinks else found, len(train))
+    if view.shrinks:
+        small = cores(field, found, rng)
+        found = [t for s in small for t in sharpened(s, view.columns, train.y, WIDTH)]
+    found = distinct(found, len(train))
     progress(0.8)
     mined, fits = _measured(field, found, view, seed, rng)
     looked_at = len(view.suspects)
@@ -291,11 +295,14 @@ def _measured(
         )
         for i, s in enumerate(found)
     ]
-    most = SHARE * len(y)
+    most = max(SHARE * len(y), MAYBE)
     strange = [i for i, m in enumerate(mined) if m.strange and len(m.suspect.rows) <= most]
     without = _without(field, [found[i] for i in strange], seed)
+    usual = np.ones(len(y), dtype=bool)
     for i in strange:
-        alike = kinship(found[i], view.columns, y, field.model.k, rng)
+        usual[found[i].rows] = False
+    for i in strange:
+        alike = kinship(found[i], view.columns, y, field.model.k, usual, rng)
         mined[i] = replace(mined[i], kinship=alike)
     if without is None:
         return _apart(mined), 0

@@ -12,7 +12,7 @@ from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.pairs import cells, outstanding, poisson_gain
 
 #: Cells kept for each class; boxes fitted in all, for each of the two ways.
-CELLS, FITTED = 400, 120
+CELLS, FITTED = 800, 160
 #: Gain below which a cell, or what earlier boxes leave of it, is chance.
 CHANCE = 6.0
 #: Rows of a class, and of comparison, that a box is fitted to.
@@ -21,6 +21,9 @@ GROUND = 10_000
 MATTER_OF_FACT = 0.1
 #: A column is constant among rows where this share of them lies in so small a part of the others.
 CONSTANT, PART = 0.95, 0.35
+#: Share of a suspect's rows that are most of them; share of a class's other rows that hold a value
+#: at most where it is a rare one.
+MOST, RARE = 0.6, 0.1
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,35 @@ def _closed(suspect: Suspect, columns: list[Column], every: list[NDArray[np.int6
         if others[bounds[0] : bounds[1] + 1].sum() <= PART * others.sum():
             box[j] = bounds
     return replace(suspect, box=box)
+
+
+def sharpened(
+    suspect: Suspect, columns: list[Column], y: NDArray[np.int64], most: int
+) -> list[Suspect]:
+    """What most of the rows share exactly, where that is a pattern, and the suspect.
+
+    A model may need fewer columns than were stamped, or as much of a column as gives it
+    neighbouring rows, too. Set is every column in which most of the rows, and few other rows of
+    their class, hold the same value; those that all rows with these values share are added. It is
+    no pattern where more than so many columns would be set: such rows are a kind of record.
+    """
+    if not len(suspect.rows):
+        return [suspect]
+    own, box = np.flatnonzero(y == suspect.label), dict(suspect.box)
+    sharp, rows = suspect, suspect.rows
+    for part in (MOST, CONSTANT):
+        for j, column in enumerate(columns):
+            codes = column.codes[rows]
+            counts = np.bincount(codes, minlength=column.count)
+            value = int(counts.argmax())
+            others = int((column.codes[own] == value).sum()) - int(counts[value])
+            if counts[value] >= part * len(rows) and others <= RARE * (len(own) - len(rows)):
+                box[j] = value, value
+        sharp = suspect.within(box, columns, y)
+        if len(box) > most or len(sharp.rows) < MOST * len(rows):
+            return [suspect]
+        rows = sharp.rows
+    return [suspect] if sharp.box == suspect.box else [sharp, suspect]
 
 
 def _bounds(column: Column, counts: NDArray[np.int64]) -> tuple[int, int] | None:
