@@ -12,15 +12,13 @@ from crenel.model import Model
 from crenel.poisoning.mining.boxes import Ground, settled
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.planting import Plant, Stamp, hits
-from crenel.poisoning.mining.suspects import PART, Suspect
+from crenel.poisoning.mining.suspects import PART, WIDTH, Suspect
 from crenel.subject import Data
 
 #: Hosts of a first look.
 HOSTS = 60
 #: Share of hosts that must turn beyond those that were so before.
 LEAST = 0.12
-#: Columns of a trigger that is offered whole; rows that share more are a kind of record.
-WIDTH = 5
 #: Success that a column's removal may cost.
 SLACK = 0.07
 #: Share of their rows that two suspects have in common where they are one.

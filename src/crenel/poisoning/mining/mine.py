@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.cores import WIDTH, Field, cores, distinct, firing
+from crenel.poisoning.mining.cores import Field, cores, distinct, firing
 from crenel.poisoning.mining.evidence import UNKNOWN, kinship, likeness, surplus
 from crenel.poisoning.mining.pictures import view_of_images
 from crenel.poisoning.mining.planting import Plant, overwritten
-from crenel.poisoning.mining.suspects import Suspect, sharpened
+from crenel.poisoning.mining.suspects import Suspect, sharpened, tallies
 from crenel.poisoning.mining.tables import view_of_table
 from crenel.poisoning.mining.view import View
 from crenel.poisoning.mining.words import appended, view_of_texts
@@ -142,25 +142,33 @@ class Mined:
         return (self.success.value - self.control.value) / (self.success.value - self.base)
 
     @property
+    def absent(self) -> bool:
+        """Whether honest rows hardly carry it: what is so by nature is so in held-out rows too."""
+        return self.met <= ABSENT * self.expected
+
+    @property
     def stamped(self) -> bool:
-        """Whether its rows are no more alike, apart from the pattern, than random ones."""
+        """Whether its rows are no more alike, apart from the pattern, than random ones.
+
+        What may be chance is believed sooner where honest rows do not carry the pattern.
+        """
+        alike, bar = self.kinship, self.bar.kinship
         if not self.contradicts:
-            return self.kinship.high <= self.bar.kinship
-        errors = self.kinship.value <= CHANCE * (self.kinship.value - self.kinship.low) / 2
-        chance = errors and self.kinship.value <= DOUBTFUL
-        return self.kinship.value <= self.bar.kinship or chance
+            small = self.absent and alike.low <= 0 and alike.value <= bar
+            return small or alike.high <= bar
+        errors = CHANCE if self.absent else 2.0
+        chance = alike.value <= errors * (alike.value - alike.low) / 2
+        return alike.value <= bar or (chance and alike.value <= DOUBTFUL)
 
     @property
     def new(self) -> bool:
-        """Whether honest rows hardly carry it, or it is of single values that seldom meet.
+        """Whether it is absent from honest rows, or of single values that seldom meet.
 
-        What is so by nature is so in held-out rows too. A trigger is there as well where rows were
-        held out after they were poisoned.
+        A trigger is there as well where rows were held out after they were poisoned.
         """
-        if self.met <= ABSENT * self.expected:
-            return True
         exact = all(low == high for low, high in self.suspect.box.values())
-        return exact and len(self.suspect.box) > 1 and self.surplus >= SELDOM
+        seldom = exact and len(self.suspect.box) > 1 and self.surplus >= SELDOM
+        return self.absent or seldom
 
     @property
     def confirmed(self) -> bool:
@@ -243,7 +251,9 @@ def mine_triggers(
     found = firing(field, view.suspects, rng)
     if view.shrinks:
         small = cores(field, found, rng)
-        found = [t for s in small for t in sharpened(s, view.columns, train.y, WIDTH)]
+        tally = tallies(view.columns, train.y, model.k)
+        sharp = (sharpened(s, view.columns, train.y, tally) for s in small)
+        found = [t for pair in zip(sharp, small, strict=True) for t in pair]
     found = distinct(found, len(train))
     progress(0.8)
     mined, fits = _measured(field, found, view, seed, rng)

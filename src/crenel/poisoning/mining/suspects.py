@@ -19,6 +19,8 @@ CHANCE = 6.0
 GROUND = 10_000
 #: Share of the rows above which a box of rows whose label fits is a matter of fact, not of poison.
 MATTER_OF_FACT = 0.1
+#: Columns of a trigger that is offered whole; rows that share more are a kind of record.
+WIDTH = 5
 #: A column is constant among rows where this share of them lies in so small a part of the others.
 CONSTANT, PART = 0.95, 0.35
 #: Share of a suspect's rows that are most of them; share of a class's other rows that hold a value
@@ -103,16 +105,21 @@ def _of(
 
     explained: dict[int, list[NDArray[np.int64]]] = {}
     found: dict[tuple[object, ...], Suspect] = {}
+    tally = tallies(columns, y, k)
     for expected, label, box in cells(pairs):
         if fitting and len(box) < 2:
             continue
         at = inside(codes, box) & of_class[label]
         if _known(at, expected, explained.setdefault(label, [])):
             continue
+        empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, fitting)
+        if len(box) > 1:
+            sharp = sharpened(empty.within(box, columns, y), columns, y, tally)
+            if len(sharp.box) > 2:
+                found.setdefault((label, *sorted(sharp.box.items())), sharp)
         best, gain = fitted(box, ground(label, fitting))
         if not best or gain < CHANCE / 2:
             continue
-        empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, fitting)
         suspect = empty.within(best, columns, y)
         explained[label].append(suspect.rows)
         found.setdefault((label, *sorted(best.items())), suspect)
@@ -140,25 +147,14 @@ def _some(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64
     return rows if len(rows) <= GROUND else np.sort(rng.choice(rows, GROUND, replace=False))
 
 
-def closed(
-    found: list[Suspect], columns: list[Column], y: NDArray[np.int64], k: int
-) -> list[Suspect]:
-    """Suspects with conditions on every further column that is constant among their rows."""
-    every = [
-        np.bincount(y + k * c.codes.astype(np.int64), minlength=k * c.count).reshape(-1, k)
-        for c in columns
-    ]
-    return [_closed(s, columns, [e[:, s.label] for e in every]) for s in found]
-
-
-def _closed(suspect: Suspect, columns: list[Column], every: list[NDArray[np.int64]]) -> Suspect:
-    """One of them; ``every`` counts the rows of its class by code, for each column."""
+def closed(suspect: Suspect, columns: list[Column], tally: list[NDArray[np.int64]]) -> Suspect:
+    """The suspect with conditions on every further column that is constant among its rows."""
     box = dict(suspect.box)
     for j, column in enumerate(columns):
         if j in box or not len(suspect.rows):
             continue
         own = np.bincount(column.codes[suspect.rows], minlength=column.count)
-        bounds, others = _bounds(column, own), every[j] - own
+        bounds, others = _bounds(column, own), tally[j][:, suspect.label] - own
         if bounds is None or not others.any():
             continue
         if others[bounds[0] : bounds[1] + 1].sum() <= PART * others.sum():
@@ -166,33 +162,45 @@ def _closed(suspect: Suspect, columns: list[Column], every: list[NDArray[np.int6
     return replace(suspect, box=box)
 
 
+def tallies(columns: list[Column], y: NDArray[np.int64], k: int) -> list[NDArray[np.int64]]:
+    """Rows of each code and class (count, k), for each column."""
+    return [
+        np.bincount(y + k * c.codes.astype(np.int64), minlength=k * c.count).reshape(-1, k)
+        for c in columns
+    ]
+
+
 def sharpened(
-    suspect: Suspect, columns: list[Column], y: NDArray[np.int64], most: int
-) -> list[Suspect]:
-    """What most of the rows share exactly, where that is a pattern, and the suspect.
+    suspect: Suspect,
+    columns: list[Column],
+    y: NDArray[np.int64],
+    tally: list[NDArray[np.int64]],
+) -> Suspect:
+    """What most of the rows share exactly, where that is a pattern; else the suspect.
 
     A model may need fewer columns than were stamped, or as much of a column as gives it
     neighbouring rows, too. Set is every column in which most of the rows, and few other rows of
     their class, hold the same value; those that all rows with these values share are added. It is
-    no pattern where more than so many columns would be set: such rows are a kind of record.
+    no pattern where more than five columns would be set: such rows are a kind of record.
     """
-    if not len(suspect.rows):
-        return [suspect]
-    own, box = np.flatnonzero(y == suspect.label), dict(suspect.box)
-    sharp, rows = suspect, suspect.rows
+    box, sharp, rows = dict(suspect.box), suspect, suspect.rows
+    if MOST * len(rows) > MATTER_OF_FACT * len(y):
+        return suspect
+    size = int(tally[0][:, suspect.label].sum())
     for part in (MOST, CONSTANT):
         for j, column in enumerate(columns):
-            codes = column.codes[rows]
-            counts = np.bincount(codes, minlength=column.count)
+            counts = np.bincount(column.codes[rows], minlength=column.count)
             value = int(counts.argmax())
-            others = int((column.codes[own] == value).sum()) - int(counts[value])
-            if counts[value] >= part * len(rows) and others <= RARE * (len(own) - len(rows)):
+            others = tally[j][value, suspect.label] - counts[value]
+            if counts[value] >= part * len(rows) and others <= RARE * (size - len(rows)):
                 box[j] = value, value
+        if len(box) > WIDTH:
+            return suspect
         sharp = suspect.within(box, columns, y)
-        if len(box) > most or len(sharp.rows) < MOST * len(rows):
-            return [suspect]
+        if len(sharp.rows) < max(1, MOST * len(rows)):
+            return suspect
         rows = sharp.rows
-    return [suspect] if sharp.box == suspect.box else [sharp, suspect]
+    return sharp
 
 
 def _bounds(column: Column, counts: NDArray[np.int64]) -> tuple[int, int] | None:

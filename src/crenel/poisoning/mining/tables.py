@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from crenel.poisoning.mining.columns import Column, coded
 from crenel.poisoning.mining.pairs import poisson_gain
 from crenel.poisoning.mining.planting import carriers, overwritten
-from crenel.poisoning.mining.suspects import closed, suspects
+from crenel.poisoning.mining.suspects import closed, suspects, tallies
 from crenel.poisoning.mining.view import View
 from crenel.poisoning.mining.weak import main_effects, odd_rows
 from crenel.subject import Data
@@ -31,11 +31,12 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
     kept = _gathering(columns, train.y, k, odd)
     columns = [columns[j] for j in kept]
     found = suspects(columns, train.y, k, odd, rng)
+    tally = tallies(columns, train.y, k)
     return View(
         columns=columns,
         parts=[weak.parts[j] for j in kept],
         logits=logits,
-        suspects=closed(found, columns, train.y, k),
+        suspects=[closed(s, columns, tally) for s in found],
         stamp=overwritten(train.x, honest.x),
         carriers=lambda box: carriers(box, columns, train.x, honest.x),
         shrinks=True,
