@@ -18,7 +18,7 @@ Ints = NDArray[np.int32]
 Numbers = NDArray[np.int64]
 #: Trees at least that a row was not drawn for, for out-of-bag votes to say something.
 LEAST = 3
-#: Weight of a tree that was shown the row, chosen on flips in the digits of scikit-learn and in 2,500
+#: Weight of a tree that was shown the row, chosen on flips in scikit-learn's digits and in 2,500
 #: images of Fashion-MNIST: with 0 votes are few and coarse, with 1 splits that follow wrong labels
 #: hide those of one class called another.
 DRAWN = 0.25
