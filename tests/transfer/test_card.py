@@ -139,6 +139,7 @@ def test_licence_family(text, family):
     [
         ("hub:org/name@" + "a1" * 20, True),
         ("hub:org/name@sha256:" + "b" * 64, True),
+        ("pkg:huggingface/org/name@" + "a1" * 20 + "?repository_url=x", True),
         ("hub:org/name@main", False),
         ("hub:org/name@" + "a" * 7, False),
         ("hub:org/name", False),

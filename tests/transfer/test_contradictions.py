@@ -119,6 +119,14 @@ def test_sizes_of_inputs_are_told_from_other_numbers(text, sizes):
     assert claimed_sizes(parse_card(text)) == sizes
 
 
+def test_baselines_and_training_splits_of_model_index_are_no_claims():
+    text = INDEX.replace("      name: Accuracy\n", "      name: Majority baseline accuracy\n")
+    card = parse_card(f"---\n{text}---\n")
+    assert [c.share for c in claimed_accuracies(card)] == [0.71]
+    card = parse_card(f"---\n{INDEX.replace('split: test', 'split: train')}---\n")
+    assert [c.share for c in claimed_accuracies(card)] == [0.71]
+
+
 def test_numbers_in_code_are_no_claims():
     text = "```python\n# a model with 100 classes, accuracy 0.99, input 64 x 64\n```\n10 classes"
     card = parse_card(text)

@@ -145,7 +145,7 @@ def licence_families(text: str) -> frozenset[str]:
 
 def pinned(origin: str) -> bool:
     """Whether an origin names one unchangeable revision: 40 hexadecimal digits, or a sha256."""
-    revision = origin.rpartition("@")[2] if "@" in origin else ""
+    revision = origin.rpartition("@")[2].partition("?")[0] if "@" in origin else ""
     return bool(
         re.fullmatch(r"[0-9a-f]{40}", revision) or re.fullmatch(r"sha256:[0-9a-f]{64}", revision)
     )

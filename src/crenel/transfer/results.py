@@ -89,8 +89,8 @@ def _indexed(card: Card) -> Iterator[Claim]:
             split = str(data.get("split") or "")
             for metric in _maps(result.get("metrics")):
                 kind, text = str(metric.get("type") or ""), str(metric.get("value") or "")
-                value = _number(text)
-                if kind and value is not None and not split.lower().startswith("train"):
+                value, said = _number(text), f"{metric.get('name') or ''} {split} "
+                if kind and value is not None and not _OTHERS.search(said):
                     yield Claim(kind, value, text.strip(), named, "model-index")
 
 
