@@ -13,8 +13,8 @@ Measured with --epochs 2 --seeds 2 and four further files (CREPE tiny and full, 
 safetensors and ONNX), nine bases in all: of 40 models tuned from a base that base came first,
 related, and was the only one that is (exact 95 % interval for the share: 91 to 100 %); of 10
 trained from random weights none was related to any of the nine (69 to 100 %). Two epochs on 160
-to 640 rows is little tuning, of which the mildest changes tell least: what much longer training
-does to the comparison is not measured here (see lineage.py for changes of given sizes).
+to 640 rows is little tuning, and the intervals take runs of one model for independent ones: what
+much longer training does is not measured here (see lineage.py for changes of given sizes).
 
 The packages go into an environment of their own beside crenel:
 

@@ -63,8 +63,9 @@ def leave_the_base(subject: Subject, finding: Finding, context: Context) -> Trea
     The sentence also says how many rows stand against an attacker who knows of the remedy: one
     who tunes the base again, all layers, on up to 400 of the treated model's answers to rows of
     their own, and attacks through that (in TRA-102, the series "base tuned on answers"). Expect
-    little against that one. The white-box attack on the model itself may stay as strong as it
-    was, too: `adversarial-training` is for both.
+    less against that one, and little at large changes: answers do more than the base. The
+    white-box attack on the model itself may stay as strong as it was: `adversarial-training` is
+    for that.
 
     References: Tramèr et al., "Ensemble adversarial training", 2018 (inputs made on fixed models);
     Kornblith et al., "Similarity of neural network representations revisited", 2019 (likeness);
