@@ -134,18 +134,17 @@ def is_utf8(data: Bytes, first: int, last: int) -> bool:
 @inlined  # type: ignore[untyped-decorator]
 def is_ascii(data: Bytes, words: Places, first: int, last: int) -> bool:
     """Tell whether no byte is above 127; ``words`` are the eight bytes at each offset."""
-    if last - first <= 8 and first + 8 <= data.size:
-        return (words[U(first)] << U(8 * (first + 8 - last))) & HIGH == 0 or first == last
-    high, index = np.uint64(0), first
-    while index + 8 <= last:
-        high |= words[U(index)]
-        index += 8
-    if index < last:
-        if index + 8 <= data.size:
-            high |= words[U(index)] << U(8 * (index + 8 - last))
-        else:
-            for rest in range(index, last):
-                high |= np.uint64(data[U(rest)])
+    size = last - first
+    if size >= 8:
+        high = words[U(first)] | words[U(last - 8)]
+        for index in range(first + 8, last - 8, 8):
+            high |= words[U(index)]
+    elif first + 8 <= data.size:
+        high = words[U(first)] & ((U(1) << U(8 * size)) - U(1))
+    else:
+        high = np.uint64(0)
+        for index in range(first, last):
+            high |= np.uint64(data[U(index)])
     return high & HIGH == 0
 
 
