@@ -55,6 +55,8 @@ def main() -> int:
     counts: Counter[str] = Counter()
     end = time.monotonic() + options.seconds
     while counts["cases"] < options.cases if options.cases else time.monotonic() < end:
+        if not counts["cases"] % 10_000:
+            print(counts["cases"], flush=True)
         data = mutate(pool[rng.integers(0, len(pool))], pool, rng)
         if not affordable(data, native=False):
             continue

@@ -229,6 +229,16 @@ def test_late_strings_of_the_memo_are_found_again():
     wrong = fetch[2] + fetch[1] + b"\x93)R"
     for tail, followed in (
         (words + short("dt") + b"\x94" + again, True),
+        (
+            words
+            + short("dt")
+            + b"\x94"
+            + again
+            + b"\x94j"
+            + (late + 704).to_bytes(4, "little")
+            + b")R0",
+            True,
+        ),  # what was made is fetched and called: an object of the memo
         (words + short("dt") + b"\x94" + wrong, True),  # an unlisted module, by its right name
         (words + b"N0" + b"\x94" + wrong, False),  # what was memoised is not what stands before
     ):
@@ -239,6 +249,8 @@ def test_late_strings_of_the_memo_are_found_again():
         if followed:
             assert judge.seen in ({("collections", "OrderedDict")}, {("dt", "OrderedDict")})
             assert end[0] == len(data)
+            codes = {reason.code for reason in judge.report.found.values()}
+            assert ("computed-call" in codes) == (tail[-1:] == b"0")
 
 
 def test_large_files_get_the_same_verdict_by_either_way(monkeypatch, tmp_path):

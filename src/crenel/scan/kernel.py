@@ -44,7 +44,7 @@ BUILDS, HOLDS = 1, 2
 # constants and listed names and values, any tuple.
 NOTHING, CONSTANTS, ALL_LISTED, ANYTHING = range(4)
 # The words of the state that survives from one call to the next.
-POS, DEPTH, BASE, LEVEL, STORED, COUNT, DUNDERS, HOSTILE, WORDS = range(9)
+POS, DEPTH, BASE, LEVEL, STORED, COUNT, DUNDERS, HOSTILE, LATE, WORDS = range(10)
 GIVE_UP, DECIDE, MORE, END = range(4)
 WAYS, LONGEST_SPAN = 4, 64
 EARLY, EVERY = 1 << 20, 1 << 10
@@ -275,6 +275,21 @@ def returned(data: Bytes, spans: Numbers, first: int, last: int) -> int:
 
 
 @compiled  # type: ignore[untyped-decorator]
+def reference(late: Places, count: int, index: int, other: int) -> int:
+    """Return the reference of a late object of the memo, ``other`` where it is none."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if np.int64(late[middle] >> HALF) < index:
+            low = middle + 1
+        else:
+            high = middle
+    if low < count and np.int64(late[low] >> HALF) == index:
+        return np.int64(late[low] & LOW)
+    return other
+
+
+@compiled  # type: ignore[untyped-decorator]
 def memoised(data: Bytes, start: int, count: int) -> int:
     """Return where the number or string begins that was memoised so many MEMOIZEs after one.
 
@@ -287,10 +302,7 @@ def memoised(data: Bytes, start: int, count: int) -> int:
     count : int
         The number of MEMOIZE, BINPUT and LONG_BINPUT to pass from there.
 
-    Returns
-    -------
-    int
-        0 where what stands before the last of them is nothing of the kind.
+    Returns 0 where what stands before the last of them is nothing of the kind.
     """
     pos, before = start, 0
     while pos < data.size:
@@ -315,21 +327,10 @@ def memoised(data: Bytes, start: int, count: int) -> int:
 
 @compiled  # type: ignore[untyped-decorator]
 def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables stay in registers
-    data: Bytes,
-    words: Places,
-    state: Numbers,
-    tags: Bytes,
-    places: Places,
-    marks: Numbers,
-    memo_tags: Bytes,
-    memo: Offsets,
-    checks: Offsets,
-    objects: Bytes,
-    made: Numbers,
-    spans: Numbers,
-    until: int,
-    limit: int,
-) -> int:
+    data: Bytes, words: Places, state: Numbers, tags: Bytes, places: Places, marks: Numbers,
+    memo_tags: Bytes, memo: Offsets, late: Places, checks: Offsets, objects: Bytes, made: Numbers,
+    spans: Numbers, until: int, limit: int,
+) -> int:  # fmt: skip
     """Walk on from where the state stands.
 
     Parameters
@@ -346,8 +347,10 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
     marks : array, shape (m, 2)
         For each open mark the depth at which the part below begins, and the mark's offset.
     memo_tags, memo : array, shape (k,)
-        The memo: tags, 0 where nothing is stored, and references; those of late numbers and
-        strings are left out, for they would take most of the memory and are found by `memoised`.
+        The memo: tags, 0 where nothing is stored, and references. Late ones are left out, for
+        they would take most of the memory: numbers and strings are found by `memoised`.
+    late : array, shape (k,)
+        References of late objects, with their places in the memo in the upper half, in order.
     checks : array, shape (k / EVERY + 1,)
         Offset of the MEMOIZE of every so many entries of the memo.
     objects : array, shape (o, 2)
@@ -401,8 +404,11 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
                     break
                 tag = np.int64(tags[U(depth - 1)])
                 memo_tags[U(stored)] = shared(tag)
-                if stored < EARLY or tag & 15 == OBJECT:
+                if stored < EARLY:
                     memo[U(stored)] = places[U(depth - 1)] & LOW
+                elif tag & 15 == OBJECT:
+                    late[state[LATE]] = U(stored) << HALF | (places[U(depth - 1)] & LOW)
+                    state[LATE] += 1
                 if stored & (EVERY - 1) == 0:
                     checks[U(stored) // U(EVERY)] = pos
                 stored += 1
@@ -421,8 +427,11 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
                     role = OTHER
                     break
                 new = np.int64(memo_tags[U(index)])
+                what = np.int64(memo[U(index)])
+                if index >= EARLY and new & 15 == OBJECT:
+                    what = reference(late, state[LATE], index, what)
                 tags[U(depth)] = new
-                places[U(depth)] = place << HALF | U(memo[U(index)])
+                places[U(depth)] = place << HALF | U(what)
                 depth += 1
                 pos = after
                 role = PAUSE
@@ -520,7 +529,12 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
                 outcome = GIVE_UP
                 break
             memo_tags[U(index)] = shared(np.int64(tags[U(depth - 1)]))
-            memo[U(index)] = places[U(depth - 1)] & LOW
+            ref = places[U(depth - 1)] & LOW
+            if index < EARLY or index != stored:
+                memo[U(index)] = ref
+            elif tags[U(depth - 1)] & 15 == OBJECT:
+                late[state[LATE]] = U(index) << HALF | ref
+                state[LATE] += 1
             stored += 1
         elif role == POP:
             depth -= 1

@@ -121,6 +121,7 @@ class Skim:
         cells = min(size + 1, MAX_MEMO)
         self.memo_tags = np.zeros(cells, np.uint8)
         self.memo = np.zeros(cells, np.uint32)
+        self.late = np.zeros(cells, np.uint64)
         self.checks = np.zeros(cells // k.EVERY + 1, np.uint32)
         self.objects = np.zeros((64, 2), np.uint8)
         self.made = np.full((64, 2, 4), -1, np.int64)
@@ -146,8 +147,8 @@ class Skim:
             until = int(self.state[k.POS]) + SLICE
             outcome = k.walk(
                 self.data, self.words, self.state, self.tags, self.places, self.marks,
-                self.memo_tags, self.memo, self.checks, self.objects, self.made, self.spans,
-                until, limit,
+                self.memo_tags, self.memo, self.late, self.checks, self.objects,
+                self.made, self.spans, until, limit,
             )  # fmt: skip
             if outcome == k.END:
                 return int(self.state[k.POS]), int(self.state[k.COUNT])
@@ -203,7 +204,7 @@ class Skim:
         kind = int(self.memo_tags[index]) & 15 if index < len(self.memo) else 0
         place = int(self.memo[index]) if kind else 0
         if kind == k.OBJECT:
-            return self.values[place]
+            return self.values[k.reference(self.late, int(self.state[k.LATE]), index, place)]
         if not 0 < kind <= k.BYTES:
             raise Unfollowed
         if not place:

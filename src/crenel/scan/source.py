@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 CHUNK = 1 << 20
-RELEASE = 64 << 20
+RELEASE = 16 << 20
 IN_MEMORY = 16 << 20
 
 
