@@ -88,9 +88,7 @@ def _table() -> Bytes:
 
 ROLES, WIDTHS, MAKES = _table()
 
-
-# Nothing is allocated, so that no references need be counted. Indices are taken as unsigned, which
-# spares a check for negative ones.
+# Nothing is allocated, so no references are counted; unsigned indices need no check of the sign.
 compiled = njit(cache=True, nogil=True, _nrt=False)
 inlined = njit(cache=True, nogil=True, _nrt=False, forceinline=True)
 U = np.uint64
