@@ -18,7 +18,12 @@ import pytest
 
 from crenel.scan import Verdict, scan_bytes
 from crenel.scan import source as source_module
-from crenel.scan.scanner import Budget
+from crenel.scan.context import Context
+from crenel.scan.dispatch import dispatch
+from crenel.scan.formats.safetensors import scan_safetensors
+from crenel.scan.policy import default_policy
+from crenel.scan.source import Budget, window_of
+from crenel.scan.verdict import Report
 
 from .corpus import HARMFUL, npy, proto, zipped
 from .messages import field
@@ -332,3 +337,11 @@ def test_zip64_and_stored_members_are_read_in_place():
     ):
         f.write(HARMFUL["route/reduce-4"])
     assert scan_bytes(buffer.getvalue()).verdict is Verdict.MALICIOUS
+
+
+def test_a_safetensors_header_that_is_no_object_is_unreadable():
+    """The reader by itself; a file is only recognised as safetensors where an object begins."""
+    report = Report()
+    context = Context(report, default_policy(), Budget(), "x.safetensors", dispatch)
+    context.guarded(scan_safetensors, window_of((1).to_bytes(8, "little") + b"2"))
+    assert report.verdict() is Verdict.UNREADABLE

@@ -31,6 +31,8 @@ def scan_safetensors(window: Window, context: Context) -> str:
         header = json.loads(window.read(8, length), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"The safetensors header is not valid: {error}.") from None
+    if not isinstance(header, dict):
+        raise Unreadable("The safetensors header is no JSON object.")
     judge_credentials(window.window(0, 8 + length), context)
     spans = sorted(
         _span(name, item) for name, item in header.items() if name != "__metadata__"
