@@ -3,12 +3,20 @@
 Run ``python benchmarks/scan/opcodes.py --peer PYTHON [--millions N] [--case NAME]``. PYTHON is the
 interpreter of an environment with picklescan; without it that side is skipped. Every file holds N
 million operations (default 50) as pickle writes them by protocol 4, and every measurement is a
-process of its own. ``walk`` is the CPU time of the scan of the stream, the best of three, compiled code
-loaded (the seconds that this takes are given apart); ``process`` is the CPU time of all, interpreter, imports
-and SHA-256 included, with the peak of memory. picklescan keeps a tuple for each operation, so it is
-timed on streams of one and five million operations (``scan_pickle_bytes``, imports excluded): its
-time per operation does not fall with length. The ratio is that of the times per operation, against
-its better one.
+process of its own. ``walk`` is the CPU time of the scan of the stream, the best of three, compiled
+code loaded (the seconds that this takes are given apart); ``process`` is the CPU time of all,
+interpreter, imports and SHA-256 included, with the peak of memory. picklescan keeps a tuple for
+each operation, so it is timed on streams of one and five million operations
+(``scan_pickle_bytes``, imports excluded): its time per operation does not fall with length. The
+ratio is that of the times per operation, against its better one.
+
+Measured beside picklescan 1.0.5 on two busy cores of an AMD EPYC: at 50 million operations 407
+times for small ints, 355 for ints with a datetime every 1000 operations, 321 with a command at the
+end, 224 for memoised strings, 212 for tuples; under 200 for records (166 to 195) and for strings
+with an unlisted object every 1000 operations (172, one run). At 10 million operations that are
+nearly all calls: 66 (own objects), 77 (datetimes), 102 to 120 (arrays, NumPy scalars, ordered
+dicts). Peak memory 242 to 276 MB, of which some 140 are NumPy and numba; whole processes take 1.1
+to 1.5 CPU seconds. Protocol 2 hands every byte string to the machine, and is no faster than it.
 """
 
 from __future__ import annotations
