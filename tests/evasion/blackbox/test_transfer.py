@@ -173,3 +173,12 @@ def test_rows_that_miss_numbers_are_left_to_the_search() -> None:
     )
     assert (got.distance[5:] <= 1.2).mean() > 0.5
     assert np.isfinite(got.witness[5:]).all()
+
+
+@pytest.mark.parametrize("seen", ["scores", "labels"])
+@pytest.mark.parametrize("held", [True, False])
+def test_time_that_runs_out_before_the_first_answer_is_no_failure(seen: str, held: bool) -> None:
+    pool = digits()[3] if held else (np.full((60, 64), np.nan), np.zeros(60, dtype=int))
+    got = attack(seen, math.inf, 30, transfer=0, pool=pool, deadline=0.0)
+    assert not np.isfinite(got.distance).any()
+    assert got.stopped

@@ -148,13 +148,15 @@ class Lessons:
     def learn(self, steps: int) -> None:
         """Teach the surrogates all that is known; half of it about the rows under attack."""
         self.taught = True
-        heard = self.ledger.heard or []
-        points = np.concatenate([p for p, _ in heard])
-        shares = np.concatenate([self._shares(a) for _, a in heard])
-        often = max(1, round(len(self.pool) / len(points)))
-        x = self.tensor(np.concatenate([self.pool, *[points] * often]))
-        y = np.concatenate([self._shares(self.labels), *[shares] * often])
-        y = torch.from_numpy(y).float()
+        heard = self.ledger.heard or []  # empty where time ran out before the first answer
+        if not heard and not len(self.pool):
+            return
+        count = sum(len(p) for p, _ in heard)
+        often = max(1, round(len(self.pool) / max(1, count)))
+        points = [p for p, _ in heard] * often
+        shares = [self._shares(a) for _, a in heard] * often
+        x = self.tensor(np.concatenate([self.pool, *points]))
+        y = torch.from_numpy(np.concatenate([self._shares(self.labels), *shares])).float()
         teach(list(self.nets.networks), x, y, steps, self.draw, self.ledger.deadline)
 
     def _shares(self, answers: NDArray[Any]) -> Floats:
