@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crenel.scan import LoaderHole, ScanResult, Shadowed
+    from crenel.scan import Hold, LoaderHole, ScanResult, Shadowed
 
 FORMS = {"--json": "json", "--sarif": "sarif"}
 COLOURS = {"clean": "green", "review": "yellow", "unreadable": "yellow"}
@@ -35,37 +35,44 @@ def direct(arguments: Sequence[str]) -> int | None:
 
 def scan_and_print(paths: list[Path], form: str) -> int:
     """Scan and print as "text", "json" or "sarif"; return the exit code."""
-    from crenel.scan import exit_code, loader_holes, scan_paths, shadowed_by
+    from crenel.scan import exit_code, holds_of, loader_holes, scan_paths, shadowed_by
 
     results = scan_paths(paths)
-    holes, shadows = loader_holes(results), shadowed_by(results)
+    holes, shadows, holds = loader_holes(results), shadowed_by(results), holds_of(results)
     if form == "sarif":
         from crenel.scan.sarif import to_sarif
 
-        sys.stdout.write(to_sarif(results, holes, shadows))
+        sys.stdout.write(to_sarif(results, holes, shadows, holds))
     elif form == "json":
         import json
 
-        rows = [_json(result, holes, shadows) for result in results]
+        rows = [_json(result, holes, shadows, holds) for result in results]
         # A name of a file that is not UTF-8 can be written in escapes alone.
         escaped = not all(result.path.isprintable() for result in results)
         json.dump(rows, sys.stdout, indent=2, ensure_ascii=escaped)
         sys.stdout.write("\n")
     else:
-        _print(results, holes, shadows)
+        _print(results, holes, shadows, holds)
     return exit_code(results)
 
 
 def _json(
-    result: ScanResult, holes: list[LoaderHole], shadows: list[Shadowed]
+    result: ScanResult, holes: list[LoaderHole], shadows: list[Shadowed], holds: list[Hold]
 ) -> dict[str, object]:
     found = [hole.to_json() for hole in holes if hole.concerns(result)]
     own = [told.to_json() for told in shadows if told.concerns(result)]
-    return {**result.to_json(), "loader_holes": found, "shadowed_modules": own}
+    rows = [hold.to_json() for hold in holds if hold.path == result.path]
+    return {**result.to_json(), "loader_holes": found, "shadowed_modules": own, "holds": rows}
 
 
-def _print(results: list[ScanResult], holes: list[LoaderHole], shadows: list[Shadowed]) -> None:
+def _print(
+    results: list[ScanResult],
+    holes: list[LoaderHole],
+    shadows: list[Shadowed],
+    holds: list[Hold],
+) -> None:
     told = [[("shadowed", "red"), (f"   {_shown(s.sentence)}", "")] for s in shadows]
+    told += [[("holds", "dim"), (f"      {_shown(h.sentence)}", "")] for h in holds]
     lines = [*_lines(results), *_hole_lines(results, holes), *told]
     if not sys.stdout.isatty():  # importing rich takes as long as a scan
         sys.stdout.writelines("".join(text for text, _ in line) + "\n" for line in lines)

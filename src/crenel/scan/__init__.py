@@ -7,6 +7,7 @@ Whatever could not be read is said to be unreadable, never clean.
 
 from __future__ import annotations
 
+from crenel.scan.holds import Hold, holds_of
 from crenel.scan.loaders import LoaderHole, loader_holes
 from crenel.scan.loading import load
 from crenel.scan.scanner import scan_bytes, scan_file, scan_paths
@@ -15,6 +16,7 @@ from crenel.scan.source import digest
 from crenel.scan.verdict import Reason, ScanResult, Verdict, exit_code, worst
 
 __all__ = [
+    "Hold",
     "LoaderHole",
     "Reason",
     "ScanResult",
@@ -22,6 +24,7 @@ __all__ = [
     "Verdict",
     "digest",
     "exit_code",
+    "holds_of",
     "load",
     "loader_holes",
     "scan_bytes",

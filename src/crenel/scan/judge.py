@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from crenel.scan.holds import Kept, keeps, note_state
 from crenel.scan.machine import Damage
 from crenel.scan.policy import Entry, Policy
 from crenel.scan.rules import RULES, fills_memory, listed
@@ -30,6 +31,7 @@ WRAPPERS = {
     for name in ("NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper")
 }
 TRACKED = {"numpy.dtype", "functools.partial", *WRAPPERS}
+ARRAY = "numpy.ndarray"
 CALLABLE = {"functools.partial", "builtins.method", "operator.itemgetter", "computed"}
 CERTAIN = {
     "hostile-name", "hostile-call", "hostile-argument", "unlisted", "argument-shape",
@@ -111,6 +113,8 @@ class StreamJudge:
 
     def _judge_name(self, named: Global, offset: int) -> None:
         path = f"{named.module}.{named.name}"
+        if not self.quiet and keeps(path):
+            self.report.kept.setdefault((self.member or "", path), Kept())
         if self.entry(named) is not None:
             self.report.modules.add(named.module)
             return
@@ -202,6 +206,8 @@ class StreamJudge:
             made = Instance(kind)
             made.args = args
             return made
+        if kind == ARRAY and len(args) == 4:  # numpy's _frombuffer: bytes, dtype, shape, order
+            return _array(args[2])
         return self._made.setdefault(kind, Instance(kind))
 
     def build(self, target: object, state: object, offset: int) -> object:
@@ -237,6 +243,11 @@ class StreamJudge:
             self._add("argument-shape", sentence, Verdict.REVIEW, offset, call)
         if target.kind in TRACKED:
             target.state = state
+        kept = self.report.kept.get((self.member or "", target.kind))
+        if kept is not None:
+            note_state(kept, target.kind, state)
+        if target.kind == ARRAY and isinstance(state, tuple) and len(state) == 5:
+            return _array(state[1])
         return target
 
     def _judge_state(self, target: object, state: object, offset: int) -> None:
@@ -303,6 +314,13 @@ class StreamJudge:
     def odd(self, sentence: str, offset: int) -> None:
         """Note what no writer writes and readers treat differently."""
         self._add("odd", sentence, Verdict.UNREADABLE, offset)
+
+
+def _array(shape: object) -> Instance:
+    """An array that remembers its shape."""
+    made = Instance(ARRAY)
+    made.state = shape
+    return made
 
 
 def _unlisted(path: str) -> str:

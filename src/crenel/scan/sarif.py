@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from crenel._version import __version__
+from crenel.scan.holds import Hold
 from crenel.scan.loaders import LoaderHole
 from crenel.scan.shadowed import Shadowed
 from crenel.scan.verdict import Reason, ScanResult, Verdict, worst
@@ -30,6 +31,7 @@ def to_sarif(
     results: Iterable[ScanResult],
     holes: Iterable[LoaderHole] = (),
     shadows: Iterable[Shadowed] = (),
+    holds: Iterable[Hold] = (),
 ) -> str:
     """Return scans as a SARIF log.
 
@@ -42,6 +44,8 @@ def to_sarif(
     shadows : iterable of Shadowed
         Modules that are not what was installed here. Like the holes they concern the environment
         and are told as notifications.
+    holds : iterable of Hold
+        Rows of data sets in files: notifications too, of level note.
     """
     listed = list(results)
     codes = sorted({reason.code for result in listed for reason in result.reasons})
@@ -65,6 +69,7 @@ def to_sarif(
                         "toolConfigurationNotifications": [
                             *(_notification(h) for h in holes),
                             *(_shadow(told) for told in shadows),
+                            *(_held(hold) for hold in holds),
                         ],
                     }
                 ],
@@ -136,6 +141,15 @@ def _notification(hole: LoaderHole) -> dict[str, Any]:
 def _shadow(told: Shadowed) -> dict[str, Any]:
     descriptor = {"id": "shadowed-module"}
     return {"level": "error", "message": {"text": told.sentence}, "descriptor": descriptor}
+
+
+def _held(hold: Hold) -> dict[str, Any]:
+    return {
+        "level": "note",
+        "message": {"text": hold.sentence},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(hold.path)}}}],
+        "descriptor": {"id": "holds-data"},
+    }
 
 
 def _uri(path: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from crenel.errors import UsageError
 from crenel.scan.context import Context, alone
 from crenel.scan.dispatch import dispatch
+from crenel.scan.holds import found_in
 from crenel.scan.policy import default_policy
 from crenel.scan.source import Budget, Window, opened, window_of
 from crenel.scan.verdict import Reason, Report, ScanResult, Verdict
@@ -144,4 +145,5 @@ def _scan(
         sha256.update(chunk)
     modules = tuple(sorted(report.modules))
     digest = sha256.hexdigest()
-    return ScanResult(path, digest, found, report.verdict(), report.reasons(), modules)
+    holds = found_in(report, path, found, window)
+    return ScanResult(path, digest, found, report.verdict(), report.reasons(), modules, holds)

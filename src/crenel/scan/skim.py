@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from crenel.scan import kernel as k
+from crenel.scan.holds import Kept
 from crenel.scan.judge import TRACKED, StreamJudge
 from crenel.scan.machine import MAX_MEMO, Damage, Machine
 from crenel.scan.opcodes import TABLE
@@ -72,6 +73,15 @@ class Decider(StreamJudge):
         if isinstance(made, Instance) and made.kind in TRACKED:
             self.again[offset] = made
         return made
+
+    def make(self, kind: str, args: tuple[object, ...]) -> Instance:
+        """One object for all of a kind, unless its content matters; no shapes are kept."""
+        return super().make(kind, args if kind in TRACKED else ())
+
+    def build(self, target: object, state: object, offset: int) -> object:
+        """Judge the setting of a state and return the object itself."""
+        super().build(target, state, offset)
+        return target
 
     def outside(self, kind: str, value: object, offset: int) -> object:
         """What is not in the stream is left to the machine."""
@@ -305,6 +315,8 @@ def skim(window: Window, judge: StreamJudge, limit: int) -> tuple[int, int] | No
         found = Skim(window, decider).run(limit)
     except (Unfollowed, Damage, IndexError, KeyError):
         return None
+    for place in decider.report.kept:  # most states were not looked into
+        decider.report.kept[place] = Kept(unsure=True)
     judge.report.merge(decider.report)
     judge.seen |= decider.seen
     return found

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crenel.scan.holds import Hold, Kept
 
 MAX_REASONS = 100
 
@@ -94,6 +98,8 @@ class ScanResult:
         Most severe first, at most 100.
     modules : tuple of str
         Modules of listed callables that loading would import, whose code a verdict trusts.
+    holds : tuple of Hold
+        Rows of data sets in it; see `crenel.scan.holds_of`.
     """
 
     path: str
@@ -102,6 +108,7 @@ class ScanResult:
     verdict: Verdict
     reasons: list[Reason]
     modules: tuple[str, ...] = ()
+    holds: tuple[Hold, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return a JSON-ready dict with path, sha256, format, verdict and reasons."""
@@ -119,12 +126,15 @@ class Report:
     """Collects the reasons of one file while it is scanned.
 
     One reason is kept per key, the most severe and, among equals, the one with the longer call,
-    so that "would resolve X" gives way to "would call X(...)".
+    so that "would resolve X" gives way to "would call X(...)". Beside them are noted what the
+    objects of classes that keep rows hold, by member and class, and the formats of members.
     """
 
     found: dict[tuple[str, ...], Reason] = field(default_factory=dict)
     overflow: Verdict = Verdict.CLEAN
     modules: set[str] = field(default_factory=set)
+    kept: dict[tuple[str, str], Kept] = field(default_factory=dict)
+    members: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, reason: Reason, key: str | None = None) -> None:
         """Add a reason; ``key`` names its subject where several reasons share one."""
@@ -141,6 +151,10 @@ class Report:
             self.add(reason, place[1])
         self.overflow = worst([self.overflow, other.overflow])
         self.modules |= other.modules
+        for place, kept in other.kept.items():
+            own = self.kept.setdefault(place, kept)
+            if own is not kept:
+                own.join(kept)
 
     def reasons(self) -> list[Reason]:
         """Return what was found, most severe first."""

@@ -12,6 +12,7 @@ from crenel.scan.formats import keras, skops, torchscript
 from crenel.scan.formats.pickles import probe, scan_streams
 from crenel.scan.formats.texts import is_text
 from crenel.scan.formats.zipfiles import Entry, contents, entries, leaves_folder
+from crenel.scan.holds import MOST
 from crenel.scan.source import Unreadable, Window, WindowFile
 from crenel.scan.verdict import Verdict
 
@@ -89,7 +90,14 @@ def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> N
     elif archive.flavour == "torch-export" and entry.name.endswith(".json"):
         torchscript.scan_program(part, context)
     else:
-        context.guarded(context.dispatch, part)
+        _dispatched(part, context)
+
+
+def _dispatched(part: Window, context: Context) -> None:
+    """Read a member as what it is, and note its format."""
+    kind = context.guarded(context.dispatch, part)
+    if len(context.report.members) < MOST:
+        context.report.members.append((context.member or "", kind))
 
 
 def _raw(part: Window, context: Context) -> None:
@@ -124,7 +132,7 @@ def _tar_member(
         inner.add("path-traversal", sentence, Verdict.DANGEROUS, member.offset)
     if member.isreg():
         part = window.window(member.offset_data, member.size)
-        inner.guarded(inner.dispatch, part)
+        _dispatched(part, inner)
     elif not (member.isdir() or linked):
         sentence = f"{member.name} is a device or another special file."
         inner.add("special-file", sentence, Verdict.DANGEROUS, member.offset)

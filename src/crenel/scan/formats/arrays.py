@@ -43,7 +43,9 @@ class JoblibArrays:
         if value.kind.endswith("numpy_pickle.NumpyArrayWrapper"):
             self.count += 1
             self._pass_array(machine, value)
-            return Instance("numpy.ndarray")
+            array = Instance("numpy.ndarray")
+            array.state = value.state.get("shape") if isinstance(value.state, Mapping) else None
+            return array
         if value.kind.endswith("NDArrayWrapper"):
             self.count += 1
             self._outside(machine, value)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from crenel.scan.context import Context
+from crenel.scan.holds import Kept, keeps, note_attributes
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
@@ -23,23 +24,40 @@ def scan_schema(window: Window, context: Context) -> str:
         raise Unreadable("The schema is not valid JSON.") from None
     for module, name, loader in _types(schema):
         _judge(module, name, loader, context)
+    _note_kept(schema, context)
     return "skops"
 
 
-def _types(schema: object) -> Iterator[tuple[str, str, str]]:
-    """Yield (module, name, loader) of every node and of what function nodes name."""
+def _nodes(schema: object) -> Iterator[dict[str, object]]:
+    """Yield every object of a schema, outer ones before inner ones."""
     waiting = [schema]
     while waiting:
         node = waiting.pop()
         if isinstance(node, list):
             waiting.extend(node)
-        if not isinstance(node, dict):
-            continue
-        waiting.extend(node.values())
+        if isinstance(node, dict):
+            waiting.extend(node.values())
+            yield node
+
+
+def _types(schema: object) -> Iterator[tuple[str, str, str]]:
+    """Yield (module, name, loader) of every node and of what function nodes name."""
+    for node in _nodes(schema):
         loader = str(node.get("__loader__", ""))
         for module, name in (("__module__", "__class__"), ("module_path", "function")):
             if module in node or name in node:
                 yield str(node.get(module, "")), str(node.get(name, "")), loader
+
+
+def _note_kept(schema: object, context: Context) -> None:
+    """Note which estimators keep rows of their training set; arrays lie in other members."""
+    for node in _nodes(schema):
+        path = f"{node.get('__module__', '')}.{node.get('__class__', '')}"
+        state = node.get("content")
+        if keeps(path) and isinstance(state, dict):
+            kept = context.report.kept.setdefault(("", path), Kept())
+            inner = state.get("content")
+            note_attributes(kept, path, inner if isinstance(inner, dict) else {})
 
 
 def _judge(module: str, name: str, loader: str, context: Context) -> None:
