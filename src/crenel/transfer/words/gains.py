@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from crenel.evasion.text.columns import Texts
 from crenel.model import Model
 
-#: Scores nearer to 0 or 1 than this tell no more: a vote of one tree in fifty.
-FLOOR = 0.02
+#: Scores nearer to 0 or 1 than this tell no more. A higher floor cuts the tail of ordinary gains
+#: off where a model is sure of itself, and what is left above it looks unusual.
+FLOOR = 1e-4
 #: Texts in one call of the model.
 BATCH = 4_096
 
