@@ -1,7 +1,8 @@
 """Coverage-guided fuzzing of each parser of the scanner, by libFuzzer through Atheris.
 
 Run ``python benchmarks/scan/fuzz_parsers.py --fuzzer PYTHON [--seconds S] [--parser NAME ...]``.
-PYTHON is the interpreter of an environment with ``atheris``, ``jinja2`` and ``numpy``. Each parser
+PYTHON is the interpreter of an environment with ``atheris``, ``jinja2`` and ``numpy``, and with
+``py7zr``, ``lz4`` and ``backports.zstd`` for what they read. Each parser
 is given S seconds (default 180) in a process of its own, with the harmful and benign files of its
 format as seeds. A failure is any exception out of the parser, an input that takes over 10 seconds,
 or 500 MB of memory beyond what the process takes before its first input; failing inputs are kept in
@@ -41,6 +42,10 @@ PARSERS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "xz": (f"{PACKED}(xz)", ("pickle+xz", "tar+xz"), "x.xz"),
     "lzma": (f"{PACKED}(lzma)", ("pickle+lzma",), "x.lzma"),
     "zlib": (f"{PACKED}(zlib)", ("pickle+zlib", "joblib+zlib"), "x.joblib"),
+    "lz4": (f"{PACKED}(lz4)", ("pickle+lz4", "joblib+lz4"), "x.joblib"),
+    "zstd": (f"{PACKED}(zstd)", ("pickle+zstd", "zstd"), "x.zst"),
+    "7z": ("crenel.scan.formats.sevenzip:scan_7z", ("7z",), "x.7z"),
+    "catboost": ("crenel.scan.formats.boosters:scan_catboost", ("catboost",), "x.cbm"),
     "hdf5": ("crenel.scan.formats.keras:scan_hdf5", ("hdf5",), "x.h5"),
     "safetensors": (
         "crenel.scan.formats.safetensors:scan_safetensors", ("safetensors",), "x.safetensors"
