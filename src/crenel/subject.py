@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from crenel.access import Access
 from crenel.model import Model
 from crenel.schema import Kind, Schema
+
+if TYPE_CHECKING:
+    from crenel.provenance.published import Published
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class Base:
         The publisher's signature of the model (OpenSSF Model Signing).
     signer : Path or SigningIdentity or None
         Whose it must be: a public key, certificates, or an identity.
+    known : tuple of Published
+        Published models with the digests of their files, as the user's list has them.
     others : tuple of (name, Model)
         Further models that an attacker may have in the place of this one: look-alikes, other
         candidates.
@@ -147,6 +152,7 @@ class Base:
     data: Data | None = None
     signature: Path | None = None
     signer: Path | SigningIdentity | None = None
+    known: tuple[Published, ...] = ()
     others: tuple[tuple[str, Model], ...] = ()
 
 

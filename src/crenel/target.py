@@ -71,6 +71,8 @@ class BaseSection(Section):
     signer : path, dict or None
         Whose it must be: a public key, certificates, or for a signature through Sigstore a
         table with ``identity``, ``identity_provider`` and perhaps ``trust_root``, a path.
+    known : path or None
+        List of published models with the SHA-256 of their files: JSON, or lines of ``sha256sum``.
     others : list of path or object, or of mapping
         Further models that an attacker may have in the place of the base: look-alikes, or other
         candidates where the true one is not known; ``{model = "b.pt", build = "module:function"}``
@@ -87,6 +89,7 @@ class BaseSection(Section):
     data: Any = None
     signature: Any = None
     signer: Any = None
+    known: Any = None
     others: tuple[Any, ...] = ()
 
     @field_validator("trust", "files", "others", mode="before")

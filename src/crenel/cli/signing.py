@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from crenel.cli.identity import (
     TrustRoot,
 )
 from crenel.cli.options import Json
+
+if TYPE_CHECKING:
+    from crenel.provenance.outcome import Test
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A file or a folder.")]
 Ignored = Annotated[
@@ -98,7 +101,16 @@ def sign_model(
 
 def verify_model(
     model: ModelPath,
-    signature: Annotated[Path, typer.Option("--signature", help="The signature's file.")],
+    signature: Annotated[
+        Path | None, typer.Option("--signature", help="The signature's file.")
+    ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option("--known", help="List of published models: JSON, or lines of sha256sum."),
+    ] = None,
+    origin: Annotated[
+        str, typer.Option("--origin", help="With --known: what it is said to be, org/name.")
+    ] = "",
     key: Annotated[
         list[Path] | None, typer.Option("--key", help="Public key that is trusted.")
     ] = None,
@@ -116,23 +128,38 @@ def verify_model(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Verify a model's files by its signature. Exit 0 pass, 1 fail, 2 incomplete."""
-    from crenel.cli.identity import identity_of
+    """Verify a model's files by a signature, or by a list. Exit 0 pass, 1 fail, 2 incomplete."""
     from crenel.cli.provenance import finish
-    from crenel.provenance import model_signature
-    from crenel.provenance.certificates import read_certificates
-    from crenel.provenance.model_keys import read_verifying_key
+    from crenel.errors import UsageError
 
-    tests = model_signature.verify_model(
-        model,
-        signature,
-        keys=[read_verifying_key(path) for path in key or ()],
-        roots=[c for path in roots or () for c in read_certificates(path)],
-        identity=identity_of(identity, identity_provider, staging, offline, trust_root),
-        ignored=_relative(model, ignore),
-        allow_expired=allow_expired,
-    )
+    if signature is None and (known is None or key or roots or identity):
+        told = "" if key or roots or identity else ", or a list of published models with --known"
+        raise UsageError(f"name the signature's file with --signature{told}")
+    if origin and known is None:
+        raise UsageError("--origin is looked up in a list of models; name it with --known")
+    tests = [] if known is None else _by_list(model, known, origin, _relative(model, ignore))
+    if signature is not None:
+        from crenel.cli.identity import identity_of
+        from crenel.provenance import model_signature
+        from crenel.provenance.certificates import read_certificates
+        from crenel.provenance.model_keys import read_verifying_key
+
+        tests += model_signature.verify_model(
+            model,
+            signature,
+            keys=[read_verifying_key(path) for path in key or ()],
+            roots=[c for path in roots or () for c in read_certificates(path)],
+            identity=identity_of(identity, identity_provider, staging, offline, trust_root),
+            ignored=_relative(model, ignore),
+            allow_expired=allow_expired,
+        )
     finish(tests, as_json)
+
+
+def _by_list(model: Path, known: Path, origin: str, ignored: list[str]) -> list[Test]:
+    from crenel.provenance.published import read_published, verify_published
+
+    return verify_published(model, read_published(known), origin, ignored)
 
 
 def _relative(model: Path, paths: list[Path] | None) -> list[str]:

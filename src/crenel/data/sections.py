@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from crenel.errors import SubjectError, Untrusted, UsageError
 from crenel.model import Model
 from crenel.subject import Base, Data, Learning, SigningIdentity, Subject
 from crenel.target import BaseSection, Target
+
+if TYPE_CHECKING:
+    from crenel.provenance.published import Published
 
 #: Most files of one target that are listed.
 MAX_FILES = 10_000
@@ -112,6 +115,7 @@ def load_base(
             else existing(section.signature, root, "base.signature")
         ),
         signer=_signer(section.signer, root),
+        known=_known(section.known, root),
         others=_others(target, section, root, scan, notes, sample if data is None else data.x[:64]),
     )
 
@@ -163,6 +167,15 @@ def _signer(signer: Any, root: Path) -> Path | SigningIdentity | None:
     file = signer.get("trust_root")
     trust_root = None if file is None else existing(file, root, "base.signer.trust_root")
     return SigningIdentity(name, provider, trust_root)
+
+
+def _known(given: Any, root: Path) -> tuple[Published, ...]:
+    """The user's list of published models."""
+    if given is None:
+        return ()
+    from crenel.provenance.published import read_published
+
+    return read_published(existing(given, root, "base.known"))
 
 
 def _base_data(target: Target, section: BaseSection, root: Path, notes: list[str]) -> Data | None:

@@ -19,6 +19,7 @@ __all__, __getattr__ = public(
         "index_rows": "rows",
         "merkle_root": "merkle",
         "read_columns": "reading",
+        "read_published": "published",
         "record": "recording",
         "root_from_path": "merkle",
         "row_digests": "rows",
@@ -26,5 +27,6 @@ __all__, __getattr__ = public(
         "signature": "perceptual",
         "verify": "verification",
         "verify_model": "model_signature",
+        "verify_published": "published",
     },
 )

@@ -12,6 +12,7 @@ from crenel.transfer.bom.reading import Bom
 from crenel.transfer.card import Card, parse_card
 from crenel.transfer.contradictions import contradictions
 from crenel.transfer.items import Facts, Item, State
+from crenel.transfer.lookalikes import resemblance
 
 #: Sections: name, severity where missing, words of a title, what to ask for.
 SECTIONS: tuple[tuple[str, Severity, tuple[str, ...], str], ...] = (
@@ -51,7 +52,9 @@ def review(card: Card | None, facts: Facts) -> tuple[Item, ...]:
     read = card if card is not None else parse_card("")
     return (
         *_origin(facts),
+        *_lookalike(read, facts),
         *_signature(facts),
+        *_published(facts),
         *_digest(read, facts),
         *_licence(read, facts),
         *_sections(read, facts.bom),
@@ -62,7 +65,7 @@ def review(card: Card | None, facts: Facts) -> tuple[Item, ...]:
 def _origin(facts: Facts) -> Iterator[Item]:
     fix = "Name the origin as hub:org/name@REVISION with the 40 digits of the commit."
     listed = facts.bom.origins if facts.bom is not None else ()
-    if not facts.origin and not facts.signed and not listed:
+    if not (facts.origin or facts.signed or facts.recognised or listed):
         yield Item(
             "origin",
             State.MISSING,
@@ -79,6 +82,38 @@ def _origin(facts: Facts) -> Iterator[Item]:
         yield Item(name, State.MISSING, detail, fix, Severity.MEDIUM)
 
 
+def _lookalike(card: Card, facts: Facts) -> Iterator[Item]:
+    """An origin whose name looks like a well-known one; nothing where none does."""
+    listed = facts.bom.origins if facts.bom is not None else ()
+    said = dict.fromkeys((facts.origin, *listed, *claims.claimed_bases(card)))
+    found = [like for like in (resemblance(text, facts.names) for text in said if text) if like]
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        fix = "Take the files from the publisher that is meant, and compare their digests."
+        wrong = Severity.MEDIUM if found[0].kind == "model" else Severity.HIGH
+        detail = f"{found[0].detail}{more}"
+        yield Item("look-alike origin", State.CONTRADICTED, detail, fix, wrong, wrong)
+
+
+def _published(facts: Facts) -> Iterator[Item]:
+    """The files against the user's list of published models; nothing where none is given."""
+    found = facts.published
+    if found is None:
+        return
+    name = "known digests"
+    fix = "Take the files from their publisher again, or add their digests to the list."
+    if found.contradictions:
+        more = len(found.contradictions) - 1
+        detail = f"{found.contradictions[0]}{f' (and {more} more)' if more else ''}"
+        yield Item(name, State.CONTRADICTED, detail, fix, Severity.LOW)
+    elif found.unlisted:
+        detail = f"the list of known models says nothing of {', '.join(found.unlisted[:4])}"
+        yield Item(name, State.MISSING, detail, fix, Severity.LOW)
+    else:
+        titles = " and ".join(dict.fromkeys(model.title for model in found.matches.values()))
+        yield Item(name, State.PRESENT, f"the files are published as {titles}", fix, Severity.LOW)
+
+
 def _signature(facts: Facts) -> Iterator[Item]:
     """What a signature shows; nothing where none is given."""
     if facts.vouched is None:
@@ -93,6 +128,8 @@ def _digest(card: Card, facts: Facts) -> Iterator[Item]:
     published, own = claims.claimed_digests(card), facts.digests or {}
     if facts.bom is not None:
         published |= set(facts.bom.digests.values())
+    if facts.published is not None:
+        published |= {own[file] for file in facts.published.matches}
     fix = "Ask the publisher for the SHA-256 of every file, and compare before each use."
     name = "digest"
     if not published and facts.signed:

@@ -130,25 +130,41 @@ def documentation(subject: Subject, context: Context) -> Measurement:
     certificates, or an identity through Sigstore, by roots that are here): a valid one stands for
     a stated origin and for published digests, one that fails is a contradiction.
 
+    Names in the origin, in the bill of materials and of the base that the card names are held
+    against some 200 well-known hosts, publishers, models and packages, and those of the user's
+    list: few edits for the length (optimal string alignment: 1 from 5 letters on, 2 from 12 on),
+    look-alike letters, other separators, added words such as "official". One that resembles a
+    known name and is none is a contradiction (medium where only the model's name does); the same
+    model name by another publisher is noted. Where a list of published models is given (`known`),
+    the SHA-256 of each file is looked up: a match stands for a stated origin and published
+    digests, other digests than those listed for the stated model are a contradiction, and a file
+    that is not listed is missing low.
+
     Limits: that a section says something does not make it true or sufficient. Claims in other
     words than are known here, and in code, are passed over. Where classes have numbers for names,
     test rows count only if the base is clearly better than chance on them: else it may decide
-    something else.
+    something else. Look-alikes are seen of names on the lists alone. Of single edits of the shipped
+    publishers' names (a letter left out, put in, replaced, doubled, two swapped) 96 % are seen and
+    all in those of 6 letters and more; of single edits of models' names half, since digits and
+    short words are what honest copies change.
 
-    References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains.
+    References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains;
+    Neupane et al. (2023) "Beyond Typosquatting".
     """
     from crenel.transfer.checklist import review
-    from crenel.transfer.documents import card_of, facts_of
+    from crenel.transfer.documents import card_of, facts_of, remarks
     from crenel.transfer.items import State
 
     assert subject.base is not None  # needs=("base",)
     card = card_of(subject.base)
-    items = review(card, facts_of(subject, card))
+    facts = facts_of(subject, card)
+    items = review(card, facts)
     lacking = [item for item in items if item.state is not State.PRESENT]
     present = ", ".join(item.name for item in items if item.state is State.PRESENT)
     notes = [f"{len(items) - len(lacking)} of {len(items)} items present: {present or 'none'}"]
     if card is None:
         notes.append("no model card is given, so that all that a card would say is missing")
+    notes += remarks(subject, facts)
     context.progress(1.0)
     return Measurement(findings=tuple(_undocumented(i) for i in lacking), notes=tuple(notes))
 

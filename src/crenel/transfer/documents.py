@@ -12,6 +12,7 @@ import numpy as np
 
 from crenel.errors import CrenelError, SubjectError
 from crenel.model import Model
+from crenel.provenance.published import look_up
 from crenel.statistics import derive_seed, proportion
 from crenel.subject import Base, Data, Subject
 from crenel.transfer import claims
@@ -21,6 +22,7 @@ from crenel.transfer.bom.verifying import altered
 from crenel.transfer.card import Card, parse_card, read_card
 from crenel.transfer.checklist import licence_text
 from crenel.transfer.items import Facts
+from crenel.transfer.lookalikes import namesake, shipped
 from crenel.transfer.vouching import vouched
 
 Accuracy: TypeAlias = tuple[float, float, float]
@@ -78,9 +80,28 @@ def facts_of(subject: Subject, card: Card | None = None) -> Facts:
         artefact=_artefact(files, model, beside),
         licence_text=licence_text(beside),
         vouched=vouched(base),
+        published=look_up(digests, base.known, base.origin) if base.known and digests else None,
+        names=shipped().including(model.origin for model in base.known),
         bom=bom,
         bom_faults=tuple([fault] if fault else []) + (altered(bom) if bom is not None else ()),
     )
+
+
+def remarks(subject: Subject, facts: Facts) -> list[str]:
+    """What is worth a note and no finding: copies of well-known models, published files."""
+    base = subject.base
+    assert base is not None
+    copied = namesake(facts.origin, facts.names)
+    notes = []
+    if copied is not None:
+        notes.append(
+            f"{facts.origin} has the name of {copied}, by another publisher: a copy, or another "
+            "model"
+        )
+    files = [path for path in subject.files if path.is_file()] if base.known else []
+    found = look_up({path.name: digest(path) for path in files}, base.known).matches
+    notes += [f"{file} of the model is published as {own.title}" for file, own in found.items()]
+    return notes
 
 
 def _artefact(files: list[Path], model: Model | None, folders: Iterable[Path]) -> Artefact:

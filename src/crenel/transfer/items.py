@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from crenel.finding import Severity
+from crenel.provenance.published import Lookup
 from crenel.transfer.artefact import Artefact
 from crenel.transfer.bom.reading import Bom
+from crenel.transfer.lookalikes import Names
 from crenel.transfer.vouching import Vouched
 
 
@@ -72,6 +74,10 @@ class Facts:
         Of a licence file beside the card or the files.
     vouched : Vouched or None
         What came of verifying the publisher's signature; None where none is given.
+    published : Lookup or None
+        What the user's list of published models says of the files; None where none is given.
+    names : Names or None
+        Known names that origins are held against; those that come with the library where None.
     bom : Bom or None
         A bill of materials beside the files.
     bom_faults : tuple of str
@@ -89,6 +95,8 @@ class Facts:
     artefact: Artefact = Artefact()
     licence_text: str = ""
     vouched: Vouched | None = None
+    published: Lookup | None = None
+    names: Names | None = None
     bom: Bom | None = None
     bom_faults: tuple[str, ...] = ()
 
@@ -96,3 +104,11 @@ class Facts:
     def signed(self) -> bool:
         """Whether somebody who is trusted signed the files."""
         return self.vouched is not None and self.vouched.valid is True
+
+    @property
+    def recognised(self) -> bool:
+        """Whether every file is one of the published ones on the user's list."""
+        found = self.published
+        if found is None or found.contradictions or found.unlisted:
+            return False
+        return bool(found.matches)
