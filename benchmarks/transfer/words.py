@@ -5,6 +5,12 @@ holds ``09_sms_spam``. Each filter learns 3,800 messages; in the planted ones 0.
 rows carry a made-up word, or one to three words of the messages, under the wrong label. The check
 gets 1,000 clean messages that were not trained on. A planted filter counts where its trigger,
 appended once, turns at least 30 %. Claim: no false alarm above 0.05.
+
+Measured with --first 300 --seeds 5, which no rule was chosen on: 18 of 21 [0.64, 0.97] found (all
+of logistic regressions and networks but one, none of two forests; naive Bayes learns no trigger),
+1 of 35 [0, 0.15] false alarms (a code of one campaign of real spam, with pairs of words), 2 to 4
+CPU seconds a filter. The floor of the scores was chosen on --first 100: with 0.02 in place of
+1e-4, 3 of 35 were false alarms there and the same were found.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def _exposures(
     lines = (
         ("attack", "strangest words", t.own, f"{told} {{}} of other texts to class {name}"),
         ("reference", "next words", t.ordinary, f"the class's next words turn {{}} to {name}"),
-        ("control", "model taught anew", t.sibling,
+        ("control", "taught anew", t.sibling,
          f"of a model that knows the given texts alone the same words turn {{}} to {name}"),
     )  # fmt: skip
     return tuple(
