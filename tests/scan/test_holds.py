@@ -197,3 +197,28 @@ def test_the_command_tells_them_and_its_verdict_stays(fitted, tmp_path, capsys):
     (told,) = log["runs"][0]["invocations"][0]["toolConfigurationNotifications"]
     assert told["level"] == "note"
     assert log["runs"][0]["results"] == []
+
+
+def test_crafted_files_neither_stop_the_scan_nor_flood_it(tmp_path, capsys):
+    names = b"".join(b"csklearn.m%d\nSVC\n0" % i for i in range(500))
+    flood = scan_bytes(b"\x80\x02" + names + b"N.")
+    assert len(holds_of([flood])) == 0
+    count = b"\x8a\xff" + b"\x01" * 254 + b"\x01"  # LONG1: an integer of 255 bytes
+    made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+    dtype = b"cnumpy\ndtype\nX\x02\0\0\0f8\x89\x88\x87R"
+    array = made + b"(K\x01" + count + b"\x85" + dtype + b"\x89C\0tb"
+    svc = b"csklearn.svm._classes\nSVC\n)\x81}X\x10\0\0\0support_vectors_" + array + b"sb"
+    path = tmp_path / "svc.pkl"
+    path.write_bytes(b"\x80\x02" + svc + b".")
+    (hold,) = holds_of(scan_paths([path]))
+    assert hold.rows is None
+    assert "support vectors" in hold.sentence
+
+
+@pytest.mark.parametrize("form", ["--json", "--sarif", None])
+def test_names_that_are_not_utf8_are_told(tmp_path, form, capsys):
+    path = tmp_path / "all.tar"
+    model = pickle.dumps(LogisticRegression().fit(X, Y))
+    path.write_bytes(packed({"train \udc80.csv": b"a,b\n", "model.pkl": model}, "tar"))
+    run(["scan", str(path), *([form] if form else [])])
+    assert "udc80.csv" in capsys.readouterr().out.encode("utf-8").decode()

@@ -196,9 +196,9 @@ def _claimed(
     listed: list[Published], origin: str, found: Iterable[Published]
 ) -> Iterator[Published]:
     """The models that the files are said to be: bare names of files are of any model."""
-    own = list(found)
+    own = {id(model) for model in found}
     for model in listed:
-        said = _is(model, origin) if origin else any(model is one for one in own)
+        said = _is(model, origin) if origin else id(model) in own
         if said or not model.origin:
             yield model
 

@@ -133,18 +133,15 @@ class Kept:
         self.unsure = self.unsure or other.unsure
 
 
-def keeps(path: str) -> bool:
-    """Tell whether objects of a class, by its dotted name, keep rows once they are fitted."""
-    return _key(path) in _KEEPERS
+def keeper(path: str) -> str | None:
+    """Package and class of a dotted name, where such objects keep rows once they are fitted."""
+    key = f"{path.partition('.')[0]}.{path.rpartition('.')[2]}"
+    return key if key in _KEEPERS else None
 
 
-def _key(path: str) -> str:
-    return f"{path.partition('.')[0]}.{path.rpartition('.')[2]}"
-
-
-def note_state(kept: Kept, path: str, state: object) -> None:
+def note_state(kept: Kept, key: str, state: object) -> None:
     """Note what a state that is set on an object of such a class holds."""
-    attribute, _ = _KEEPERS[_key(path)]
+    attribute, _ = _KEEPERS[key]
     if not isinstance(state, Mapping):  # a table's or a tree's, or what no writer writes
         kept.unsure = True
         return
@@ -152,14 +149,14 @@ def note_state(kept: Kept, path: str, state: object) -> None:
     if value is not None:
         shape = value.state if isinstance(value, Instance) else None
         rows = shape[0] if isinstance(shape, tuple) and shape else None
-        kept.add(rows if isinstance(rows, int) else None)
+        kept.add(rows if isinstance(rows, int) and 0 <= rows < 1 << 48 else None)
     elif state.length > len(state.items):
         kept.unsure = True
 
 
-def note_attributes(kept: Kept, path: str, attributes: dict[str, object]) -> None:
+def note_attributes(kept: Kept, key: str, attributes: dict[str, object]) -> None:
     """Note what the attributes of an object in a skops schema hold: they name files of arrays."""
-    value = attributes.get(_KEEPERS[_key(path)][0])
+    value = attributes.get(_KEEPERS[key][0])
     if isinstance(value, dict) and value.get("__loader__") != "JsonNode":
         kept.add(None)
 
@@ -167,7 +164,7 @@ def note_attributes(kept: Kept, path: str, attributes: dict[str, object]) -> Non
 def found_in(report: Report, path: str, kind: str, window: Window) -> tuple[Hold, ...]:
     """Return what a scanned file holds; data set files are marked as told beside models only."""
     holds = list(_estimators(report, path))
-    tables = [(m, _table(m)) for m, _ in report.members]
+    tables = [(_told(m), _table(m)) for m, _ in report.members]
     if kind == "npz":
         names = {PurePath(m).stem.lower() for m, _ in report.members}
         arrays = [m for m, told in tables if told]
@@ -186,12 +183,12 @@ def _estimators(report: Report, path: str) -> Iterator[Hold]:
     owners = {
         member
         for (member, name), kept in report.kept.items()
-        if _KEEPERS[_key(name)][0] and (kept.filled or kept.unsure)
+        if _KEEPERS[name][0] and (kept.filled or kept.unsure)
     }
     for (member, name), kept in sorted(report.kept.items()):
-        attribute, what = _KEEPERS[_key(name)]
+        attribute, what = _KEEPERS[name]
         last = name.rpartition(".")[2]
-        inside = member or None
+        inside = _told(member) or None
         if not attribute:
             if not (name.startswith("sklearn.") and member in owners):  # the owner is told
                 yield Hold(path, f"{last} holds {what}", None, inside)
@@ -199,6 +196,11 @@ def _estimators(report: Report, path: str) -> Iterator[Hold]:
             yield Hold(path, f"{last} keeps {what}", kept.rows, inside)
         elif kept.unsure:
             yield Hold(path, f"{last}, once fitted, keeps {what}", None, inside)
+
+
+def _told(member: str) -> str:
+    """A member's name, which need not be UTF-8, in characters that can be written."""
+    return member.encode("utf-8", "backslashreplace").decode()
 
 
 def _table(path: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from crenel.scan.holds import Kept, keeps, note_state
+from crenel.scan.holds import Kept, keeper, note_state
 from crenel.scan.machine import Damage
 from crenel.scan.policy import Entry, Policy
 from crenel.scan.rules import RULES, fills_memory, listed
@@ -113,8 +113,9 @@ class StreamJudge:
 
     def _judge_name(self, named: Global, offset: int) -> None:
         path = f"{named.module}.{named.name}"
-        if not self.quiet and keeps(path):
-            self.report.kept.setdefault((self.member or "", path), Kept())
+        key = keeper(path)
+        if key is not None and not self.quiet:
+            self.report.kept.setdefault((self.member or "", key), Kept())
         if self.entry(named) is not None:
             self.report.modules.add(named.module)
             return
@@ -243,9 +244,10 @@ class StreamJudge:
             self._add("argument-shape", sentence, Verdict.REVIEW, offset, call)
         if target.kind in TRACKED:
             target.state = state
-        kept = self.report.kept.get((self.member or "", target.kind))
-        if kept is not None:
-            note_state(kept, target.kind, state)
+        key = keeper(target.kind) if self.report.kept else None
+        kept = self.report.kept.get((self.member or "", key)) if key else None
+        if key is not None and kept is not None:
+            note_state(kept, key, state)
         if target.kind == ARRAY and isinstance(state, tuple) and len(state) == 5:
             return _array(state[1])
         return target

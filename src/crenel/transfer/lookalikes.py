@@ -15,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from crenel.evasion.text.confusables import FOLD, hidden
@@ -185,7 +185,7 @@ def _plain(text: str) -> str:
     return text.casefold()
 
 
-@cache
+@lru_cache(4096)
 def _fold(text: str) -> str:
     """Text with every look-alike as the Latin letter that it stands for, nothing hidden."""
     shown = "".join(c for c in unicodedata.normalize("NFKC", text) if not hidden(c))
@@ -193,7 +193,7 @@ def _fold(text: str) -> str:
     return "".join(c for c in folded if not unicodedata.combining(c)).casefold()
 
 
-@cache
+@lru_cache(4096)
 def _shape(text: str) -> str:
     """What is left of a name where letters of alike shapes are one."""
     folded = _fold(text)
@@ -237,7 +237,7 @@ def _claimed(stated: str, known: str) -> str:
     return "it claims to be the official or verified one" if more else ""
 
 
-@cache
+@lru_cache(4096)
 def _tokens(name: str) -> list[str]:
     return [word for word in _SEPARATOR.split(_fold(name)) if word]
 

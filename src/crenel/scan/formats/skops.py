@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from crenel.scan.context import Context
-from crenel.scan.holds import Kept, keeps, note_attributes
+from crenel.scan.holds import Kept, keeper, note_attributes
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
@@ -52,12 +52,12 @@ def _types(schema: object) -> Iterator[tuple[str, str, str]]:
 def _note_kept(schema: object, context: Context) -> None:
     """Note which estimators keep rows of their training set; arrays lie in other members."""
     for node in _nodes(schema):
-        path = f"{node.get('__module__', '')}.{node.get('__class__', '')}"
+        key = keeper(f"{node.get('__module__', '')}.{node.get('__class__', '')}")
         state = node.get("content")
-        if keeps(path) and isinstance(state, dict):
-            kept = context.report.kept.setdefault(("", path), Kept())
+        if key is not None and isinstance(state, dict):
+            kept = context.report.kept.setdefault(("", key), Kept())
             inner = state.get("content")
-            note_attributes(kept, path, inner if isinstance(inner, dict) else {})
+            note_attributes(kept, key, inner if isinstance(inner, dict) else {})
 
 
 def _judge(module: str, name: str, loader: str, context: Context) -> None:
