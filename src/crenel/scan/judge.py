@@ -207,7 +207,9 @@ class StreamJudge:
             made = Instance(kind)
             made.args = args
             return made
-        if kind == ARRAY and len(args) == 4:  # numpy's _frombuffer: bytes, dtype, shape, order
+        if (
+            kind == ARRAY and len(args) == 4 and self.report.kept
+        ):  # numpy's _frombuffer: bytes, dtype, shape, order
             return _array(args[2])
         return self._made.setdefault(kind, Instance(kind))
 
@@ -244,12 +246,16 @@ class StreamJudge:
             self._add("argument-shape", sentence, Verdict.REVIEW, offset, call)
         if target.kind in TRACKED:
             target.state = state
-        key = keeper(target.kind) if self.report.kept else None
+        return self._noted(target, state) if self.report.kept else target
+
+    def _noted(self, target: Instance, state: object) -> Instance:
+        """Note the rows that an object keeps; arrays are told apart by their shapes."""
+        if target.kind == ARRAY and isinstance(state, tuple) and len(state) == 5:
+            return _array(state[1])
+        key = keeper(target.kind)
         kept = self.report.kept.get((self.member or "", key)) if key else None
         if key is not None and kept is not None:
             note_state(kept, key, state)
-        if target.kind == ARRAY and isinstance(state, tuple) and len(state) == 5:
-            return _array(state[1])
         return target
 
     def _judge_state(self, target: object, state: object, offset: int) -> None:
