@@ -171,7 +171,7 @@ def test_squats_of_packages_are_seen():
 
 
 def test_misspelt_model_names_are_seen_where_it_is_a_long_word():
-    """All homoglyphs; of single edits anywhere half, as digits and short words may differ."""
+    """All homoglyphs; of single edits anywhere 46 %, as digits and short words may differ."""
     rng = random.Random(0)
     seen, made = Counter(), Counter()
     for model in shipped().models:

@@ -145,8 +145,8 @@ def documentation(subject: Subject, context: Context) -> Measurement:
     test rows count only if the base is clearly better than chance on them: else it may decide
     something else. Look-alikes are seen of names on the lists alone. Of single edits of the shipped
     publishers' names (a letter left out, put in, replaced, doubled, two swapped) 96 % are seen and
-    all in those of 6 letters and more; of single edits of models' names half, since digits and
-    short words are what honest copies change.
+    all in those of 6 letters and more; of single edits of models' names 46 %, since digits and
+    short words are what honest copies change (random edits, seed 0, 2,622 and 1,152).
 
     References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains;
     Neupane et al. (2023) "Beyond Typosquatting".
