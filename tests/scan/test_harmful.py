@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import pytest
 
 from crenel.scan import Verdict, scan_bytes
@@ -93,6 +96,74 @@ def test_joblib_array_bytes_are_read_by_plain_pickle_too():
     assert result.reasons[0].sentence.startswith("Read by plain pickle")
     harmless = scan_bytes(proto(2) + wrapper + bytes(len(payload)) + b".")
     assert harmless.verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("head", [b"N0", b"]0", b"I1\n0", b"GIF89a\0\0\x000"])
+def test_operations_that_do_nothing_hide_no_payload(head):
+    """None begins as a pickle of protocol 2 does; each is one, and its payload comes late."""
+    payload = reduced(name("os", "system"), text("true")) + b"."
+    for idle in (1, 120_000):
+        result = scan_bytes(head + b"N0" * (idle // 2) + payload, "model.pkl")
+        assert result.verdict is Verdict.MALICIOUS
+
+
+def test_what_is_not_read_to_the_end_as_a_pickle_is_not_clean(monkeypatch):
+    monkeypatch.setattr("crenel.scan.formats.pickles.PROBE_OPERATIONS", 1000)
+    assert scan_bytes(b"GIF89a\0\0\x000" + b"N0" * 1000, "a.gif").verdict is Verdict.UNREADABLE
+
+
+FLOAT = reduced(name("numpy", "dtype"), text("f8"), b"\x89", b"\x88")
+
+
+def wrapped(length: int, dtype: bytes = FLOAT) -> bytes:
+    """An array of joblib, up to its bytes."""
+    state = (
+        text("subclass") + name("numpy", "ndarray"),
+        text("shape") + b"J" + length.to_bytes(4, "little") + b"\x85",
+        text("order") + text("C"),
+        text("dtype") + dtype,
+        text("allow_mmap") + b"\x88",
+    )
+    wrapper = name("joblib.numpy_pickle", "NumpyArrayWrapper")
+    return wrapper + b")\x81}(" + b"".join(state) + b"ub"
+
+
+def test_joblib_array_after_many_operations_is_passed_over():
+    """To plain pickle the array begins a string, in which the operations after it are hidden."""
+    payload = reduced(name("os", "system"), text("true")) + b"0."
+    rest = b"aaa0" + payload + bytes(3_000_000)
+    stream = wrapped(1) + b"X" + len(rest).to_bytes(4, "little") + rest + b"."
+    assert scan_bytes(proto(2) + stream).verdict is Verdict.MALICIOUS
+    assert scan_bytes(proto(2) + b"N0" * 15_000 + stream).verdict is Verdict.MALICIOUS
+
+
+def test_operations_that_do_nothing_hide_no_payload_in_an_array(monkeypatch):
+    payload = b"0" + b"N0" * 60_000 + reduced(name("os", "system"), text("true")) + b"."
+    payload = payload.ljust(-(-len(payload) // 8) * 8, b".")
+    data = proto(2) + wrapped(len(payload) // 8) + payload + b"."
+    assert scan_bytes(data).verdict is Verdict.MALICIOUS
+    monkeypatch.setattr("crenel.scan.formats.arrays.TWIN_OPERATIONS", 1000)
+    assert scan_bytes(data).verdict is Verdict.UNREADABLE
+
+
+def test_plain_pickle_reads_an_array_of_objects_with_another_memo():
+    """To joblib the entry 0 is the array's own; to plain pickle it is that of the stream."""
+    kind = reduced(name("numpy", "dtype"), text("O8"), b"\x89", b"\x88")
+    outer = text("os") + b"q\0000"
+    inner = text("numpy") + b"\x940h\0" + text("system") + b"\x93."
+    data = proto(4) + outer + wrapped(1, kind) + proto(4) + inner + b"."
+    codes = {r.code for r in scan_bytes(data).reasons}
+    assert "hostile-name" in codes
+
+
+def test_many_reasons_hide_no_payload_in_a_raw_array():
+    unlisted = b"".join(name(f"own{i}", "thing") + b"0" for i in range(150))
+    raw = unlisted + reduced(name("os", "system"), text("true")) + b"."
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("m/data.pkl", proto(2) + b"N.")
+        archive.writestr("m/data/0", raw)
+    assert scan_bytes(buffer.getvalue()).verdict is Verdict.MALICIOUS
 
 
 def test_payload_behind_a_joblib_array_is_found():

@@ -33,9 +33,9 @@ WRAPPERS = {
 TRACKED = {"numpy.dtype", "functools.partial", *WRAPPERS}
 ARRAY = "numpy.ndarray"
 CALLABLE = {"functools.partial", "builtins.method", "operator.itemgetter", "computed"}
-CERTAIN = {
-    "hostile-name", "hostile-call", "hostile-argument", "unlisted", "argument-shape",
-    "computed-name", "computed-call", "build-on-name", "dunder-state",
+HOSTILE = frozenset({"hostile-name", "hostile-call", "hostile-argument"})
+CERTAIN = HOSTILE | {
+    "unlisted", "argument-shape", "computed-name", "computed-call", "build-on-name", "dunder-state",
 }  # fmt: skip
 IMPORTABLE = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
 HARMLESS_DUNDERS = {"__doc__", "__module__", "__name__", "__qualname__", "__orig_class__",
@@ -65,6 +65,8 @@ class StreamJudge:
     quiet : bool
         The bytes may be no pickle at all: names that could not be imported end the run, and only
         what could really happen is reported.
+    certain : frozenset of str
+        Codes of what is reported where quiet.
     """
 
     policy: Policy
@@ -75,6 +77,7 @@ class StreamJudge:
     nested: Callable[[object, int], None] | None = None
     prefix: str = ""
     quiet: bool = False
+    certain: frozenset[str] = CERTAIN
     persistent: list[object] = field(default_factory=list)
     seen: set[tuple[str, str]] = field(default_factory=set)
     _names: dict[tuple[str, str], Global] = field(default_factory=dict)
@@ -84,7 +87,7 @@ class StreamJudge:
         self, code: str, sentence: str, verdict: Verdict, offset: int,
         call: str | None = None, key: str | None = None,
     ) -> None:  # fmt: skip
-        if self.quiet and code not in CERTAIN:
+        if self.quiet and code not in self.certain:
             return
         text = self.prefix + sentence
         at = max(offset - self.base, 0)

@@ -5,9 +5,10 @@ name, or at a call or state that it has no decision for, the symbolic machine ru
 that made the operands and the one that uses them, with the real judge; the outcome becomes one
 more object that the kernel knows by number. So the cost follows the names and calls, not the data.
 
-Whatever the kernel does not follow (a persistent id, text opcodes of protocol 0, a list that is
-fetched from the memo to be part of a call, an underflow, an odd length) ends the attempt, and the
-machine reads the whole stream: nothing is ever taken for clean because it was not followed.
+Whatever the kernel does not follow (a persistent id, text opcodes of protocol 0, an array of
+joblib, a list that is fetched from the memo to be part of a call, an underflow, an odd length) ends
+the attempt, and the machine reads the whole stream: nothing is ever taken for clean because it was
+not followed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from crenel.scan import kernel as k
 from crenel.scan.holds import Kept
-from crenel.scan.judge import TRACKED, StreamJudge
+from crenel.scan.judge import TRACKED, WRAPPERS, StreamJudge
 from crenel.scan.machine import MAX_MEMO, Damage, Machine
 from crenel.scan.opcodes import TABLE
 from crenel.scan.rules import ALLOCATORS
@@ -79,7 +80,12 @@ class Decider(StreamJudge):
         return super().make(kind, args if kind in TRACKED else ())
 
     def build(self, target: object, state: object, offset: int) -> object:
-        """Judge the setting of a state and return the object itself."""
+        """Judge the setting of a state and return the object itself.
+
+        Behind the state of joblib's wrapper lie the bytes of its array, which are no operations.
+        """
+        if isinstance(target, Instance) and target.kind in WRAPPERS:
+            raise Unfollowed
         super().build(target, state, offset)
         return target
 

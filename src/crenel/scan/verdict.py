@@ -156,6 +156,13 @@ class Report:
             if own is not kept:
                 own.join(kept)
 
+    def at_least(self, verdict: Verdict) -> Report:
+        """Return a report of the reasons that are as severe as a verdict, or more."""
+        low = verdict.severity
+        found = {place: r for place, r in self.found.items() if r.verdict.severity >= low}
+        overflow = self.overflow if self.overflow.severity >= low else Verdict.CLEAN
+        return Report(found, overflow)
+
     def reasons(self) -> list[Reason]:
         """Return what was found, most severe first."""
         listed = sorted(self.found.values(), key=lambda r: (-r.verdict.severity, r.offset or 0))

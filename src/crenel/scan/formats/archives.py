@@ -103,9 +103,7 @@ def _dispatched(part: Window, context: Context) -> None:
 def _raw(part: Window, context: Context) -> None:
     """A raw array: never searched for pickles, only checked not to be one itself."""
     _, report = probe(part, context)
-    for key, reason in report.found.items():
-        if reason.verdict in (Verdict.DANGEROUS, Verdict.MALICIOUS):
-            context.report.add(reason, key[1])
+    context.report.merge(report.at_least(Verdict.DANGEROUS))
 
 
 def scan_tar(window: Window, context: Context) -> str:

@@ -6,14 +6,15 @@ import math
 import re
 
 from crenel.scan.context import Context
-from crenel.scan.judge import StreamJudge
+from crenel.scan.judge import CERTAIN, HOSTILE, StreamJudge
 from crenel.scan.machine import Damage, Machine
 from crenel.scan.source import Budget
 from crenel.scan.values import Instance, Mapping, render
-from crenel.scan.verdict import Verdict
+from crenel.scan.verdict import Reason, Verdict
 
 CODE = re.compile(r"[<>|=]?([?biufcSUVMmO])(\d*)")
-TWIN_OPERATIONS = 100_000
+#: Operations that plain pickle's reading of all arrays of a file is followed for.
+TWIN_OPERATIONS = 10_000_000
 
 
 class JoblibArrays:
@@ -35,6 +36,7 @@ class JoblibArrays:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.count = 0
+        self.plain = Budget(operations=TWIN_OPERATIONS)
 
     def __call__(self, machine: Machine, value: object) -> object:
         """Return what takes the wrapper's place, after moving the machine past the array."""
@@ -68,13 +70,15 @@ class JoblibArrays:
         if not isinstance(dtype, Instance) or dtype.kind != "numpy.dtype":
             raise Damage("has a joblib array without a dtype")
         size, objects = item_size(dtype)
-        twin = machine.twin(machine.judge, Budget(operations=TWIN_OPERATIONS))
+        twin = machine.twin(machine.judge, self.plain)
         if objects:
             inner = Machine(
                 machine.data, machine.pos, machine.end, machine.judge, machine.budget
             )  # fmt: skip
             inner.run()
             machine.pos = inner.pos
+            # the names in a pickle go wrong with a memo that is not its own: only the worst count
+            _follow(twin, HOSTILE)
             return
         if state.get("numpy_array_alignment_bytes") is not None:
             machine.skip(machine.take(1)[0])
@@ -82,20 +86,23 @@ class JoblibArrays:
         _follow(twin)
 
 
-def _follow(twin: Machine) -> None:
+def _follow(twin: Machine, certain: frozenset[str] = CERTAIN) -> None:
     """Run the reading of plain pickle; it nearly always breaks at the first array byte."""
     judge = twin.judge
     if not isinstance(judge, StreamJudge):
         return
     prefix = "Read by plain pickle: "
-    quiet = StreamJudge(
-        judge.policy, judge.report, judge.base, judge.member, prefix=prefix, quiet=True
-    )
-    twin.judge = quiet
+    twin.judge = StreamJudge(
+        judge.policy, judge.report, judge.base, judge.member, prefix=prefix, quiet=True,
+        certain=certain,
+    )  # fmt: skip
     try:
         twin.run()
     except Damage:
-        return
+        if twin.budget.operations <= 0:
+            sentence = f"{prefix}The arrays have more operations than the budget allows."
+            reason = Reason("over-budget", sentence, Verdict.UNREADABLE, None, None, judge.member)
+            judge.report.add(reason)
 
 
 def _count(shape: object) -> int:

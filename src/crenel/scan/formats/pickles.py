@@ -10,13 +10,13 @@ from crenel.scan.judge import StreamJudge
 from crenel.scan.machine import PAUSED, Damage, Machine
 from crenel.scan.source import Budget, Unreadable, Window, window_of
 from crenel.scan.values import Bulk, Global
-from crenel.scan.verdict import Report, Verdict
+from crenel.scan.verdict import Reason, Report, Verdict
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 #: Operations after which the rest of a stream is estimated; that many are worth compiled code.
 FIRST = 20_000
 MANY = 1_500_000
-PROBE_OPERATIONS = 100_000
+PROBE_OPERATIONS = 10_000_000
 ELEMENT_SIZES = {
     "FloatStorage": 4, "DoubleStorage": 8, "HalfStorage": 2, "BFloat16Storage": 2,
     "LongStorage": 8, "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1,
@@ -171,9 +171,10 @@ def probe(window: Window, context: Context) -> tuple[bool, Report]:
     Returns
     -------
     is_pickle : bool
-        Whether STOP was reached, or a name on the allowlist was looked up before the end.
+        Whether STOP was reached, a name on the allowlist was looked up before the end, or there
+        are more operations than are followed here.
     report : Report
-        What loading them as a pickle would do.
+        What loading them as a pickle would do; ``over-budget`` where that was not read to the end.
     """
     report = Report()
     judge = StreamJudge(
@@ -185,5 +186,11 @@ def probe(window: Window, context: Context) -> tuple[bool, Report]:
     try:
         machine.run()
     except Damage:
+        if budget.operations <= 0:
+            sentence = f"{judge.prefix}More operations than the budget allows."
+            report.add(
+                Reason("over-budget", sentence, Verdict.UNREADABLE, None, None, context.member)
+            )
+            return True, report
         return any(context.policy.entry(*name) for name in judge.seen), report
     return True, report
