@@ -345,3 +345,41 @@ def test_a_safetensors_header_that_is_no_object_is_unreadable():
     context = Context(report, default_policy(), Budget(), "x.safetensors", dispatch)
     context.guarded(scan_safetensors, window_of((1).to_bytes(8, "little") + b"2"))
     assert report.verdict() is Verdict.UNREADABLE
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress])
+def test_a_stream_behind_zeros_is_not_passed_over(pack):
+    """Readers go on after zeros, and a tar may end with one stream and go on in the next."""
+
+    def entry(name, data):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        return buffer.getvalue()[:1024]
+
+    first, second = pack(entry("a.txt", b"text")), pack(entry("b.pkl", b"N."))
+    assert scan_bytes(first + bytes(5000)).verdict is Verdict.CLEAN
+    assert scan_bytes(first + bytes(5000) + second).verdict is not Verdict.CLEAN
+
+
+@pytest.mark.parametrize("shape", [[("f", "O")], {"a": 1}, (2.5,), -3, (-1, 2)])
+def test_npy_with_an_odd_shape_of_items_is_unreadable(shape):
+    header = repr({"descr": ("<i8", shape), "fortran_order": False, "shape": (1,)}).encode()
+    data = b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + bytes(64)
+    assert scan_bytes(data, "a.npy").verdict is Verdict.UNREADABLE
+
+
+def test_skops_attributes_that_are_internal_are_dangerous():
+    def archive(attribute):
+        kind = {"__module__": "builtins", "__class__": "int"}
+        content = {"obj": {**kind, "__loader__": "TypeNode"}, "func": attribute}
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
+            node = {**kind, "__loader__": "MethodNode", "content": content}
+            file.writestr("schema.json", json.dumps(node))
+        return scan_bytes(buffer.getvalue(), "m.skops")
+
+    assert archive("bit_length").verdict is Verdict.CLEAN
+    assert archive("__subclasses__").verdict is Verdict.DANGEROUS

@@ -54,6 +54,37 @@ def test_members_of_one_name_are_all_scanned():
     assert scan_bytes(buffer.getvalue(), "m.7z").verdict is Verdict.MALICIOUS
 
 
+def written(*members: tuple[str, bytes], attributes: int | None = None) -> bytes:
+    """A 7z archive; the attributes are those of its last member."""
+    py7zr = pytest.importorskip("py7zr")
+    buffer = io.BytesIO()
+    with py7zr.SevenZipFile(buffer, "w") as archive:
+        for name, data in members:
+            archive.writestr(data, name)
+        if attributes is not None:
+            archive.header.files_info.files[-1]["attributes"] = attributes
+    return buffer.getvalue()
+
+
+def test_a_name_that_py7zr_makes_of_another_hides_nothing():
+    """It calls the second model.pkl model.pkl_0, as another member is called."""
+    longer = pickle.dumps(list(range(1000)))
+    data = written(("model.pkl_0", HARMFUL), ("model.pkl", PLAIN), ("model.pkl", longer))
+    assert scan_bytes(data, "m.7z").verdict is Verdict.MALICIOUS
+
+
+@pytest.mark.parametrize("attributes", [0xA1FF8400, 0x41ED8010, 0x10])
+def test_a_member_that_passes_for_a_link_or_a_folder_is_not_clean(attributes):
+    data = written(("a.txt", b"text"), ("model.pkl", HARMFUL), attributes=attributes)
+    assert scan_bytes(data, "m.7z").verdict is not Verdict.CLEAN
+
+
+def test_what_follows_a_7z_is_for_review():
+    data = written(("a.pkl", PLAIN))
+    assert scan_bytes(data + bytes(100), "m.7z").verdict is Verdict.CLEAN
+    assert scan_bytes(data + HARMFUL, "m.7z").verdict is Verdict.REVIEW
+
+
 def test_names_and_links_that_leave_the_folder_are_dangerous(tmp_path, monkeypatch):
     py7zr = pytest.importorskip("py7zr")
     with monkeypatch.context() as m:

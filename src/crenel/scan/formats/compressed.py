@@ -60,7 +60,7 @@ def _streams(
         if window.read(pos, 2) != magic:
             break
     rest = len(window) - pos
-    if rest and window.read(pos, 4096).strip(b"\0"):
+    if any(chunk.strip(b"\0") for chunk in window.window(pos).chunks()):
         sentence = f"{rest} bytes after the compressed data belong to nothing known."
         context.add("trailing-data", sentence, Verdict.REVIEW, pos)
 

@@ -60,6 +60,8 @@ def _item_size(descr: object) -> int | None:
     if isinstance(descr, tuple) and len(descr) == 2 and not isinstance(descr[1], str):
         inner = _item_size(descr[0])
         shape = descr[1] if isinstance(descr[1], tuple) else (descr[1],)
+        if not all(type(n) is int and n >= 0 for n in shape):
+            raise Unreadable("The array's dtype is damaged.")
         return None if inner is None else inner * math.prod(shape)
     if isinstance(descr, list):
         total = 0

@@ -46,21 +46,35 @@ def scan_7z(window: Window, context: Context) -> str:
             with tempfile.TemporaryDirectory() as folder:
                 found.folder = folder
                 archive.extract(path=Path(folder).resolve(), targets=inside, factory=found)
+            _account(window, listed, found, context)
     except Unreadable as error:
         context.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
     except Exception as error:  # noqa: BLE001 - py7zr fails in many ways on a damaged archive
         words = f"{type(error).__name__}: {error}".rstrip(": ")
         context.add("damaged", f"The 7z archive cannot be read ({words}).", Verdict.UNREADABLE)
-    names = set(found.files)
-    for name, file in found.files.items():
+    names = {name for name, _ in found.files}
+    for name, file in found.files:
         inner = context.inside(name, names)
         part = file.window()
         if name in links and leaves_folder(part.read(0, MAX_PATH).decode("utf-8", "replace")):
             sentence = f"{name} is a link that leads outside the folder."
             inner.add("path-traversal", sentence, Verdict.DANGEROUS)
-        elif name not in links:
-            inner.guarded(inner.dispatch, part)
+        inner.guarded(inner.dispatch, part)  # a link too: other readers write it as a file
     return "7z"
+
+
+def _account(window: Window, listed: list[Any], found: _Members, context: Context) -> None:
+    """Report members that py7zr passes over, and what follows the archive."""
+    for member in listed:
+        if member.is_directory and member.uncompressed:
+            sentence = (
+                f"{member.filename} is marked as a folder but holds data, which was not read."
+            )
+            context.add("hidden-member", sentence, Verdict.UNREADABLE)
+    end = 32 + sum(int.from_bytes(window.read(at, 8), "little") for at in (12, 20))
+    if any(chunk.strip(b"\0") for chunk in window.window(end).chunks()):
+        sentence = f"{len(window) - end} bytes after the archive belong to nothing known."
+        context.add("trailing-data", sentence, Verdict.REVIEW, end)
 
 
 def _leaves(name: str, context: Context) -> bool:
@@ -139,8 +153,10 @@ class _Members:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.folder = ""
-        self.files: dict[str, _File] = {}
+        self.files: list[tuple[str, _File]] = []
 
     def create(self, filename: str) -> _File:
         name = Path(filename).relative_to(Path(self.folder).resolve()).as_posix()
-        return self.files.setdefault(name, _File(self.budget))
+        made = _File(self.budget)
+        self.files.append((name, made))  # one each, whatever py7zr makes of names that come twice
+        return made

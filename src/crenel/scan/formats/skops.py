@@ -24,8 +24,19 @@ def scan_schema(window: Window, context: Context) -> str:
         raise Unreadable("The schema is not valid JSON.") from None
     for module, name, loader in _types(schema):
         _judge(module, name, loader, context)
+    for node in _nodes(schema):
+        _judge_method(node, context)
     _note_kept(schema, context)
     return "skops"
+
+
+def _judge_method(node: dict[str, object], context: Context) -> None:
+    """Report an attribute by which any function of a module could be reached."""
+    content = node.get("content")
+    name = content.get("func") if isinstance(content, dict) else None
+    if node.get("__loader__") == "MethodNode" and str(name).startswith("_"):
+        sentence = f"The archive takes the attribute {name} of an object, which is internal to it."
+        context.add("internal-attribute", sentence, Verdict.DANGEROUS, None, str(name)[:80])
 
 
 def _nodes(schema: object) -> Iterator[dict[str, object]]:
