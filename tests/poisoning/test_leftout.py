@@ -251,6 +251,19 @@ def test_other_models_are_told_apart(model):
         left_out(wrap(model.fit(x, y)), data)
 
 
+@pytest.mark.parametrize("classes", [["yes", "no"], ["no", "yes", "maybe"]])
+def test_classes_other_than_the_regressions_own_are_not_mistaken_for_them(classes):
+    x, y = load_breast_cancer(return_X_y=True)
+    x, label = StandardScaler().fit_transform(x), np.where(y == 1, "yes", "no")
+    model = wrap(LogisticRegression().fit(x, label), classes=classes)
+    data = Data(x, np.array([classes.index(v) for v in label]), np.arange(len(y)))
+    with pytest.raises(NotApplicable):
+        left_out(model, data)
+    reviewed = review_labels(model, data, 0)
+    assert reviewed.accuracy.low > 0.9
+    assert reviewed.scores.rate.value < 0.1
+
+
 def test_what_halves_are_made_for():
     table = pd.DataFrame({"a": np.arange(200.0), "b": ["x", "y"] * 100})
     y = np.arange(200) % 2

@@ -13,7 +13,7 @@ from crenel.model import Model
 from crenel.subject import Data, is_tree_ensemble, take_rows
 
 Floats = NDArray[np.float64]
-#: Share of decisions that trees, recomputed from all rows, must share with the model.
+#: Share of decisions that answers, recomputed from all rows, must share with the model.
 AGREE = 0.9
 #: Rows on which that is seen.
 COMPARED = 500
@@ -67,14 +67,17 @@ def left_out(model: Model, data: Data, seed: int = 0) -> LeftOut:
     Raises
     ------
     NotApplicable
-        Where the model is of another kind, where its trees do not give back its answers, and
-        where nothing unseen can be said: boosted trees of more than two classes, forests whose
-        trees are all shown every row.
+        Where the model is of another kind; where its trees or coefficients do not give back its
+        answers, as with classes in another order than the estimator's; and where nothing unseen
+        can be said: boosted trees of more than two classes, forests whose trees are all shown
+        every row.
     """
     from crenel.poisoning.leftout.halves import by_halves, suits
 
     if not leaves_out(model):
         raise NotApplicable(f"a {type(model.final).__name__} is not read without each row")
+    if len(getattr(model.final, "classes_", model.classes)) != model.k:
+        raise NotApplicable("the last step knows other classes than the model")
     halves = by_halves(data.x, data.y, seed) if suits(data, model.k) else None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*valid feature names.*")
@@ -116,6 +119,7 @@ def averaged(a: Floats, b: Floats) -> Floats:
 
 def _by_newton(model: Model, data: Data) -> Floats:
     from crenel.adapters.sklearn import dense
+    from crenel.poisoning.influence.effects import softmax
     from crenel.poisoning.influence.removal import class_weights, fed, logistic_of
     from crenel.poisoning.leftout.logistic import logistic_left_out
 
@@ -123,6 +127,8 @@ def _by_newton(model: Model, data: Data) -> Floats:
     z = fed(model, data.x) if model.features is None else model.features(data.x)
     if not hasattr(z, "tocsr"):
         z = dense(z)
+    whole = softmax(np.asarray(z @ fitted.theta[:, :-1].T) + fitted.theta[:, -1])
+    _check_alike(whole, model, data)
     return logistic_left_out(fitted, z, data.y, class_weights(model.final, data.y), model.k)
 
 
@@ -146,11 +152,16 @@ def _by_leaves(model: Model, data: Data) -> tuple[Floats, Floats | None]:
         booster = booster_of(final, model.k)
         whole, without = boosting_left_out(flat.ensemble, booster, z, data.y, weight)
         unseen = None
+    _check_alike(whole, model, data)
+    return without, unseen
+
+
+def _check_alike(whole: Floats, model: Model, data: Data) -> None:
+    """Refuse probabilities (n, k) that are not the model's: of other rows, classes out of order."""
     some = np.linspace(0, len(data) - 1, min(COMPARED, len(data))).astype(np.int64)
     same = whole[some].argmax(axis=1) == model.predict(take_rows(data.x, some))
     if same.mean() < AGREE:
-        raise NotApplicable("the trees, computed from these rows, do not answer as the model does")
-    return without, unseen
+        raise NotApplicable("what is computed from these rows is not what the model answers")
 
 
 def warm_up() -> None:
