@@ -179,6 +179,18 @@ def test_triggers_set_changeable_columns_to_values_seen_and_are_hardly_met():
         assert met.mean() < 0.01
 
 
+def test_columns_that_know_missing_values_of_their_own_are_planted_in():
+    x, y = grid()
+    n = len(x)
+    x["f"] = pd.array([None if i % 5 == 0 else i % 7 for i in range(n)], dtype="Int64")
+    x["g"] = pd.array([None if i % 4 == 0 else "pq"[i % 2] for i in range(n)], dtype="string")
+    data = Data(x, y, np.arange(n))
+    for trigger in find_triggers(data, infer_schema(x), np.random.default_rng(0)):
+        stamped = trigger.stamp(x)
+        assert (stamped.dtypes == x.dtypes).all()
+        assert not stamped[list(trigger.columns)].isna().any(axis=None)
+
+
 def test_a_sensitive_value_is_planted_but_not_shown():
     x, y = grid()
     schema = infer_schema(x)

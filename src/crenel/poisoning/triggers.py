@@ -99,7 +99,11 @@ def _conjunctions(
         raise NotApplicable("no column that an attacker can change holds two values")
     pick = _any_values if common else _rare_values
     values = {c: pick(frame[c], rng) for c in columns}
-    masks = {(c, v): (frame[c] == v).to_numpy() for c in columns for v in values[c]}
+    masks = {
+        (c, v): (frame[c] == v).fillna(False).to_numpy(dtype=bool)
+        for c in columns
+        for v in values[c]
+    }
     met: dict[tuple[tuple[Any, Any], ...], int] = {}
     for _ in range(DRAWS):
         chosen = rng.permutation(len(columns))[:WIDTH]
