@@ -22,13 +22,17 @@ from crenel.poisoning.mining.box_kernels import PRICE
 from crenel.poisoning.mining.boxes import Ground, fitted, settled
 from crenel.poisoning.mining.columns import coded
 from crenel.poisoning.mining.evidence import kinship, surplus
+from crenel.poisoning.mining.mine import Mining
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
+from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.planting import Plant, overwritten
-from crenel.poisoning.mining.probing import plant_and_mine
+from crenel.poisoning.mining.probing import Probe, Round, plant_and_mine
+from crenel.poisoning.mining.report import notes
 from crenel.poisoning.mining.suspects import Suspect
 from crenel.poisoning.mining.wording import conditions
 from crenel.poisoning.remedies import quarantine_triggers
 from crenel.poisoning.triggers import find_triggers, is_text
+from crenel.statistics import Interval
 from crenel.subject import Data
 
 
@@ -486,6 +490,17 @@ def test_the_curve_counts_probes_that_went_unnoticed(measured):
     assert all(0 <= v <= 1 for v in exposure.harm.values)
     assert exposure.health.ok
     assert "planted triggers that work" in exposure.headline
+
+
+def test_the_note_on_probes_counts_those_that_were_found():
+    def probe(found):
+        none = np.zeros(0, dtype=np.int64)
+        return Probe(None, 0, none, Interval(0.9, 0.8, 1.0), 0.0, found)
+
+    rounds = [Round(0.01, [probe("found"), probe(None), probe(None)], 0)]
+    hunt = Hunt(None, Mining((), (), 0, 0, 0), rounds, (0, 0), 3)
+    *_, last = notes(obedient(), hunt)
+    assert last == "Of the triggers that work 1 of 3 were found."
 
 
 def test_training_without_the_rows_takes_the_trigger_away(measured):

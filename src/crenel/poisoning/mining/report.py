@@ -245,7 +245,7 @@ def notes(subject: Subject, hunt: Hunt) -> Iterator[str]:
             f"rows on; {_count(working)} in all."
         )
     elif working:
-        yield f"Triggers that work went unnoticed: {_count(working)}."
+        yield f"Of the triggers that work {_count(working)} were found."
 
 
 def _count(working: list[Probe]) -> str:
