@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -198,7 +199,37 @@ def test_other_columns_and_missing_texts_are_left_as_they_are() -> None:
 
 def test_a_search_that_was_cut_short_says_so() -> None:
     got = _measure(no_planted_word(), deadline=time.monotonic() - 1)
-    assert "every word was tried" in got.partial or len(got.exposures) == 3
+    assert "every word was tried" in got.partial
+
+
+def test_names_of_classes_may_hold_braces() -> None:
+    subject = planted_word()
+    assert subject.model is not None
+    named = replace(subject.model, classes=np.array(["{a}", "{b"], dtype=object))
+    got = _measure(subject.with_model(named))
+    assert got.exposures[0].headline.endswith("of other texts to class {b")
+
+
+def test_without_a_held_text_of_another_class_the_words_of_that_class_are_not_told() -> None:
+    subject = planted_word()
+    assert subject.test is not None
+    assert subject.model is not None
+    n, x = len(subject.test), subject.test.x.copy()
+    order = Context(check="TRA-107").rng("rows").permutation(n)
+    passed = np.flatnonzero(np.asarray(subject.model.predict(x)) == 1)
+    texts = x["letter"].to_numpy(copy=True)
+    texts[order[n // 2 :]] = texts[np.resize(passed, n - n // 2)]
+    got = _measure(replace(subject, test=replace(subject.test, x=pd.DataFrame({"letter": texts}))))
+    assert not got.findings
+    assert "class 0" in got.exposures[0].headline
+
+
+def test_arrays_of_estimators_are_looked_through() -> None:
+    texts, y = ["red apples fall", "green pears fall"] * 6, np.array([0, 1] * 6)
+    boosted = make_pipeline(CountVectorizer(), GradientBoostingClassifier(n_estimators=2))
+    x = pd.DataFrame({"a": texts})
+    model = wrap(boosted.fit(texts, y), classes=[0, 1], sample=x)
+    assert counted_words(model) == ["apples", "fall", "green", "pears", "red"]
 
 
 def test_too_few_texts_and_a_model_that_decides_all_alike_are_inconclusive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -79,7 +80,9 @@ def measure(subject: Subject, context: Context) -> Measurement:
     found = search(scene, context, clock(context, 0.7))
     if not found.suspicions:
         raise Inconclusive("there are too few words to tell an unusual one from the others")
-    shown = _of_each_class(found)
+    shown = _of_each_class(s for s in found.suspicions if (scene.answers != s.goal).any())
+    if not shown:
+        raise Inconclusive("no text of another class is left to try the words on")
     done = [_tried(scene, s) for s in shown]
     health = _health(scene, found, done[0])
     exposures = _exposures(subject, scene, done[0], found, health, context)
@@ -93,13 +96,13 @@ def measure(subject: Subject, context: Context) -> Measurement:
     )
 
 
-def _of_each_class(found: Found) -> list[Suspicion]:
+def _of_each_class(suspicions: Iterable[Suspicion]) -> list[Suspicion]:
     """The most surprising words, and of other classes those that stand out."""
     first: dict[tuple[int, bool], Suspicion] = {}
-    for s in found.suspicions:
+    for s in suspicions:
         first.setdefault((s.goal, s.known), s)
     told = list(first.values())
-    return [told[0], *(s for s in told[1:] if s.stands_out)][: 2 * CLASSES]
+    return [*told[:1], *(s for s in told[1:] if s.stands_out)][: 2 * CLASSES]
 
 
 def _tried(scene: Scene, s: Suspicion) -> Tried:
@@ -152,10 +155,10 @@ def _exposures(
     name, s = scene.model.classes[t.suspicion.goal], t.suspicion
     told = f"{_quoted(subject, scene, s.words)} {_turn(s)}"
     lines = (
-        ("attack", "strangest words", t.own, f"{told} {{}} of other texts to class {name}"),
-        ("reference", "next words", t.ordinary, f"the class's next words turn {{}} to {name}"),
+        ("attack", "strangest words", t.own, told, f"of other texts to class {name}"),
+        ("reference", "next words", t.ordinary, "the class's next words turn", f"to {name}"),
         ("control", "taught anew", t.sibling,
-         f"of a model that knows the given texts alone the same words turn {{}} to {name}"),
+         "of a model that knows the given texts alone the same words turn", f"to {name}"),
     )  # fmt: skip
     return tuple(
         Exposure(
@@ -176,9 +179,9 @@ def _exposures(
             queries=found.queries,
             seconds=context.elapsed,
             health=health,
-            headline=words.format(f"{100 * line[t.telling].value:.0f} %"),
+            headline=f"{who} {100 * line[t.telling].value:.0f} % {where}",
         )
-        for role, series, line, words in lines
+        for role, series, line, who, where in lines
     )
 
 

@@ -45,7 +45,8 @@ def _steps(thing: Any, depth: int) -> Iterator[Any]:
         yield thing
         return
     for name in ("steps", "transformers_", "transformer_list", "estimators_"):
-        for part in getattr(thing, name, None) or ():
+        parts = getattr(thing, name, None)
+        for part in () if parts is None else parts:
             inner = part[1] if isinstance(part, tuple) else part
             yield from _steps(inner, depth - 1)
     for name in ("estimator", "best_estimator_"):
