@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crenel.cli.entry import run
 from crenel.errors import CrenelError, SubjectError
-from crenel.transfer.bom import bom_beside, read_bom, verify_bom
+from crenel.transfer.bom import bom_beside, describe_model, read_bom, verify_bom
 from crenel.transfer.controls import safetensors_bytes
 from tests.cyclonedx_schema import validator
 
@@ -161,6 +161,15 @@ def test_notes_tell_what_was_not_read_and_no_folder_of_this_machine(folder):
     ]
     assert any("model.safetensors" in n for n in notes)
     assert not any(str(folder) in n for n in notes)
+
+
+def test_a_folder_without_weights_is_told_by_its_name_alone(tmp_path):
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "README.md").write_text("# Bare\n")
+    (note,) = describe_model(folder).notes
+    assert note.startswith("bare ")
+    assert str(tmp_path) not in note
 
 
 def test_a_run_of_this_very_model_adds_its_figures_and_findings(folder, tmp_path):

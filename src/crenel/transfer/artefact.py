@@ -106,7 +106,9 @@ def artefact_of(path: Path, trust: Iterable[str] = ()) -> Artefact:
     else:
         found = _with_signature(_with_weights(found, path, trust), path)
     # Who reads them elsewhere need not know the folders of this machine.
-    return replace(found, notes=tuple(n.replace(f"{folder}/", "") for n in found.notes))
+    whole = re.compile(rf"(?<!\S){re.escape(str(folder))}(?=\s|$)")
+    notes = (n.replace(f"{folder}/", "") for n in found.notes)
+    return replace(found, notes=tuple(whole.sub(folder.name or "the folder", n) for n in notes))
 
 
 def configured(folder: Path) -> Artefact:
