@@ -69,6 +69,19 @@ def test_out_of_time_the_first_round_is_what_there_is():
     assert found.queries == 100
 
 
+def test_answers_are_counted_also_where_time_runs_out_in_the_second_round():
+    u, _ = rows(100)
+    asked, steps = [], iter(range(10_000))
+
+    def ask(x):
+        asked.append(len(x))
+        return (x[:, 0] > 0.5) * 1
+
+    found = retuned(first_value_alone(), ask, u, 2, go_on=lambda: next(steps) < 130)
+    assert len(asked) == 3
+    assert found.queries == sum(asked)
+
+
 def by_series(subject):
     got = surrogate.measure(subject, Context(check="TRA-102"))
     return {e.series: e for e in got.exposures}, got.notes

@@ -121,7 +121,9 @@ def retuned(
         torch.manual_seed(seed)
         module = Retuned(base, x[:1], k)
     _teach(module, x, y, rate, seed, go_on)
+    queries = len(held) + len(rows)
     if go_on():
+        queries += len(rows)
         near = craft(module, rows, epsilon, "decision", seed=seed)
         both = torch.cat([x, torch.from_numpy(near)])
         _teach(module, both, torch.cat([y, torch.from_numpy(ask(near))]), rate, seed + 1, go_on)
@@ -129,7 +131,6 @@ def retuned(
     with still(module, seed):
         own = decisions(logits_of(module), torch.from_numpy(held))
     usual = np.bincount(told, minlength=k).max() / len(told)
-    queries = len(held) + (2 if go_on() else 1) * len(rows)
     return Adapted(module, float((own == told).mean()), float(usual), queries)
 
 
