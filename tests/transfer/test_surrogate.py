@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,9 @@ from crenel.errors import NotApplicable  # noqa: E402
 from crenel.subject import Data  # noqa: E402
 from crenel.testing import check_check  # noqa: E402
 from crenel.transfer.checks import surrogate  # noqa: E402
+from crenel.transfer.controls import frozen_extractor  # noqa: E402
 from crenel.transfer.depths import layers_of, spread  # noqa: E402
-from crenel.transfer.exposed import space_of  # noqa: E402
+from crenel.transfer.exposed import public_rows, space_of, spared  # noqa: E402
 from crenel.transfer.surrogate import METHODS, Ranged, craft, network_of, noise  # noqa: E402
 
 
@@ -188,6 +191,27 @@ def test_frozen_extractor_is_more_exposed_than_training_from_scratch():
 def decide(module, x):
     with torch.no_grad():
         return module(torch.from_numpy(x)).argmax(dim=1).numpy()
+
+
+@pytest.mark.parametrize(("n", "right"), [(400, 128), (140, 128), (60, 60), (60, 45), (40, 40)])
+def test_without_public_data_the_attackers_rows_are_not_those_under_attack(n, right):
+    test = Data(np.arange(n, dtype=np.float32)[:, None], np.zeros(n, dtype=np.int64), np.arange(n))
+    chosen = np.random.default_rng(0).permutation(n)[:right]
+    attacked = spared(None, test, chosen)
+    public, note = public_rows(None, test, attacked)
+    assert min(len(attacked), len(public)) >= 20
+    assert not set(attacked) & set(public[:, 0].astype(int))
+    assert "further test rows" in note
+    assert len(attacked) == right if n - right >= 20 else len(attacked) <= right - right // 3
+    assert len(spared(test, test, chosen)) == right
+
+
+def test_too_few_rows_for_both_are_told():
+    subject = frozen_extractor()
+    few = replace(subject, test=subject.test.take(np.arange(30)))
+    got = surrogate.measure(replace(few, base=replace(few.base, data=None)), Context("TRA-102"))
+    assert got.exposures[0].n == 20
+    assert "those under attack among them" in got.notes[0]
 
 
 def test_bases_without_gradients_and_tables_with_categories_are_not_applicable():

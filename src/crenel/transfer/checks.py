@@ -250,7 +250,9 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
 
     Limits: rows must have a shape that base and tuned model both take; preparation of inputs that
     differs between them is not undone. The choice of the best of three methods favours the
-    attacker slightly. The attacker with answers is given the base's public data, or test rows.
+    attacker slightly. Attackers are given the base's public data, or test rows that are not
+    attacked, for which a third of a small test set is kept; of fewer than some forty rows they
+    share those under attack, and a note says so.
 
     References: Wang et al. (2018) "With Great Training Comes Great Vulnerability"; Rezaei and Liu
     (2020, arXiv 1904.04334); Dong et al. (2018) for momentum; Croce and Hein (2020), white box;

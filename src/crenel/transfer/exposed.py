@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,7 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     if len(chosen) < FEWEST:
         raise Inconclusive(f"only {len(chosen)} test rows are decided rightly; {FEWEST} are needed")
     chosen = context.rng("order").permutation(chosen)
+    chosen = spared(base.data, test, chosen)
     public, note = public_rows(base.data, test, chosen)
     module = Ranged(base.model.module, space.low, space.high).eval()
     shards: list[Trial] = []
@@ -159,15 +160,33 @@ def measure_surrogate(subject: Subject, context: Context) -> Measurement:
     return Measurement(tuple(exposures), findings, tuple(notes))
 
 
+def spared(data: Data | None, test: Data, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows to attack; a third less where the attacker would be left no rows of their own."""
+    lacking = FEWEST - (len(test) - len(chosen))
+    if _fits(data, test) or lacking <= 0:
+        return chosen
+    return chosen[: max(FEWEST, len(chosen) - max(lacking, len(chosen) // 3))]
+
+
+def _fits(data: Data | None, test: Data) -> TypeGuard[Data]:
+    """Whether the base's public data is of the same kind as the test rows."""
+    return (
+        data is not None and data.is_table == test.is_table and data.x.shape[1:] == test.x.shape[1:]
+    )
+
+
 def public_rows(data: Data | None, test: Data, chosen: NDArray[np.int64]) -> tuple[Any, str]:
     """Rows that mimicry aims at, and where they come from."""
-    if data is not None and data.is_table == test.is_table and data.x.shape[1:] == test.x.shape[1:]:
+    if _fits(data, test):
         return (data.x.iloc[:512] if data.is_table else data.x[:512]), (
             "mimicry aims at rows of the base's public data"
         )
     rest = np.setdiff1d(np.arange(len(test)), chosen)[:512]
     if len(rest) < FEWEST:
-        rest = np.arange(min(len(test), 512))
+        return test.x[:512] if not test.is_table else test.x.iloc[:512], (
+            "no public data of the base and too few test rows: the attacker's own rows are the "
+            "test rows, those under attack among them"
+        )
     return test.take(rest).x, "no public data of the base: mimicry aims at further test rows"
 
 
