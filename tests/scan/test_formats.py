@@ -383,3 +383,39 @@ def test_skops_attributes_that_are_internal_are_dangerous():
 
     assert archive("bit_length").verdict is Verdict.CLEAN
     assert archive("__subclasses__").verdict is Verdict.DANGEROUS
+
+
+@pytest.mark.parametrize(
+    "header", ["{['a']: 1}", "{'descr': '|S" + "9" * 4900 + "', 'shape': (1,)}"]
+)
+def test_npy_headers_that_python_refuses_are_unreadable(header):
+    data = b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header.encode()
+    assert scan_bytes(data, "a.npy").verdict is Verdict.UNREADABLE
+
+
+SCHEMA = {"__module__": "builtins", "__class__": "eval", "__loader__": "ConstructorFromReduceNode"}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"m/data.pkl": b"\x80\x02N."},
+        {"config.json": b"{}", "model.weights.h5": b"\x89HDF\r\n\x1a\n"},
+        {"archive_format": b"pt2"},
+        {"m/data.pkl": b"\x80\x02N.", "m/code/__torch__.py": b""},
+    ],
+)
+def test_a_skops_schema_is_read_whatever_else_the_archive_is(others):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in {"schema.json": json.dumps(SCHEMA).encode(), **others}.items():
+            file.writestr(name, data)
+    assert scan_bytes(buffer.getvalue(), "m.skops").verdict is Verdict.MALICIOUS
+
+
+def test_skops_archives_name_the_modules_that_loading_imports():
+    skops = pytest.importorskip("skops.io")
+    from sklearn.linear_model import LogisticRegression
+
+    result = scan_bytes(skops.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
+    assert "sklearn.linear_model._logistic" in result.modules

@@ -81,3 +81,14 @@ def test_several_processes_say_the_same_in_the_same_order(folder, monkeypatch):
     one = scan_paths(["models", "models/bad.pkl"])
     monkeypatch.setattr("crenel.scan.scanner.SHARED", 1)
     assert scan_paths(["models", "models/bad.pkl"]) == one
+
+
+@pytest.mark.parametrize("form", ["--json", "--sarif"])
+def test_texts_that_utf8_cannot_write_are_written_as_escapes(tmp_path, capsys, form):
+    half = "\ud8ff".encode("utf-8", "surrogatepass")  # as the name of a function in os
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x04\x8c\x02os\x8c\x03" + half + b"\x93.")
+    assert run(["scan", str(tmp_path), form]) == 1
+    said = capsys.readouterr().out
+    said.encode()
+    assert "\\ud8ff" in said
+    assert "\ud8ff" in json.dumps(json.loads(said), ensure_ascii=False)

@@ -106,3 +106,20 @@ def test_what_torch_writes_is_clean_until_it_saves(tmp_path):
 def test_changed_archives_end_in_a_verdict():
     samples = [script("x = torch.add(x, x)"), exported("math.floor")]
     ends_in_a_verdict(samples, "model.pt")
+
+
+def test_weights_that_torch_export_unpickles_are_scanned():
+    """Such files may be pickles, or torch's own in either form, under the names of raw arrays."""
+    unlisted = b"\x80\x02cown\nthing\n)R."
+    nested = b"\x80\x02ctorch.storage\n_load_from_bytes\nB" + len(unlisted).to_bytes(4, "little")
+    harmless = zipped([("w/data.pkl", b"\x80\x02N.")])
+    for data, expected in (
+        (unlisted, Verdict.REVIEW),
+        (nested + unlisted + b"\x85R.", Verdict.REVIEW),
+        (zipped([("w/data.pkl", unlisted)]), Verdict.REVIEW),
+        (harmless, Verdict.CLEAN),
+        (b"N." + bytes(6), Verdict.CLEAN),  # a raw array that is a pickle by chance
+    ):
+        members = [("m/archive_format", b"pt2"), ("m/data/weights/weight_0", data)]
+        assert scan_bytes(zipped(members)).verdict is expected
+        assert scan_bytes(zipped([*members, ("x/data.pkl", b"\x80\x02N.")])).verdict is expected

@@ -44,13 +44,10 @@ def scan_and_print(paths: list[Path], form: str) -> int:
 
         sys.stdout.write(to_sarif(results, holes, shadows, holds))
     elif form == "json":
-        import json
+        from crenel.scan.plain_json import dumped
 
         rows = [_json(result, holes, shadows, holds) for result in results]
-        # A name of a file that is not UTF-8 can be written in escapes alone.
-        escaped = not all(result.path.isprintable() for result in results)
-        json.dump(rows, sys.stdout, indent=2, ensure_ascii=escaped)
-        sys.stdout.write("\n")
+        sys.stdout.write(dumped(rows, indent=2) + "\n")
     else:
         _print(results, holes, shadows, holds)
     return exit_code(results)

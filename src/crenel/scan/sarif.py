@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
@@ -13,6 +12,7 @@ from urllib.parse import quote
 from crenel._version import __version__
 from crenel.scan.holds import Hold
 from crenel.scan.loaders import LoaderHole
+from crenel.scan.plain_json import dumped
 from crenel.scan.shadowed import Shadowed
 from crenel.scan.verdict import Reason, ScanResult, Verdict, worst
 
@@ -81,9 +81,7 @@ def to_sarif(
             }
         ],
     }
-    # a name that is not UTF-8 can be written in escapes alone
-    plain = all(result.path.isprintable() for result in listed)
-    return json.dumps(log, ensure_ascii=not plain, allow_nan=False, indent=1) + "\n"
+    return dumped(log, indent=1) + "\n"
 
 
 def _rule(code: str, results: list[ScanResult]) -> dict[str, Any]:
@@ -121,7 +119,9 @@ def _result(result: ScanResult, at: int, reason: Reason, rule: int) -> dict[str,
         "kind": "review" if reason.verdict is Verdict.REVIEW else "fail",
         "message": {"text": reason.sentence},
         "locations": [location],
-        "partialFingerprints": {"crenel/v1": hashlib.sha256(told.encode()).hexdigest()[:32]},
+        "partialFingerprints": {
+            "crenel/v1": hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:32]
+        },
         "properties": {
             "verdict": str(reason.verdict),
             **({"call": reason.call} if reason.call else {}),

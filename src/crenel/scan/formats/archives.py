@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from crenel.scan.context import Context
 from crenel.scan.formats import keras, skops, torchscript
@@ -14,10 +14,11 @@ from crenel.scan.formats.texts import is_text
 from crenel.scan.formats.zipfiles import Entry, contents, entries, leaves_folder
 from crenel.scan.holds import MOST
 from crenel.scan.source import Unreadable, Window, WindowFile
-from crenel.scan.verdict import Verdict
+from crenel.scan.verdict import Report, Verdict
 
 RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\d+$")
-
+#: What is said of bytes that are a pickle by chance.
+CHANCE = {"trailing-data", "damaged", "odd", "over-budget"}
 MAX_PATH = 4096
 
 
@@ -81,7 +82,7 @@ def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> N
                 archive.referenced.add(f"{folder}/{reference[2]}")
     elif archive.flavour == "keras" and entry.name == "config.json":
         keras.scan_config(part, context)
-    elif archive.flavour == "skops" and entry.name == "schema.json":
+    elif entry.name == "schema.json":  # skops reads it whatever else is in the archive
         skops.scan_schema(part, context)
     elif torch and entry.name.rpartition("/")[2] in ("serialization_id", ".storage_alignment"):
         _raw(part, context)
@@ -101,9 +102,18 @@ def _dispatched(part: Window, context: Context) -> None:
 
 
 def _raw(part: Window, context: Context) -> None:
-    """A raw array: never searched for pickles, only checked not to be one itself."""
-    _, report = probe(part, context)
+    """A raw array: never searched for pickles, only checked not to be one itself.
+
+    torch.export keeps some tensors as files of torch, or pickles, under the same names and loads
+    those. Bytes of an array that happen to be a pickle name nothing, and mean nothing.
+    """
+    is_pickle, report = probe(part, context)
     context.report.merge(report.at_least(Verdict.DANGEROUS))
+    if is_pickle or part.startswith(b"PK\x03\x04"):
+        own = replace(context, report=Report())
+        own.guarded(own.dispatch, part)
+        if own.report.modules or {r.code for r in own.report.found.values()} - CHANCE:
+            context.report.merge(own.report)
 
 
 def scan_tar(window: Window, context: Context) -> str:

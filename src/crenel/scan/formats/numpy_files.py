@@ -12,7 +12,7 @@ from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 MAX_HEADER = 1 << 20
-DESCR = re.compile(r"[<>|=]?([?biufcSUVMm])(\d*)(?:\[[^\]]*\])?")
+DESCR = re.compile(r"[<>|=]?([?biufcSUVMm])(\d{0,18})(?:\[[^\]]*\])?")
 
 
 def scan_npy(window: Window, context: Context) -> str:
@@ -48,7 +48,7 @@ def _header(window: Window, pos: int) -> tuple[dict[str, object], int]:
     text = re.sub(r"(\d)L\b", r"\1", text)
     try:
         header = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         raise Unreadable("The array's header is damaged.", offset=pos) from None
     if not isinstance(header, dict) or {"descr", "shape"} - header.keys():
         raise Unreadable("The array's header is damaged.", offset=pos)

@@ -76,6 +76,8 @@ def _judge(module: str, name: str, loader: str, context: Context) -> None:
     hostile = context.policy.hostile(module, name)
     entry = context.policy.entry(module, name)
     if entry is not None or (hostile is None and module in PLAIN):
+        if module:
+            context.report.modules.add(module)
         return
     if hostile is not None:
         sentence = f"The archive names {path}, which {hostile.what}."
