@@ -19,6 +19,7 @@ from crenel.transfer.checklist import review
 from crenel.transfer.checks import documentation
 from crenel.transfer.claims import claimed_classes, claimed_sizes
 from crenel.transfer.controls import safetensors_bytes
+from crenel.transfer.documents import _takes
 from crenel.transfer.front import nested
 from crenel.transfer.items import Facts, State
 from crenel.transfer.results import claimed_accuracies
@@ -278,6 +279,13 @@ def test_input_sizes_are_tried_on_the_network(tmp_path, said, wrong):
     if wrong:
         assert got["input size"].severity is Severity.MEDIUM
         assert "(1, 8, 8)" in got["input size"].sentence
+
+
+def test_input_sizes_are_tried_where_the_network_is():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).to("meta")
+    assert _takes(module, (1, 8, 8))
+    assert not _takes(module, (1, 9, 9))
 
 
 def test_a_bill_of_materials_stands_for_what_the_card_leaves_out(tmp_path):

@@ -163,9 +163,11 @@ def _sizes(model: Model | None, rows: Data | None, card: Card) -> dict[tuple[int
 def _takes(module: Any, shape: tuple[int, ...]) -> bool:
     import torch
 
+    from crenel.evasion.network import as_tensor
+
     try:
         with torch.no_grad():
-            module(torch.zeros(1, *shape))
+            module(as_tensor(torch.zeros(1, *shape), module))
     except (RuntimeError, ValueError, AssertionError):
         return False
     return True
