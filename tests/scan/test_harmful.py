@@ -137,6 +137,13 @@ def test_joblib_array_after_many_operations_is_passed_over():
     assert scan_bytes(proto(2) + b"N0" * 15_000 + stream).verdict is Verdict.MALICIOUS
 
 
+def test_joblib_array_in_what_passes_for_a_picture_is_passed_over():
+    payload = reduced(name("os", "system"), text("true")) + b"0."
+    rest = b"aaa0" + payload
+    stream = wrapped(1) + b"X" + len(rest).to_bytes(4, "little") + rest + b"."
+    assert scan_bytes(b"GIF89a\0\0\x000" + stream, "model.pkl").verdict is Verdict.MALICIOUS
+
+
 def test_operations_that_do_nothing_hide_no_payload_in_an_array(monkeypatch):
     payload = b"0" + b"N0" * 60_000 + reduced(name("os", "system"), text("true")) + b"."
     payload = payload.ljust(-(-len(payload) // 8) * 8, b".")

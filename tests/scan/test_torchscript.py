@@ -53,7 +53,7 @@ def test_the_place_of_a_call_is_told():
     assert reason.member == "m/code/__torch__.py"
 
 
-def exported(target: str) -> bytes:
+def exported(target: str, *others: tuple[str, bytes]) -> bytes:
     prose = {"target": "no call"}
     nodes = [
         {"target": name, "inputs": [], "outputs": [], "metadata": prose}
@@ -61,7 +61,11 @@ def exported(target: str) -> bytes:
     ]
     program = {"graph_module": {"graph": {"nodes": nodes}}, "schema_version": {"major": 8}}
     return zipped(
-        [("m/archive_format", b"pt2"), ("m/models/model.json", json.dumps(program).encode())]
+        [
+            ("m/archive_format", b"pt2"),
+            ("m/models/model.json", json.dumps(program).encode()),
+            *others,
+        ]
     )
 
 
@@ -81,6 +85,13 @@ def exported(target: str) -> bytes:
 def test_targets_of_an_exported_program(target, expected):
     result = scan_bytes(exported(target))
     assert (result.format, result.verdict) == ("torch-export", expected), result
+
+
+def test_a_program_is_judged_whatever_else_the_archive_is():
+    pickled, code = ("x/data.pkl", b"\x80\x02N."), ("x/code/a.py", b"")
+    for others in ((pickled,), (pickled, code)):
+        assert scan_bytes(exported("math.floor", *others)).verdict is Verdict.CLEAN
+        assert scan_bytes(exported("os.system", *others)).verdict is not Verdict.CLEAN
 
 
 def test_a_library_in_an_exported_program_is_dangerous():

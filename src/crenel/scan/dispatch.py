@@ -112,6 +112,10 @@ def _other(window: Window, context: Context) -> str:
     if reader is plain.scan_unknown and report.found:
         return context.guarded(scan_pickle, window) or PICKLE
     context.report.merge(report)
+    if report.modules:
+        sentence = "The file is a pickle too, so that readers differ in what they load."
+        context.add("polyglot", sentence, Verdict.REVIEW, 0)
+        context.guarded(scan_pickle, window)
     return context.guarded(reader, window)
 
 

@@ -88,8 +88,10 @@ def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> N
         _raw(part, context)
     elif archive.flavour == "torchscript" and entry.name.endswith(".py") and is_text(part):
         torchscript.scan_code(part, context)
-    elif archive.flavour == "torch-export" and entry.name.endswith(".json"):
+    elif torch and entry.name.endswith(".json"):
         torchscript.scan_program(part, context)
+        if archive.flavour != "torch-export":
+            _dispatched(part, context)
     else:
         _dispatched(part, context)
 
