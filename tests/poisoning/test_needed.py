@@ -124,6 +124,8 @@ def test_sources_that_own_enough_are_named_most_first():
     train = replace(subject.train, source=source)
     rows = Needed(0.5, Interval(30.0, 20.0, 45.0), 100, Interval(1, 1, 1), 2)
     assert owning(train, rows) == {"big": n - 50, "middle": 40}
+    some = np.array([None] * (n - 50) + [np.nan] * 10 + ["middle"] * 40, dtype=object)
+    assert owning(replace(train, source=some), rows) == {"middle": 40}
     assert owning(subject.train, rows) == {}
     assert owning(train, replace(rows, rows=None)) == {}
 

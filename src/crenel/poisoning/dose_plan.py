@@ -207,9 +207,15 @@ def rows_for_goals(
 
 
 def owning(train: Data, rows: Needed) -> dict[str, int]:
-    """Sources that own as many training rows as are needed, and how many, most first."""
+    """Sources that own as many training rows as are needed, and how many, most first.
+
+    Rows whose source is missing are nobody's.
+    """
+    import pandas as pd
+
     if train.source is None or rows.rows is None:
         return {}
-    names, counts = np.unique(train.source.astype(str), return_counts=True)
+    told = train.source[~pd.isna(train.source)]
+    names, counts = np.unique(told.astype(str), return_counts=True)
     order = [i for i in np.argsort(-counts, kind="stable") if counts[i] >= rows.rows.value]
     return {str(names[i]): int(counts[i]) for i in order}
