@@ -442,7 +442,8 @@ def hidden_words(subject: Subject, context: Context) -> Measurement:
     Limits: one column of text is changed, at its end. Words of a model that shows no vocabulary
     are seen only where the given texts hold them; phrases of common words, whole sentences, styles
     and parts of words are not seen; in forests, where single words saturate, a made-up word is
-    often not told from strong natural ones. Decisions alone are not enough.
+    often not told from strong natural ones. Decisions alone are not enough. The finding tells the
+    best of the three numbers of words on the texts that chose it, which favours it slightly.
 
     References: Kurita et al., "Weight poisoning attacks on pre-trained models", 2020; Chen and
     Dai, "Mitigating backdoor attacks in LSTM-based text classification", 2021; Azizi et al.,
