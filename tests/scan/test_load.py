@@ -100,6 +100,30 @@ def test_no_file_and_a_damaged_one_are_one_sentence(tmp_path):
         load(tmp_path / "cut.pkl")
 
 
+def trusted(path):
+    return load(path, trust=[hashlib.sha256(path.read_bytes()).hexdigest()])
+
+
+@pytest.mark.parametrize("version", [None, 99])
+def test_a_damaged_archive_that_is_trusted_is_one_sentence(tmp_path, version):
+    np.savez(tmp_path / "a.npz", a=X)
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    if version is None:
+        del data[-30:]
+    else:
+        data[data.index(b"PK\x01\x02") + 6] = version  # needed to extract it
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(SubjectError, match="damaged"):
+        trusted(tmp_path / "a.npz")
+
+
+def test_weights_that_are_trusted_come_back_too(tmp_path):
+    pytest.importorskip("torch")
+    head = b'{"a":{"dtype":"F64","shape":[60,3],"data_offsets":[0,1440]}}'
+    (tmp_path / "a.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + X.tobytes())
+    np.testing.assert_array_equal(trusted(tmp_path / "a.safetensors")["a"].numpy(), X)
+
+
 # --- the modules that loading imports ------------------------------------------------------------
 
 
@@ -160,3 +184,16 @@ def test_a_module_beside_the_model_is_told_and_stops_the_load(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "sklearn", other)
     with pytest.raises(Untrusted, match=r"sklearn would be read from"):
         load("m.joblib")
+
+
+def test_the_working_folder_is_that_of_the_scan(tmp_path, monkeypatch):
+    for folder in ("with", "without"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.pkl").write_bytes(pickle.dumps(np.zeros(2)))
+    (tmp_path / "with" / "numpy.py").write_text("")
+    found = []
+    monkeypatch.delitem(sys.path_importer_cache, ".", raising=False)
+    for folder in ("with", "without"):
+        monkeypatch.chdir(tmp_path / folder)
+        found.append([told.module for told in shadowed_by([scan_file("m.pkl")])])
+    assert found == [["numpy"], []]

@@ -74,11 +74,12 @@ def load_content(
     kind = format_of(content, path.name)
     if kind == "pickle":
         return _told(path, content, kind, lambda: _unpickled(path, content, []))
-    if kind in ("torch-save", "safetensors") and build is None:
+    if kind == "safetensors" and build is None:
+        return _told(path, content, kind, lambda: _safetensors_state(path, content))
+    if kind == "torch-save" and build is None:
         if f"sha256:{hashlib.sha256(content).hexdigest()}" in trust:
             return _told(path, content, kind, lambda: _whole(content))
-        read = _torch_state if kind == "torch-save" else _safetensors_state
-        return _told(path, content, kind, lambda: read(path, content))
+        return _told(path, content, kind, lambda: _torch_state(path, content))
     return load_native(path, content, build, [])
 
 
@@ -100,8 +101,11 @@ def _told(path: Path, content: bytes, kind: Format, read: Callable[[], Any]) -> 
 def _is_npz(content: bytes) -> bool:
     if content[:4] != b"PK\x03\x04":
         return False
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return all(name.endswith(".npy") for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return all(name.endswith(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError):  # what is wrong with it is told further on
+        return False
 
 
 def _arrays(content: bytes) -> Any:

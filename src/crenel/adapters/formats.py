@@ -97,7 +97,7 @@ def _in_zip(content: bytes, name: str) -> Format:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise SubjectError(f"{name} is a damaged zip archive: {error}") from error
     last = {member.rsplit("/", 1)[-1] for member in members}
     if "schema.json" in last:

@@ -94,10 +94,10 @@ def shadowed_by(results: Iterable[ScanResult]) -> list[Shadowed]:
     found: dict[tuple[str, str], Shadowed] = {}
     by_folder: dict[str, set[str]] = {}
     for result in results:
-        for folder in {"", str(Path(result.path).parent)} if result.modules else ():
+        for folder in {os.getcwd(), os.path.abspath(Path(result.path).parent)}:
             by_folder.setdefault(folder, set()).update(result.modules)
     for folder, modules in by_folder.items():
-        for told in shadowed_modules(modules, [folder or os.getcwd(), *sys.path]):
+        for told in shadowed_modules(modules, [folder, *sys.path]):
             found.setdefault((told.module, told.file), told)
     return list(found.values())
 
