@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import zipfile
 
+import joblib
+import numpy as np
 import pytest
 
-from crenel.scan import Verdict, scan_bytes
+from crenel.scan import Verdict, scan_bytes, source
 
 from .corpus import HARMFUL, ONLY_NOT_CLEAN, name, proto, reduced, stack_name, system, text
 
@@ -163,6 +166,22 @@ def test_plain_pickle_reads_an_array_of_objects_with_another_memo():
     assert "hostile-name" in codes
 
 
+def test_a_long_array_of_objects_is_read_to_its_end(monkeypatch):
+    monkeypatch.setattr("crenel.scan.formats.arrays.TWIN_OPERATIONS", 1000)
+    buffer = io.BytesIO()
+    joblib.dump(np.array([str(i) for i in range(2000)], dtype=object), buffer)
+    assert scan_bytes(buffer.getvalue()).verdict is Verdict.CLEAN
+
+
+def test_arrays_of_objects_share_one_budget(monkeypatch):
+    kind = reduced(name("numpy", "dtype"), text("O8"), b"\x89", b"\x88")
+    one = wrapped(1, kind) + proto(2) + b"N0" * 1000 + b"N.0"
+    budget = functools.partial(source.Budget, operations=5000)
+    monkeypatch.setattr("crenel.scan.scanner.Budget", budget)
+    assert scan_bytes(proto(2) + one + b"N.").verdict is Verdict.CLEAN
+    assert scan_bytes(proto(2) + one * 3 + b"N.").reasons[0].code == "over-budget"
+
+
 def test_many_reasons_hide_no_payload_in_a_raw_array():
     unlisted = b"".join(name(f"own{i}", "thing") + b"0" for i in range(150))
     raw = unlisted + reduced(name("os", "system"), text("true")) + b"."
@@ -174,11 +193,6 @@ def test_many_reasons_hide_no_payload_in_a_raw_array():
 
 
 def test_payload_behind_a_joblib_array_is_found():
-    import io
-
-    import joblib
-    import numpy as np
-
     buffer = io.BytesIO()
     joblib.dump({"a": np.arange(100.0), "b": np.array([None, "x"], dtype=object)}, buffer)
     data = buffer.getvalue()
