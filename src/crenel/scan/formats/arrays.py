@@ -36,7 +36,6 @@ class JoblibArrays:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.count = 0
-        self.objects = Budget(operations=context.budget.operations)
         self.plain = Budget(operations=TWIN_OPERATIONS)
 
     def __call__(self, machine: Machine, value: object) -> object:
@@ -74,13 +73,13 @@ class JoblibArrays:
         twin = machine.twin(machine.judge, self.plain)
         if objects:
             inner = Machine(
-                machine.data, machine.pos, machine.end, machine.judge, self.objects
+                machine.data, machine.pos, machine.end, machine.judge, machine.budget
             )  # fmt: skip
-            left = self.objects.operations
+            left = machine.budget.operations
             inner.run()
             machine.pos = inner.pos
             # to plain pickle they are the same operations, up to the same end
-            twin.budget = Budget(operations=left - self.objects.operations + 1)
+            twin.budget = Budget(operations=left - machine.budget.operations + 1)
             # the names in a pickle go wrong with a memo that is not its own: only the worst count
             _follow(twin, HOSTILE)
             return
