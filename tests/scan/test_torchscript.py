@@ -87,6 +87,28 @@ def test_targets_of_an_exported_program(target, expected):
     assert (result.format, result.verdict) == ("torch-export", expected), result
 
 
+def test_code_and_programs_do_not_pass_for_storages():
+    def refers(folder: str, key: str) -> tuple[str, bytes]:
+        name = key.encode()
+        storage = b"ctorch\nFloatStorage\nX" + len(name).to_bytes(4, "little") + name
+        reference = b"(X\x07\0\0\0storage" + storage + b"X\x03\0\0\0cpuK\x01tQ."
+        return f"m/{folder}.pkl", b"\x80\x02" + reference
+
+    pickled = ("m/data.pkl", b"\x80\x02N.")
+    hidden = exported("os.system", refers("models", "model.json"), pickled)
+    assert scan_bytes(hidden).verdict is not Verdict.CLEAN
+    code = ("m/code/__torch__.py", f'{HEAD}    torch.save(x, "a")'.encode())
+    assert scan_bytes(zipped([pickled, code])).verdict is not Verdict.CLEAN
+    hidden = zipped([pickled, code, refers("code", "__torch__.py")])
+    assert scan_bytes(hidden).verdict is not Verdict.CLEAN
+    other = zipped([pickled, ("m/data/weights", bytes(9)), refers("data", "weights")])
+    assert scan_bytes(other).verdict is Verdict.REVIEW  # data.pkl is there twice, no more
+    library = ("m/lib/x.so", b"\x7fELF" + bytes(99))
+    assert (
+        scan_bytes(zipped([pickled, library, refers("lib", "x.so")])).verdict is Verdict.DANGEROUS
+    )
+
+
 def test_a_program_is_judged_whatever_else_the_archive_is():
     pickled, code = ("x/data.pkl", b"\x80\x02N."), ("x/code/a.py", b"")
     for others in ((pickled,), (pickled, code)):

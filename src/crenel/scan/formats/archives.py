@@ -78,7 +78,8 @@ def _member(part: Window, entry: Entry, archive: Archive, context: Context) -> N
         _, references = scan_streams(part, context, archive.flavour == "torchscript")
         folder = entry.name[: -len(".pkl")]
         for reference in references:
-            if isinstance(reference, tuple) and len(reference) > 2:
+            # no storage has a suffix; code, programs and libraries do
+            if isinstance(reference, tuple) and len(reference) > 2 and "." not in f"{reference[2]}":
                 archive.referenced.add(f"{folder}/{reference[2]}")
     elif archive.flavour == "keras" and entry.name == "config.json":
         keras.scan_config(part, context)
