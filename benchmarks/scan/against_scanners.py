@@ -1,11 +1,12 @@
 """Harmful files found and benign ones passed, by crenel's scanner and by others, in one run.
 
 Run ``python benchmarks/scan/against_scanners.py [--tools DIR] [--old PYTHON] [--benign PATH ...]``.
-DIR is the ``bin`` folder of an environment that has picklescan, modelscan or fickling; PYTHON is
-the interpreter of one with older libraries, which make further benign files; what is missing is
-said to be skipped. The harmful files are written here by hand, each with what it would do, and are
-never loaded; the benign ones are made by the libraries at hand, shipped in installed packages, or
-lie under the paths given. Every tool gets every file under the name that it has in the wild.
+DIR is the ``bin`` folder of an environment that has picklescan, modelscan, fickling or modelaudit;
+PYTHON is the interpreter of one with older libraries, which make further benign files; what is
+missing is said to be skipped. The harmful files are written here by hand, each with what it would
+do, and are never loaded; the benign ones are made by the libraries at hand, shipped in installed
+packages, or lie under the paths given. Every tool gets every file under the name that it has in
+the wild.
 
 The exit status is 1 where a harmful file is clean to crenel, a benign one is dangerous or worse,
 or more than 1 % of the benign ones are for review. Benign files in a format without a reader are
@@ -34,7 +35,7 @@ from benchmarks.scan.harmful import harmful  # noqa: E402
 from benchmarks.scan.sample import Sample  # noqa: E402
 
 PEERS = {"picklescan": "picklescan", "picklescan --strict": "picklescan", "modelscan": "modelscan",
-         "fickling": "fickling"}  # fmt: skip
+         "fickling": "fickling", "modelaudit": "modelaudit"}  # fmt: skip
 Answers = dict[str, str]
 
 

@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -76,9 +77,26 @@ def fickling() -> Callable[[Path], str]:
     return judge
 
 
+def modelaudit() -> Callable[[Path], str]:
+    os.environ |= {"PROMPTFOO_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    from modelaudit.core import scan_model_directory_or_file
+
+    def judge(place: Path) -> str:
+        found = scan_model_directory_or_file(str(place))
+        # its exit status is 1 for both of these severities
+        if any(i.severity.name in ("WARNING", "CRITICAL") for i in found.issues):
+            return "alarm"
+        if found.has_errors or not found.success:
+            return "error"
+        unknown = all(asset.type == "unknown" for asset in found.assets)
+        return "skipped" if unknown else "clean"
+
+    return judge
+
+
 TOOLS: dict[str, Callable[[], Callable[[Path], str]]] = {
     "crenel": crenel, "picklescan": picklescan, "picklescan --strict": lambda: picklescan(True),
-    "modelscan": modelscan, "fickling": fickling,
+    "modelscan": modelscan, "fickling": fickling, "modelaudit": modelaudit,
 }  # fmt: skip
 
 
