@@ -318,16 +318,16 @@ def test_somebody_at_a_terminal_logs_in_with_a_browser(services, model, alice, m
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("", "nobody's identity is known"),
-        ("no.token.here", "malformed"),
-        (token(minutes=-1), "malformed|validity"),
-        (token(audience="others"), "malformed"),
-        (token("refused"), "403"),
+        (lambda: "", "nobody's identity is known"),
+        (lambda: "no.token.here", "malformed"),
+        (lambda: token(minutes=-1), "malformed|validity"),
+        (lambda: token(audience="others"), "malformed"),
+        (lambda: token("refused"), "403"),  # made when it is used: it is good for five minutes
     ],
 )
 def test_why_nothing_was_signed_is_one_sentence(given, sentence, services, model):
     with pytest.raises(CrenelError, match=sentence) as raised:
-        sign_model_by_identity(model, model / "m.sig", Signer(read_services(services[0]), given))
+        sign_model_by_identity(model, model / "m.sig", Signer(read_services(services[0]), given()))
     assert "\n" not in str(raised.value)
     assert not (model / "m.sig").exists()
 
