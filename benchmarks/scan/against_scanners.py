@@ -8,6 +8,12 @@ do, and are never loaded; the benign ones are made by the libraries at hand, shi
 packages, or lie under the paths given. Every tool gets every file under the name that it has in
 the wild.
 
+Measured, alarms / clean / no verdict: of 605 harmful files crenel 589 / 0 / 16, picklescan 204 /
+394 / 7 (strict 321 / 278 / 6), modelscan 127 / 180 / 298, fickling 301 / 25 / 279, modelaudit 429 /
+67 / 109; of 597 benign ones crenel 1 / 579 / 17, picklescan 2 / 520 / 75 (strict 301 / 296 / 0),
+modelscan 0 / 252 / 345, fickling 184 / 0 / 413, modelaudit 392 / 96 / 109. The harmful files are
+tricks that their authors thought of: a review found some twenty others that crenel then passed.
+
 The exit status is 1 where a harmful file is clean to crenel, a benign one is dangerous or worse,
 or more than 1 % of the benign ones are for review. Benign files in a format without a reader are
 unreadable, and counted apart.

@@ -12,11 +12,12 @@ ratio is that of the times per operation, against its better one.
 
 Measured beside picklescan 1.0.5 on two busy cores of an AMD EPYC: at 50 million operations 407
 times for small ints, 355 for ints with a datetime every 1000 operations, 321 with a command at the
-end, 224 for memoised strings, 212 for tuples; under 200 for records (166 to 195) and for strings
-with an unlisted object every 1000 operations (172, one run). At 10 million operations that are
-nearly all calls: 66 (own objects), 77 (datetimes), 102 to 120 (arrays, NumPy scalars, ordered
-dicts). Peak memory 242 to 276 MB, of which some 140 are NumPy and numba; whole processes take 1.1
-to 1.5 CPU seconds. Protocol 2 hands every byte string to the machine, and is no faster than it.
+end, 224 for memoised strings, 212 for tuples; under 200 for records (192), for strings with an
+unlisted object every 1000 operations (172, one run) and for datetimes, all calls (151). At 10
+million operations that are nearly all calls: 66 (own objects), 102 to 120 (arrays, NumPy scalars,
+ordered dicts). Peak memory 226 to 290 MB, of which some 140 are NumPy and numba; whole processes
+take 1.1 to 1.6 CPU seconds. Only strings, records and datetimes were timed with the last changes
+for memory. Protocol 2 hands every byte string to the machine, and is no faster than it.
 """
 
 from __future__ import annotations
