@@ -8,8 +8,8 @@ names that the scan of the same bytes neither found nor declined. A disagreement
 verdict is a defect, and so is a stream of which the compiled walk says anything but what the
 symbolic machine says; they are written out, and end the run with status 1.
 
-Measured with --cases 1000000 --seed 3: 621,588 resolve a name, 1,376 disagreements, none of them
-under a clean verdict; the compiled walk followed 92,819 and said the same.
+Measured with --seconds 150 --seed 11: 1,064,752 cases, 661,586 resolve a name, 1,486 disagreements,
+none of them under a clean verdict; the compiled walk followed 98,700 and said the same.
 """
 
 from __future__ import annotations
