@@ -17,8 +17,9 @@ from crenel.scan.source import Budget, Window, opened, window_of
 from crenel.scan.verdict import Reason, Report, ScanResult, Verdict
 
 PathLike = str | os.PathLike[str]
-#: Bytes of all files together from which several processes scan them.
-SHARED = 256 << 20
+#: Bytes of all files together from which several processes scan them. Measured on two cores, they
+#: save nothing of 1.2 GB, for they take a while to begin, and a third of the time of 4 GB.
+SHARED = 2 << 30
 
 
 def scan_file(path: PathLike) -> ScanResult:
