@@ -15,7 +15,7 @@ from crenel.check import Context, access_of
 from crenel.evasion.network import decisions, generator, logits_of, still, torch
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.subject import Data, Subject
-from crenel.transfer.surrogate import METHODS, craft, network_of
+from crenel.transfer.surrogate import craft, network_of
 
 if TYPE_CHECKING:
     from crenel.transfer.exposed import Space
@@ -178,31 +178,21 @@ def by_answers(
     noisy : ndarray of bool, shape (epsilons, n)
         What noise flips of the same rows.
     """
-    from crenel.transfer.exposed import EPSILONS, Trial, curve
+    from crenel.transfer.exposed import curve, strongest
 
     model = subject.model
     assert model is not None
-    u, own = space.into(part.x), space.into(public)
+    own = space.into(public)
     seed = context.derive_seed("answers")
     found = retuned(
         module, lambda rows: np.asarray(model.predict(space.back(rows))), own, model.k,
         seed=seed, go_on=lambda: not context.expired,
     )  # fmt: skip
-    steady = model.predict(space.back(u)) == part.y
-
-    def flips(method: Any, epsilon: float) -> NDArray[np.bool_]:
-        changed = craft(found.module, u, epsilon, method, guides=own, seed=seed)
-        return np.asarray((model.predict(space.back(changed)) != part.y) & steady)
-
-    tried = {m: np.array([flips(m, e) for e in EPSILONS]) for m in METHODS}
-    best = max(METHODS, key=lambda m: float(tried[m].mean()))
-    shares, by_noise = tried[best].mean(axis=1), noisy.mean(axis=1)
+    best, trial, above = strongest(
+        found.module, model, part, space, own, noisy, lambda method, epsilon: seed
+    )
     health = Health.of(
-        HealthTest(
-            name="noise of the same size flips no more",
-            ok=bool((by_noise <= shares + 0.05).all()),
-            detail=f"{by_noise[-1]:.0%} against {shares[-1]:.0%} at the largest epsilon",
-        ),
+        above,
         HealthTest(
             name="the base learned the answers",
             ok=found.agreement > min(0.99, found.usual + 0.05),
@@ -212,7 +202,6 @@ def by_answers(
             ),
         ),
     )
-    trial = Trial(np.arange(len(u)), {"attack": tried[best], "noise": noisy}, (0.0, 0.0))
     labels = access_of(subject, attacker=Attacker.LABELS)
     who = f"the public base, tuned again on {found.queries} answers, flips"
     made = curve(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from crenel.access import Attacker
 from crenel.check import Context, access_of
 from crenel.errors import CrenelError, NotApplicable
-from crenel.exposure import Exposure, Health, HealthTest
+from crenel.exposure import Exposure, Health
 from crenel.model import Model
 from crenel.subject import Data, Subject
-from crenel.transfer.surrogate import METHODS, Ranged, craft
+from crenel.transfer.surrogate import Ranged
 
 if TYPE_CHECKING:
     from crenel.transfer.exposed import Space
@@ -62,35 +62,22 @@ def _through(
     noisy: NDArray[np.bool_],
     context: Context,
 ) -> Exposure:
-    from crenel.transfer.exposed import EPSILONS, Trial, curve
+    from crenel.transfer.exposed import curve, strongest
 
     model = subject.model
     assert model is not None
     if other.module is None:
         raise NotApplicable("it gives no gradients")
     module = Ranged(other.module, space.low, space.high).eval()
-    u, guides = space.into(part.x), space.into(public)
-    steady = model.predict(space.back(u)) == part.y
-
-    def flips(method: Any, epsilon: float) -> NDArray[np.bool_]:
-        seed = context.derive_seed("alike", method, epsilon)
-        changed = craft(module, u, epsilon, method, guides=guides, seed=seed)
-        return np.asarray((model.predict(space.back(changed)) != part.y) & steady)
-
-    tried = {m: np.array([flips(m, e) for e in EPSILONS]) for m in METHODS}
-    best = max(METHODS, key=lambda m: float(tried[m].mean()))
-    shares, by_noise = tried[best].mean(axis=1), noisy.mean(axis=1)
-    health = Health.of(
-        HealthTest(
-            name="noise of the same size flips no more",
-            ok=bool((by_noise <= shares + 0.05).all()),
-            detail=f"{by_noise[-1]:.0%} against {shares[-1]:.0%} at the largest epsilon",
-        )
-    )
-    trial = Trial(np.arange(len(u)), {"attack": tried[best], "noise": noisy}, (0.0, 0.0))
+    _, trial, above = strongest(
+        module, model, part, space, space.into(public), noisy,
+        lambda method, epsilon: context.derive_seed("alike", method, epsilon),
+    )  # fmt: skip
     by_base = access_of(subject, attacker=Attacker.BASE)
     who = f"{name} in the place of the base flips"
-    return curve("attack", f"through {name}", "attack", trial, by_base, health, context, who=who)
+    return curve(
+        "attack", f"through {name}", "attack", trial, by_base, Health.of(above), context, who=who
+    )
 
 
 def _relation(name: str, other: Model, subject: Subject) -> str:
