@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 from crenel.scan.policy import Policy
 from crenel.scan.source import Budget, Unreadable, Window
@@ -15,6 +17,20 @@ Reader = Callable[[Window, "Context"], str]
 def alone(name: str) -> bool:
     """Tell that nothing lies beside bytes that came without a folder."""
     return False
+
+
+def unexpected(error: Exception) -> str:
+    """Say that reading failed, of which kind the error is and where it was raised."""
+    if isinstance(error, OSError):
+        return f"It cannot be read to its end: {error.strerror or error}."
+    lines = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__)]
+    own = [(PurePath(file).name, n) for file, n in lines if "crenel" in file]
+    place = f" in {own[-1][0]}:{own[-1][1]}" if own else ""
+    detail = f": {error}"[:200] if str(error) else ""
+    return (
+        f"The scanner failed on it, so it was not read to its end; please report this defect: "
+        f"{type(error).__name__}{place}{detail}"
+    )
 
 
 @dataclass(frozen=True)
@@ -84,9 +100,16 @@ class Context:
         return replace(self, name=name, member=path, depth=self.depth + 1, beside=beside)
 
     def guarded(self, reader: Reader, window: Window) -> str:
-        """Run a reader; what it cannot read becomes a reason. Returns the format's name."""
+        """Run a reader; whatever ends it becomes a reason. Returns the format's name."""
         try:
             return reader(window, self)
-        except Unreadable as error:
-            self.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
+        except Exception as error:  # noqa: BLE001 - a defect of one reader is no clean file
+            self.failed(error)
             return ""
+
+    def failed(self, error: Exception) -> None:
+        """Report what ended a reader: damage that it told, or a defect of its own."""
+        if isinstance(error, Unreadable):
+            self.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
+        else:
+            self.add("failed", unexpected(error), Verdict.UNREADABLE)

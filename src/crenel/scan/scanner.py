@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from crenel.errors import UsageError
-from crenel.scan.context import Context, alone
+from crenel.scan.context import Context, alone, unexpected
 from crenel.scan.dispatch import dispatch
 from crenel.scan.holds import found_in
 from crenel.scan.policy import default_policy
@@ -33,7 +33,8 @@ def scan_file(path: PathLike) -> ScanResult:
     Returns
     -------
     ScanResult
-        A file that cannot be opened or read is ``unreadable``, not an error.
+        A file that cannot be opened or read, or on which the scanner itself fails, is
+        ``unreadable``, not an error.
 
     Raises
     ------
@@ -49,8 +50,8 @@ def scan_file(path: PathLike) -> ScanResult:
     try:
         with opened(place) as window:
             return _scan(window, str(place), place.name, _neighbours(place.parent))
-    except OSError as error:
-        return _not_read(place, f"The file cannot be read: {error.strerror or error}.")
+    except Exception as error:  # noqa: BLE001 - the other files of a folder are scanned nevertheless
+        return _not_read(place, unexpected(error))
 
 
 def scan_bytes(data: bytes, name: str = "bytes") -> ScanResult:
@@ -90,14 +91,33 @@ def _all(files: list[Path]) -> list[ScanResult]:
     size = sum(_size(file) for file in files) if len(files) > 1 else 0
     if size < SHARED or (os.cpu_count() or 1) < 2:
         return [scan_file(file) for file in files]
-    from joblib import Parallel, delayed
-
     # the largest first, so that none of them is left to the end alone
     order = sorted(range(len(files)), key=lambda i: -_size(files[i]))
-    with Parallel(n_jobs=-1, batch_size="auto") as pool:
-        done = pool(delayed(scan_file)(files[i]) for i in order)
-    results = dict(zip(order, done))
+    results: dict[int, ScanResult] = {}
+    if not _shared(order, files, results):
+        for i in order:  # by itself each, to find the one on which a process ends
+            if i not in results and not _shared([i], files, results):
+                results[i] = _not_read(
+                    files[i], "The process that scanned it was ended from outside."
+                )
     return [results[i] for i in range(len(files))]
+
+
+def _shared(order: list[int], files: list[Path], results: dict[int, ScanResult]) -> bool:
+    """Scan files in other processes; tell whether none of these was ended, as by lack of memory."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    try:
+        with Parallel(n_jobs=-1, batch_size="auto", return_as="generator_unordered") as pool:
+            results.update(pool(delayed(_numbered)(i, files[i]) for i in order))
+    except BrokenProcessPool:
+        return False
+    return True
+
+
+def _numbered(i: int, file: Path) -> tuple[int, ScanResult]:
+    return i, scan_file(file)
 
 
 def _size(file: Path) -> int:
@@ -146,5 +166,9 @@ def _scan(
         sha256.update(chunk)
     modules = tuple(sorted(report.modules))
     digest = sha256.hexdigest()
-    holds = found_in(report, path, found, window)
+    try:
+        holds = found_in(report, path, found, window)
+    except Exception as error:  # noqa: BLE001 - what was found stays told
+        context.failed(error)
+        holds = ()
     return ScanResult(path, digest, found, report.verdict(), report.reasons(), modules, holds)

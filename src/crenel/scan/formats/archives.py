@@ -62,8 +62,8 @@ def scan_zip(window: Window, context: Context) -> str:
         try:
             for part in contents(window, entry, inner):
                 _member(part, entry, archive, inner)
-        except Unreadable as error:
-            inner.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
+        except Exception as error:  # noqa: BLE001 - the other members are read nevertheless
+            inner.failed(error)
     return kind
 
 
