@@ -1,13 +1,16 @@
 """Coverage-guided fuzzing of each parser of the scanner, by libFuzzer through Atheris.
 
-Run ``python benchmarks/scan/fuzz_parsers.py --fuzzer PYTHON [--seconds S] [--parser NAME ...]``.
+Run ``python benchmarks/scan/fuzz_parsers.py --fuzzer PYTHON [--seconds S] [--rounds N]
+[--minutes M] [--corpus FOLDER] [--parser NAME ...]``.
 PYTHON is the interpreter of an environment with ``atheris``, ``jinja2`` and ``numpy``, and with
 ``py7zr``, ``lz4`` and ``backports.zstd`` for what they read. Each parser
 is given S seconds (default 180) in a process of its own, with the harmful and benign files of its
-format as seeds. A failure is any exception out of the parser, an input that takes over 10 seconds,
-or 500 MB of memory beyond what the process takes before its first input; failing inputs are kept in
-the folder of ``--keep``, and the status is 1. Shown are the inputs tried, the edges of code
-reached, and the failures.
+format as seeds. Rounds give each parser that time again, in turn, from the corpus that the earlier
+ones made, until M minutes are over; ``--corpus`` keeps it for the next run too. A failure is any
+exception out of the parser, an input that takes over 10 seconds, or 500 MB of memory beyond what
+the process takes before its first input; failing inputs are kept in the folder of ``--keep``, and
+the status is 1. Shown are, of all rounds, the seconds, the inputs tried, the edges of code reached,
+and the failures.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -92,8 +96,8 @@ def target(name: str, folder: str, flags: list[str]) -> None:
         from crenel.scan.context import Context
         from crenel.scan.dispatch import dispatch
         from crenel.scan.policy import default_policy
-        from crenel.scan.source import Budget, window_of
-        from crenel.scan.verdict import Report
+        from crenel.scan.source import Budget, Unreadable, window_of
+        from crenel.scan.verdict import Report, Verdict
 
         place, _, file = PARSERS[name]
         module, _, attribute = place.partition(":")
@@ -102,6 +106,14 @@ def target(name: str, folder: str, flags: list[str]) -> None:
     if argument:
         reader = reader(argument.rstrip(")"))
     policy = default_policy()
+
+    def failed(context: Context, error: Exception) -> None:
+        """Report damage; let a defect through to the fuzzer, which the scan would only tell."""
+        if not isinstance(error, Unreadable):
+            raise error
+        context.add(error.code, error.sentence, Verdict.UNREADABLE, error.offset)
+
+    Context.failed = failed  # type: ignore[method-assign]
 
     def one(data: bytes) -> None:
         report = Report()
@@ -147,23 +159,37 @@ def _memory(said: str) -> int:
     return max(map(int, re.findall(r"rss: (\d+)Mb", said)), default=0)
 
 
-def fuzzed(
-    interpreter: str, parser: str, corpus: Path, keep: Path, seconds: int
-) -> tuple[int, int, dict[str, int]]:
-    """Inputs tried, edges reached, and failures by kind; goes on after a failure."""
+@dataclass
+class Told:
+    """What the rounds of one parser came to."""
+
+    base: int = 0
+    seconds: float = 0
+    tried: int = 0
+    edges: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+def fuzz(
+    interpreter: str, parser: str, corpus: Path, keep: Path, seconds: int, told: Told
+) -> None:  # fmt: skip
+    """Fuzz one parser for some seconds, and add to what is told of it; goes on after a failure."""
     corpus.mkdir(exist_ok=True)
     keep.mkdir(parents=True, exist_ok=True)
-    tried, edges = 0, 0
-    base = _memory(_process(interpreter, parser, corpus, ["-runs=1", "-rss_limit_mb=0"]).stderr)
-    end = time.monotonic() + seconds
+    if not told.base:
+        run = _process(interpreter, parser, corpus, ["-runs=1", "-rss_limit_mb=0"])
+        told.base = _memory(run.stderr)
+    began = time.monotonic()
+    end = began + seconds
     while (left := int(end - time.monotonic())) > 0:
         flags = [
-            f"-max_total_time={left}", f"-timeout={SECONDS}", f"-rss_limit_mb={base + MEGABYTES}",
-            f"-max_len={LONGEST}", f"-artifact_prefix={keep}/", "-print_final_stats=1",
+            f"-max_total_time={left}", f"-timeout={SECONDS}",
+            f"-rss_limit_mb={told.base + MEGABYTES}", f"-max_len={LONGEST}",
+            f"-artifact_prefix={keep}/", "-print_final_stats=1",
         ]  # fmt: skip
         run = _process(interpreter, parser, corpus, flags)
-        tried += sum(map(int, re.findall(r"number_of_executed_units:\s*(\d+)", run.stderr)))
-        edges = max([edges, *map(int, re.findall(r"\bcov: (\d+)", run.stderr))])
+        told.tried += sum(map(int, re.findall(r"number_of_executed_units:\s*(\d+)", run.stderr)))
+        told.edges = max([told.edges, *map(int, re.findall(r"\bcov: (\d+)", run.stderr))])
         if run.returncode == 0:
             break
         (keep / f"log-{int(time.monotonic())}").write_text(run.stderr[-20_000:])
@@ -174,7 +200,8 @@ def fuzzed(
         kinds[file.name.partition("-")[0]] += 1
     kinds.pop("log", None)
     kinds.pop("slow", None)  # under the limit, only slower than most
-    return tried, edges, dict(kinds)
+    told.kinds = dict(kinds)
+    told.seconds += time.monotonic() - began
 
 
 def main() -> int:
@@ -183,23 +210,29 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=180)
     parser.add_argument("--parser", nargs="+", choices=PARSERS, default=list(PARSERS))
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "crenel-fuzz")
+    parser.add_argument("--corpus", type=Path, help="kept, and used again, where given")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     options = parser.parse_args()
-    failed = False
+    told = {each: Told() for each in options.parser}
+    end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as name:
-        seeds(Path(name))
-        for each in options.parser:
-            corpus = Path(name) / each
-            count = len(list(corpus.iterdir())) if corpus.exists() else 0
-            tried, edges, kinds = fuzzed(
-                options.fuzzer, each, corpus, options.keep / each, options.seconds
-            )
-            failed |= bool(kinds)
-            print(
-                f"{each:15} {options.seconds} s, {count} seeds, {tried} inputs, {edges} edges, "
-                f"failures {kinds or 'none'}",
-                flush=True,
-            )
-    return int(failed)
+        folder = options.corpus or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not any(folder.iterdir()):
+            seeds(folder)
+        for _ in range(options.rounds):
+            for each, so_far in told.items():
+                if time.monotonic() > end:
+                    break
+                place = options.keep / each
+                fuzz(options.fuzzer, each, folder / each, place, options.seconds, so_far)
+                print(
+                    f"{each:15} {so_far.seconds:.0f} s, {so_far.tried} inputs, "
+                    f"{so_far.edges} edges, failures {so_far.kinds or 'none'}",
+                    flush=True,
+                )
+    return int(any(so_far.kinds for so_far in told.values()))
 
 
 if __name__ == "__main__":
