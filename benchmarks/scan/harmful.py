@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 
+from benchmarks.scan.harmful_corners import CORNERS
 from benchmarks.scan.harmful_formats import FORMATS
 from benchmarks.scan.sample import Sample
 from tests.scan.corpus import HARMFUL, name, npy, proto, reduced, stack_name, system, text, zipped
@@ -281,5 +282,5 @@ def nested() -> Iterator[Sample]:
 
 def harmful() -> list[Sample]:
     """Every harmful sample; names are unique within a family."""
-    parts = (known, gadgets, packed, torch_files, nested, *FORMATS)
+    parts = (known, gadgets, packed, torch_files, nested, *FORMATS, *CORNERS)
     return [sample for part in parts for sample in part()]

@@ -85,11 +85,26 @@ def dispatch(window: Window, context: Context) -> str:
         found = context.guarded(scan_pickle, window) or PICKLE
     else:
         found = _other(window, context)
+    at = _user_block(window)
+    if at and found != "hdf5":
+        sentence = f"The file is HDF5 too, behind {at} other bytes, so that readers differ."
+        context.add("polyglot", sentence, Verdict.REVIEW, at)
+        context.guarded(keras.scan_hdf5, window.window(at))
     if not window.startswith(b"PK") and _is_archive(window):
         sentence = "The file is a zip archive too, so that readers differ in what they load."
         context.add("polyglot", sentence, Verdict.REVIEW, find_end(window))
         context.guarded(archives.scan_zip, window)
     return found
+
+
+def _user_block(window: Window) -> int:
+    """Return how many bytes lie before an HDF5 file: a power of two from 512; 0 where none is."""
+    at = 512
+    while at < len(window):
+        if window.read(at, 8) == b"\x89HDF\r\n\x1a\n":
+            return at
+        at *= 2
+    return 0
 
 
 def _is_archive(window: Window) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import mmap
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import IO
 
 CHUNK = 1 << 20
 RELEASE = 16 << 20
+STEP = 64 << 20
 IN_MEMORY = 16 << 20
 
 
@@ -83,8 +85,29 @@ class Window:
 
     def find(self, needle: bytes, offset: int = 0) -> int:
         """Return the offset of ``needle`` at or after ``offset``, or -1."""
-        at = self.base.find(needle, self.start + offset, self.end)
-        return at if at < 0 else at - self.start
+        for first, last in self._steps(offset, len(needle)):
+            at = self.base.find(needle, first, last)
+            if at >= 0:
+                return at - self.start
+        return -1
+
+    def search(self, pattern: re.Pattern[bytes], offset: int, longest: int) -> int:
+        """Return where a pattern of at most ``longest`` bytes matches next, or -1."""
+        for first, last in self._steps(offset, longest):
+            match = pattern.search(self.base, first, last)
+            if match is not None:
+                return match.start() - self.start
+        return -1
+
+    def _steps(self, offset: int, overlap: int) -> Iterator[tuple[int, int]]:
+        """Yield bounds in the base that cover the rest; mapped pages are given back behind them."""
+        first = self.start + offset
+        step = STEP if isinstance(self.base, mmap.mmap) else len(self)
+        while first < self.end:
+            yield first, min(first + step + overlap, self.end)
+            first += step
+            if first < self.end and isinstance(self.base, mmap.mmap):
+                release(self.base, first)
 
     def rfind(self, needle: bytes, offset: int = 0) -> int:
         """Return the last offset of ``needle`` at or after ``offset``, or -1."""

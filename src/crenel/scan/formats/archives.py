@@ -20,6 +20,7 @@ RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\
 #: What is said of bytes that are a pickle by chance.
 CHANCE = {"trailing-data", "damaged", "odd", "over-budget"}
 MAX_PATH = 4096
+MAX_PARTS = 100
 
 
 @dataclass
@@ -120,7 +121,21 @@ def _raw(part: Window, context: Context) -> None:
 
 
 def scan_tar(window: Window, context: Context) -> str:
-    """Scan every member of a tar archive; links and paths that leave the folder are reported."""
+    """Scan every member of a tar archive; links and paths that leave the folder are reported.
+
+    What lies behind the end mark, or a damaged header, is read by some readers alone, so it is
+    reported and read too.
+    """
+    part: Window | None = window
+    for _ in range(MAX_PARTS):
+        if part is None:
+            return "tar"
+        part = _tar_part(part, context)
+    raise Unreadable("The tar archive has too many parts to read all.", "over-budget")
+
+
+def _tar_part(window: Window, context: Context) -> Window | None:
+    """Scan the members up to the end mark, and return the next part, from its first header."""
     stream = WindowFile(window)
     try:
         with tarfile.open(fileobj=io.BufferedReader(stream), mode="r:") as archive:
@@ -128,9 +143,17 @@ def scan_tar(window: Window, context: Context) -> str:
             members = {member.name.removeprefix("./") for member in found}
             for member in found:
                 _tar_member(window, member, members, context)
+            rest = window.window(archive.offset)
     except tarfile.TarError as error:
         raise Unreadable(f"The tar archive is damaged: {error}.") from None
-    return "tar"
+    if not any(chunk.strip(b"\0") for chunk in rest.chunks()):
+        return None
+    sentence = "Data lies behind the end of the tar archive, which some readers read on."
+    context.add("trailing-data", sentence, Verdict.REVIEW, rest.start - window.start)
+    at = rest.find(b"ustar", 512)
+    while at >= 0 and (at - 257) % 512:
+        at = rest.find(b"ustar", at + 1)
+    return rest.window(at - 257) if at >= 0 else None
 
 
 def _tar_member(
@@ -141,7 +164,10 @@ def _tar_member(
     if leaves_folder(member.name) or (linked and leaves_folder(member.linkname)):
         sentence = f"Unpacking {member.name} reaches outside the folder."
         inner.add("path-traversal", sentence, Verdict.DANGEROUS, member.offset)
-    if member.isreg():
+    if member.issparse():
+        sentence = f"{member.name} is packed with holes (sparse), which is not read."
+        inner.add("no-reader", sentence, Verdict.UNREADABLE, member.offset)
+    elif member.isreg():
         part = window.window(member.offset_data, member.size)
         _dispatched(part, inner)
     elif not (member.isdir() or linked):

@@ -12,14 +12,19 @@ import re
 from collections.abc import Iterator
 
 from crenel.scan.context import Context
+from crenel.scan.formats.mlflow import judge_flavour
+from crenel.scan.formats.requirements import is_foreign
 from crenel.scan.formats.targets import judge_target
+from crenel.scan.formats.zipfiles import leaves_folder
+from crenel.scan.source import Unreadable
 from crenel.scan.verdict import Verdict
 
-MAX_ITEMS = 2_000_000
+MAX_ITEMS = 20_000_000
 READ = "Read that code, and pin its revision, before you load this with trust_remote_code=True."
 PEFT_HOMES = ("transformers", "diffusers", "peft", "sentence_transformers")
 COMPONENT_HOMES = {"transformers", "diffusers", "onnxruntime", "optimum", "flax", "peft",
                    "stable_diffusion"}  # fmt: skip
+NO = {"false", "no", "off", "0", "", "none"}
 HANDLERS = {"image_classifier", "image_segmenter", "object_detector", "text_classifier"}
 
 
@@ -38,9 +43,11 @@ def judge_json(data: object, context: Context) -> None:
 
 def _objects(data: object) -> Iterator[dict[str, object]]:
     waiting, left = [data], MAX_ITEMS
-    while waiting and left:
+    while waiting:
         item = waiting.pop()
         left -= 1
+        if left < 0:
+            raise Unreadable("The JSON file has too many parts to judge all.", "over-budget")
         if isinstance(item, dict):
             yield item
             waiting.extend(v for v in item.values() if isinstance(v, (dict, list)))
@@ -100,7 +107,7 @@ def _pipeline(value: object, context: Context) -> None:
 
 
 def _trust(value: object, context: Context) -> None:
-    if value is True:
+    if isinstance(value, (bool, int, str)) and str(value).lower() not in NO:
         sentence = "The configuration switches trust_remote_code on: loaders then run code that"
         sentence += " comes with the model, unasked. Set it to false."
         context.add("trust-remote-code", sentence, Verdict.REVIEW)
@@ -137,7 +144,7 @@ def _template(value: object, context: Context) -> None:
             judge_template(item, context, None, "chat_template")
         elif isinstance(item, dict):
             for key, text in item.items():
-                if key != "name" and isinstance(text, str):
+                if (key != "name" or "template" not in item) and isinstance(text, str):
                     judge_template(text, context, None, f"chat_template {item.get('name', key)}")
 
 
@@ -155,6 +162,39 @@ def _archive_manifest(value: object, context: Context) -> None:
             sentence = f"TorchServe {verb} {str(value[key])[:100]} to load this model; read it."
             verdict = Verdict.DANGEROUS if key == "modelFile" else Verdict.REVIEW
             context.add("handler", sentence, verdict, None, str(value[key])[:200])
+
+
+def _shards(value: object, context: Context) -> None:
+    """``weight_map`` of an index: files of weights, which lie beside it."""
+    for name in sorted(set(_strings(value))):
+        if leaves_folder(name):
+            sentence = f"The index names {name[:120]}, a file of weights outside its folder."
+            context.add("path-traversal", sentence, Verdict.DANGEROUS, None, name[:200])
+
+
+def _flavours(value: object, context: Context) -> None:
+    for flavour in value.values() if isinstance(value, dict) else []:
+        if isinstance(flavour, dict):
+            judge_flavour(flavour, context)
+
+
+def _packages(value: object, context: Context) -> None:
+    for line in _strings(value):
+        if is_foreign(line):
+            sentence = f"Installing what the model needs fetches {line[:100]} from outside the"
+            sentence += " package registry; pin it by a digest, or leave it out."
+            context.add("foreign-package", sentence, Verdict.REVIEW, None, line[:200])
+
+
+def _opened(value: object, context: Context) -> None:
+    if value:
+        sentence = "An editor runs a command of this file when it opens or builds the folder."
+        context.add("automatic-code", sentence, Verdict.DANGEROUS, None, str(value)[:200])
+
+
+def _run_options(value: object, context: Context) -> None:
+    if isinstance(value, dict) and value.get("runOn") == "folderOpen":
+        _opened(value, context)
 
 
 def _modules(data: list[object], context: Context) -> None:
@@ -184,5 +224,8 @@ KEYS = {
     "auto_map": _auto_map, "custom_pipelines": _pipelines, "custom_pipeline": _pipeline,
     "trust_remote_code": _trust, "attn_implementation": _attention,
     "_attn_implementation": _attention, "auto_mapping": _peft, "_target_": _target,
-    "chat_template": _template, "model": _archive_manifest,
+    "chat_template": _template, "model": _archive_manifest, "weight_map": _shards,
+    "flavors": _flavours, "pip": _packages, "runOptions": _run_options,
+    "initializeCommand": _opened, "onCreateCommand": _opened, "postCreateCommand": _opened,
+    "postStartCommand": _opened, "postAttachCommand": _opened, "updateContentCommand": _opened,
 }  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
 from crenel.scan.context import Context
+from crenel.scan.formats.zipfiles import leaves_folder
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
@@ -19,11 +21,15 @@ CODE_CLASSES = {
     "__lambda__": "runs Python code from the configuration",
     "TFSMLayer": "loads another saved model",
     "PyFunc": "runs Python code",
+    "TorchModuleWrapper": "unpickles a module of torch",
 }
+LOOKUPS = {"StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"}
 HOMES = (
     "layers", "models", "optimizers", "initializers", "regularizers", "constraints", "losses",
     "metrics", "activations", "dtype_policies", "engine", "saving", "backend.common", "random",
 )  # fmt: skip
+#: Where a JSON object with a key begins; a longer gap is tried, not passed over.
+OBJECT = re.compile(rb'\{(?:[ \t\r\n]{0,1000}"|[ \t\r\n]{1000})')
 PACKAGES = ("keras", "keras.src", "tf_keras", "tf_keras.src", "tensorflow.keras",
             "tensorflow.python.keras", "keras.api", "keras.api._v2.keras")  # fmt: skip
 
@@ -50,6 +56,7 @@ def judge_config(config: object, context: Context) -> None:
         if last in CODE_CLASSES:
             sentence = f"The model has a {last} layer, which {CODE_CLASSES[last]}."
             context.add("keras-code", sentence, Verdict.DANGEROUS, None, _shown(item))
+        _vocabulary(item, last, context)
         module = item.get("module")
         if isinstance(module, str) and not _known(module):
             sentence = f"Building {name} imports {module}, which is not a part of Keras's models."
@@ -63,6 +70,17 @@ def judge_config(config: object, context: Context) -> None:
         if custom or ("module" in item and module is None and "registered_name" in item):
             sentence = f"{registered or name} is a custom class; its code has to be judged."
             context.add("keras-custom", sentence, Verdict.REVIEW, None, _shown(item))
+
+
+def _vocabulary(item: dict[str, object], name: str, context: Context) -> None:
+    """Report a vocabulary that is a file, which is read while the layer is built."""
+    config = item.get("config")
+    place = config.get("vocabulary") if name in LOOKUPS and isinstance(config, dict) else None
+    if isinstance(place, str):
+        outside = leaves_folder(place) or "://" in place
+        sentence = f"The {name} layer reads its vocabulary from {place[:120]} while it is built."
+        verdict = Verdict.DANGEROUS if outside else Verdict.REVIEW
+        context.add("outside-file", sentence, verdict, None, place[:200])
 
 
 @cache
@@ -136,7 +154,7 @@ def judge_configs(window: Window, context: Context) -> int:
     decoder = json.JSONDecoder()
     count, pos, left = 0, 0, MAX_TRIED
     for _ in range(MAX_CANDIDATES):
-        pos = window.find(b'{"', pos)
+        pos = window.search(OBJECT, pos, 1024)
         if pos < 0:
             return count
         end = window.find(b"\0", pos)
@@ -149,9 +167,9 @@ def judge_configs(window: Window, context: Context) -> int:
         try:
             config, used = decoder.raw_decode(text)
         except (ValueError, RecursionError):
-            pos += 2
+            pos += 1
             continue
         count += isinstance(config, dict) and "class_name" in config
         judge_config(config, context)
-        pos += max(len(text[:used].encode("utf-8", "surrogateescape")), 2)
+        pos += max(len(text[:used].encode("utf-8", "surrogateescape")), 1)
     raise Unreadable("The file holds too many texts that look like JSON.", "over-budget")

@@ -1,31 +1,19 @@
-"""MLflow's model folders: the module that loads the model, its code, and what it installs."""
+"""MLflow's model folders: the module that loads the model, and its code."""
 
 from __future__ import annotations
 
 import re
 
 from crenel.scan.context import Context
+from crenel.scan.formats.places import Places
+from crenel.scan.formats.yamls import unescaped
 from crenel.scan.source import Window
 from crenel.scan.verdict import Verdict
 
-MAX_TEXT = 4 << 20
-VALUE = r"[ \t]*:[ \t]*[\"']?([^\s\"'#,}]+)"
-LOADER = re.compile(r"[\"']?loader_module[\"']?" + VALUE)
+VALUE = r"\s*:\s*[\"']?([^\s\"'#,}]+)"
+LOADER = re.compile(r"loader_module[\"']?" + VALUE)
 CODE = re.compile(r"(?:^|[\s{,])[\"']?(code|model_code_path)[\"']?" + VALUE)
-REQUIREMENTS = re.compile(
-    r"(?:^|/)(?:[\w.-]*requirements[\w.-]*\.(?:txt|in)|constraints\.txt)$", re.I
-)
-ELSEWHERE = re.compile(
-    r"^[ \t\"'-]{0,40}((?:[\w.\[\]-]{1,100}[ \t]{0,9}@[ \t]{0,9})?(?:git|hg|svn|bzr)\+\S+|"
-    r"(?:[\w.\[\]-]{1,100}[ \t]{0,9}@[ \t]{0,9})?(?:https?|ftp|file)://\S+|"
-    r"(?:--(?:extra-)?index-url|--find-links|--trusted-host|-[if])[ =]\S+)",
-    re.MULTILINE,
-)
-INSTALLS = re.compile(r"^[ \t-]*(?:dependencies|pip|build_dependencies)[ \t]*:", re.MULTILINE)
-
-
-def _text(window: Window) -> str:
-    return window.read(0, MAX_TEXT).decode("utf-8", "replace")
+FLAVOURS = re.compile(r"(?:^|[{,?]\s*)[\"']?flavors[\"']?\s*:", re.MULTILINE)
 
 
 def judge_model(window: Window, context: Context) -> bool:
@@ -35,49 +23,44 @@ def judge_model(window: Window, context: Context) -> bool:
     the path for modules, where a file of any name takes the place of an installed one; and it
     runs ``model_code_path``.
     """
-    text = _text(window)
-    if not re.search(r"^[\"']?flavors[\"']?[ \t]*:", text, re.MULTILINE):
+    raw = window.read(0, len(window)).decode("utf-8", "replace")
+    text = unescaped(raw)
+    named, place = text.count("loader_module"), Places(text)
+    if not named and not ("flavors" in text and FLAVOURS.search(text)):
         return False
     for match in LOADER.finditer(text):
-        module = match[1]
-        if not module.startswith("mlflow."):
-            sentence = (
-                f"MLflow imports the module {module[:100]} to load this model; read its code."
-            )
-            context.add(
-                "loader-module", sentence, Verdict.DANGEROUS, _at(text, match), module[:200]
-            )
+        named -= 1
+        _loader(match[1], context, place(match.start()))
+    if named > 0:
+        sentence = "The text names loader_module in a way that is not followed, as by an alias."
+        context.add("loader-module", sentence, Verdict.REVIEW)
+    place = Places(text)
     for match in CODE.finditer(text):
-        if match[2] in ("null", "~"):
-            continue
-        if match[1] == "model_code_path":
-            sentence = f"MLflow runs {match[2][:100]} to load this model; read it."
-            verdict = Verdict.DANGEROUS
-        else:
-            sentence = (
-                f"MLflow puts the folder {match[2][:100]} in front of the path for modules, so"
-            )
-            sentence += " that a file in it takes the place of an installed module; read its files."
-            verdict = Verdict.REVIEW
-        context.add("model-code", sentence, verdict, _at(text, match), match[2][:200])
+        if match[2] not in ("null", "~"):
+            _code(match[1], match[2], context, place(match.start()))
     return True
 
 
-def _at(text: str, match: re.Match[str]) -> int:
-    return len(text[: match.start()].encode("utf-8"))
+def judge_flavour(flavour: dict[str, object], context: Context) -> None:
+    """Judge one flavour of an ``MLmodel`` that is written as JSON."""
+    if flavour.get("loader_module") is not None:
+        _loader(str(flavour["loader_module"]), context, None)
+    for key in ("code", "model_code_path"):
+        if flavour.get(key):
+            _code(key, str(flavour[key]), context, None)
 
 
-def is_requirements(name: str) -> bool:
-    """Tell whether a file of that name lists packages for pip."""
-    return bool(REQUIREMENTS.search(name))
+def _loader(module: str, context: Context, offset: int | None) -> None:
+    if not module.startswith("mlflow."):
+        sentence = f"MLflow imports the module {module[:100]} to load this model; read its code."
+        context.add("loader-module", sentence, Verdict.DANGEROUS, offset, module[:200])
 
 
-def judge_requirements(window: Window, context: Context) -> None:
-    """Report packages that come from elsewhere than the registry, in pip's and conda's lists."""
-    text = _text(window)
-    if not is_requirements(context.name) and not INSTALLS.search(text):
+def _code(key: str, value: str, context: Context, offset: int | None) -> None:
+    if key == "model_code_path":
+        sentence = f"MLflow runs {value[:100]} to load this model; read it."
+        context.add("model-code", sentence, Verdict.DANGEROUS, offset, value[:200])
         return
-    for match in ELSEWHERE.finditer(text):
-        sentence = f"Installing what the model needs fetches {match[1][:100]} from outside the"
-        sentence += " package registry; pin it by a digest, or leave it out."
-        context.add("foreign-package", sentence, Verdict.REVIEW, _at(text, match), match[1][:200])
+    sentence = f"MLflow puts the folder {value[:100]} in front of the path for modules, so"
+    sentence += " that a file in it takes the place of an installed module; read its files."
+    context.add("model-code", sentence, Verdict.REVIEW, offset, value[:200])

@@ -57,12 +57,14 @@ def scan_onnx(window: Window, context: Context) -> str:
             elif inner is not None:
                 waiting.append((inner, first, last))
             elif DOMAIN_FIELD.get(kind) == number:
-                _domain(window.read(first, last - first), first, context)
+                judge_domain(
+                    window.read(first, last - first).decode("utf-8", "replace"), first, context
+                )
     return "onnx"
 
 
-def _domain(raw: bytes, offset: int, context: Context) -> None:
-    domain = raw.decode("utf-8", "replace")
+def judge_domain(domain: str, offset: int, context: Context) -> None:
+    """Report operators that come from a further library, or run Python."""
     if domain in PYTHON_DOMAINS:
         sentence = f"Operators of {domain} can run Python code."
         context.add("custom-operator", sentence, Verdict.DANGEROUS, offset, domain)
@@ -77,12 +79,16 @@ def _external(window: Window, start: int, end: int, context: Context) -> None:
         for number, wire, first, last in fields(window, start, end)
         if wire == BYTES
     }
-    if pair.get(1) not in ("location", "offset", "length", "checksum", "basepath"):
-        sentence = f"External data has the unknown key {str(pair.get(1))[:40]!r}."
+    judge_place(pair.get(1, ""), pair.get(2, ""), start, context)
+
+
+def judge_place(key: str, place: str, start: int, context: Context) -> None:
+    """Report data outside the file that a loader would look for outside its folder."""
+    if key not in ("location", "offset", "length", "checksum", "basepath"):
+        sentence = f"External data has the unknown key {key[:40]!r}."
         context.add("external-key", sentence, Verdict.DANGEROUS, start)
-    if pair.get(1) != "location":
+    if key != "location":
         return
-    place = pair.get(2, "")
     parts = re.split(r"[\\/]", place)
     if place.startswith(("/", "\\", "~")) or ".." in parts or ":" in place or "\0" in place:
         sentence = "The model reads tensors from a file outside its folder."

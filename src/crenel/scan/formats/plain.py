@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 
 from crenel.scan.context import Context, Reader
 from crenel.scan.credentials import judge_credentials
@@ -13,6 +14,9 @@ MODEL_NAMES = re.compile(
     r"\.(pkl|pickle|joblib|pt|pth|bin|ckpt|h5|hdf5|keras|onnx|npy|npz|safetensors|model|json|ubj|"
     r"skops|tar|zip|gz|dat|weights|params|msgpack|pb|tflite|gguf|cbm|txt)$", re.IGNORECASE
 )  # fmt: skip
+# As Arrow writes it, and as Parquet does: in base64, of which only whole groups are the same.
+_TYPE = b"arrow.py_extension_type"
+PICKLED_TYPE = (_TYPE, *(b64encode(_TYPE[skip : skip + 21]) for skip in range(3)))
 SHARD = re.compile(r"(?:.*/)?([\w.-]+)\.data-\d{5}-of-\d{5}")
 
 
@@ -53,10 +57,10 @@ def scan_compiled(window: Window, context: Context) -> str:
 
 def scan_columns(window: Window, context: Context) -> str:
     """Parquet and Arrow files: data, unless an extension type carries a pickle."""
-    mark = b"arrow.py_extension_type"
-    if window.find(mark) >= 0:
+    found = [at for mark in PICKLED_TYPE if (at := window.find(mark)) >= 0]
+    if found:
         sentence = "A column type is a pickled Python object, which old readers unpickle."
-        context.add("pickled-type", sentence, Verdict.DANGEROUS, window.find(mark))
+        context.add("pickled-type", sentence, Verdict.DANGEROUS, min(found))
     if window.startswith(b"PAR1"):
         if window.read(len(window) - 4, 4) not in (b"PAR1", b"PARE"):
             raise Unreadable("The Parquet file is cut short.", offset=len(window))

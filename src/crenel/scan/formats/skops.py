@@ -11,6 +11,8 @@ from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 MAX_SCHEMA = 64 << 20
+#: Keys of every node of a schema.
+NODE = {"__class__", "__module__", "__loader__"}
 PLAIN = {"builtins", "collections", "numpy", "numpy.random", "scipy.sparse", "json", "datetime"}
 
 
@@ -22,6 +24,11 @@ def scan_schema(window: Window, context: Context) -> str:
         schema = json.loads(window.read(0, len(window)))
     except (ValueError, RecursionError):
         raise Unreadable("The schema is not valid JSON.") from None
+    return judge_schema(schema, context)
+
+
+def judge_schema(schema: object, context: Context) -> str:
+    """Judge a schema that was parsed."""
     for module, name, loader in _types(schema):
         _judge(module, name, loader, context)
     for node in _nodes(schema):

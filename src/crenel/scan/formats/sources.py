@@ -13,7 +13,8 @@ from crenel.scan.verdict import Verdict
 
 SOURCE_NAMES = re.compile(
     r"\.(py|pyw|sh|bash|zsh|fish|bat|cmd|ps1|js|mjs|vbs|pl|rb|php|r|lua|ipynb|go|rs|c|cc|cpp|cu|java|"
-    r"scala|jl|swift|ts|command)$", re.IGNORECASE
+    r"scala|jl|swift|ts|command|psm1|psd1|hta|wsf|jse|vbe|reg|ksh|csh|tcl|groovy|kts?|desktop)$",
+    re.IGNORECASE,
 )  # fmt: skip
 # Files that a tool runs because of their name, and which.
 AUTOMATIC = {
@@ -24,6 +25,24 @@ AUTOMATIC = {
     "handler.py": "inference servers run it while they load the model",
     "custom_generate.py": "transformers runs it where trust_remote_code is on",
 }
+# The same, of files that are no source code by their suffix; names in small letters.
+UNASKED = {
+    ".envrc": "direnv runs it in its folder", ".rprofile": "R runs it when started in its folder",
+    ".pdbrc": "pdb runs it when started in its folder", "rakefile": "rake runs it",
+    ".gdbinit": "gdb runs it when started in its folder", "makefile": "make runs it",
+    ".lldbinit": "lldb runs it when started in its folder", "gnumakefile": "make runs it",
+    ".bashrc": "a shell runs it", ".bash_profile": "a shell runs it", ".zshrc": "a shell runs it",
+    ".profile": "a shell runs it", ".zshenv": "a shell runs it", "justfile": "just runs it",
+    "dockerfile": "docker runs its commands", "jenkinsfile": "a build server runs it",
+    ".renviron": "R reads it when started in its folder", ".vimrc": "vim may run it",
+    ".exrc": "vim may run it", ".pythonrc": "Python may run it",
+}  # fmt: skip
+#: Settings by which git runs a command in the folder of a repository.
+GIT = re.compile(
+    rb"^\s*(?:fsmonitor|sshcommand|hookspath|pager|editor|askpass|gpgprogram|program|textconv|"
+    rb"smudge|clean|process|helper|proxycommand|external)\s*=(?!\s*(?:true|false|0|1)?\s*$)",
+    re.I | re.M,
+)
 LIBRARIES = {
     "torch", "numpy", "pandas", "scipy", "sklearn", "tensorflow", "keras", "transformers", "joblib",
     "safetensors", "onnx", "onnxruntime", "xgboost", "lightgbm", "catboost", "tokenizers",
@@ -68,6 +87,16 @@ def scan_prose(window: Window, context: Context) -> str:
     head = window.read(0, MAX_PROSE)
     if context.name.lower().endswith(".pth"):
         return _path_file(head, context)
+    unasked = UNASKED.get(context.name.rpartition("/")[2].lower())
+    if unasked is not None:
+        sentence = f"The file is a list of commands, and {unasked}; read it."
+        context.add("automatic-code", sentence, Verdict.DANGEROUS, 0)
+        return "source-code"
+    if b"[core]" in head and (found := GIT.search(head)):
+        sentence = "The file is a configuration of git, by which git runs a command in its folder."
+        shown = found[0].decode("utf-8", "replace").strip()
+        context.add("automatic-code", sentence, Verdict.DANGEROUS, found.start(), shown)
+        return "source-code"
     if len(head) == len(window) and PYTHON.search(head) and _parses(head):
         sentence = "The file is Python source code under another name."
         context.add("source-code", sentence, Verdict.REVIEW, 0)

@@ -226,7 +226,7 @@ def _meta_graph(graph: _Graph, start: int, end: int) -> None:
         if wire == BYTES and number == 2:
             graph.graph(begin, stop)
         elif wire == BYTES and number == 6:
-            _asset(string(graph.window, begin, stop, 2), begin, graph.context)
+            judge_asset(string(graph.window, begin, stop, 2), begin, graph.context)
 
 
 def scan_graph(window: Window, context: Context) -> str:
@@ -243,7 +243,8 @@ def scan_keras_metadata(window: Window, context: Context) -> str:
     return "keras-metadata"
 
 
-def _asset(name: str, offset: int, context: Context) -> None:
+def judge_asset(name: str, offset: int, context: Context) -> None:
+    """Report an asset that lies outside the model's folder."""
     if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
         sentence = f"The asset {name[:120]} lies outside the model's folder."
         context.add("path-traversal", sentence, Verdict.DANGEROUS, offset, name[:200])

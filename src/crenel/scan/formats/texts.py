@@ -8,7 +8,7 @@ import re
 
 from crenel.scan.context import Context
 from crenel.scan.credentials import judge_credentials
-from crenel.scan.formats import mlflow, sources, xml, yamls
+from crenel.scan.formats import mlflow, requirements, skops, sources, textproto, xml, yamls
 from crenel.scan.formats.configs import judge_json
 from crenel.scan.formats.keras import judge_config
 from crenel.scan.source import Unreadable, Window
@@ -44,9 +44,13 @@ def scan_json(window: Window, context: Context) -> str:
         if yamls.mentions(window):
             yamls.scan_yaml(window, context)  # whose flow style begins as JSON does
         raise Unreadable(f"The file looks like JSON but does not parse: {error}.") from None
-    if isinstance(data, dict) and "learner" in data and "version" in data:
+    if isinstance(data, dict) and {"learner", "version"} == set(data):
         return "xgboost-json"
     judge_json(data, context)
+    if isinstance(data, dict) and set(data) >= {"learner", "version"}:
+        return "xgboost-json"
+    if isinstance(data, dict) and set(data) >= skops.NODE:
+        return skops.judge_schema(data, context)
     if isinstance(data, dict) and (set(data) >= NOTEBOOK or sources.is_source(context.name)):
         return sources.scan_source(window, context)
     if isinstance(data, dict) and "class_name" in data and "config" in data:
@@ -94,12 +98,14 @@ def scan_text(window: Window, context: Context) -> str:
         return found
     if YAML_NAMES.search(context.name) or (yamls.mentions(window) and _tagged(window)):
         found = yamls.scan_yaml(window, context)
-        mlflow.judge_requirements(window, context)
+        requirements.judge_requirements(window, context)
         return "mlflow" if mlflow.judge_model(window, context) else found
+    if textproto.is_model(window):
+        return textproto.scan_model(window, context)
     if xml.is_xml(window):
         return xml.scan_xml(window, context)
-    if mlflow.is_requirements(context.name):
-        mlflow.judge_requirements(window, context)
+    if requirements.is_requirements(context.name):
+        requirements.judge_requirements(window, context)
         return "requirements"
     return sources.scan_prose(window, context)
 

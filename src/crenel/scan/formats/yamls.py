@@ -7,19 +7,19 @@ reported as one, for review: whether it is one depends on the rest of the text.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
 from crenel.scan.context import Context
+from crenel.scan.formats.places import Places
 from crenel.scan.formats.targets import judge_target
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 MAX_TEXT = 64 << 20
-MARKS = (b"python", b"%TAG", b"!new:", b"!apply:", b"!name:", b"!module:", b"!include",
-         b"_target_", b"trust_remote_code", b"!<")  # fmt: skip
+MARKS = (b"python", b"\\x", b"\\u", b"loader_module", b"%TAG", b"!new:", b"!apply:", b"!name:",
+         b"!module:", b"!include", b"_target_", b"trust_remote_code", b"!<")  # fmt: skip
 CORE = "tag:yaml.org,2002:"
 PYTHON = CORE + "python/"
 DIRECTIVE = re.compile(r"^%TAG[ \t]+(![\w-]*!?)[ \t]+(\S+)", re.MULTILINE)
@@ -29,15 +29,14 @@ TAG = re.compile(
 HARMLESS = {"none", "bool", "bytes", "str", "unicode", "int", "long", "float", "complex", "list",
             "tuple", "dict"}  # fmt: skip
 KEYED = re.compile(
-    r"(?:^|[\s{,?-])[\"']?(_target_|trust_remote_code)[\"']?[ \t]*:[ \t]+"
-    r"(?:[\"']([^\"'\n]*)[\"']|([^\s,#}\]]*))",
-    re.MULTILINE,
+    r"(_target_(?<!\w_target_)|trust_remote_code)[\"']?\s*:\s*"
+    r"(?:[\"']([^\"'\n]*)[\"']|([^\s,#}\]]*))"
 )
+NAMED = re.compile(r"_target_(?<!\w_target_)(?!\w)")
 ESCAPED = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})")
 COMMENT = re.compile(r"(?:^|\s)#")
 ANCHOR = re.compile(r"&(\w+)")
 ALIAS = re.compile(r"\*\w+")
-MAX_REPORTED = 200
 MAX_LINE = 2000
 MAX_BRANCHES = 10**6
 
@@ -58,31 +57,44 @@ def scan_yaml(window: Window, context: Context) -> str:
 def judge_yaml(text: str, context: Context) -> None:
     """Judge a YAML text that begins at the first byte."""
 
-    def place(at: int) -> int:
-        return len(text[:at].encode("utf-8"))
-
     handles = {"!!": CORE, "!": "!"}
     for match in DIRECTIVE.finditer(text):
         handles[match[1]] = unquote(match[2])
-    left = MAX_REPORTED
+    place = Places(text)
+    seen: set[tuple[str, bool]] = set()
     for tag, at in _tags(text, handles):
-        if _is_told(tag):
-            left -= 1
-            _tag(tag, place(at), _is_quoted(text, at), context)
-        if not left:
-            break
-    for match in itertools.islice(KEYED.finditer(_unescaped(text)), MAX_REPORTED):
-        value = match[2] if match[2] is not None else match[3]
-        if match[1] == "_target_":
-            judge_target(value, "_target_", context, place(match.start()))
-        elif value.lower() in ("true", "yes", "on"):
-            sentence = "The configuration switches trust_remote_code on: loaders then run code that"
-            sentence += " comes with the model, unasked. Set it to false."
-            context.add("trust-remote-code", sentence, Verdict.REVIEW, place(match.start()))
+        told = (tag, _is_quoted(text, at)) if _is_told(tag) else None
+        if told is not None and told not in seen:
+            seen.add(told)
+            _tag(tag, place(at), told[1], context)
+    _keys(unescaped(text), context)
     _aliases(text, context)
 
 
-def _unescaped(text: str) -> str:
+def _keys(text: str, context: Context) -> None:
+    """Judge the values of the keys by which a loader calls something, each value once."""
+    place, starts = Places(text), set()
+    seen: set[tuple[str, str]] = set()
+    for match in KEYED.finditer(text):
+        starts.add(match.start(1))
+        value = match[2] if match[2] is not None else match[3]
+        if (match[1], value) in seen:
+            continue
+        seen.add((match[1], value))
+        if match[1] == "_target_":
+            judge_target(value, "_target_", context, place(match.start(1)))
+        elif value.lower() in ("true", "yes", "on", "1", "y"):
+            sentence = "The configuration switches trust_remote_code on: loaders then run code that"
+            sentence += " comes with the model, unasked. Set it to false."
+            context.add("trust-remote-code", sentence, Verdict.REVIEW, place(match.start(1)))
+    for match in NAMED.finditer(text):
+        if match.start() not in starts and not _is_quoted(text, match.start()):
+            sentence = "The text names _target_ in a way that is not followed, as by an alias."
+            context.add("computed-target", sentence, Verdict.REVIEW, Places(text)(match.start()))
+            return
+
+
+def unescaped(text: str) -> str:
     """Undo the escapes of double-quoted scalars, by which a key may hide."""
     return ESCAPED.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
 

@@ -23,12 +23,16 @@ LOCAL = b"PK\x03\x04"
 CENTRAL = b"PK\x01\x02"
 END = b"PK\x05\x06"
 WHOLE = 0xFFFFFFFF
+UNICODE_PATH = 0x7075
 MAX_HIDDEN = 1000
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One member as a header describes it; ``header`` is the offset of its local header."""
+    """One member as a header describes it; ``header`` is the offset of its local header.
+
+    ``other`` is the name by which some readers know it, empty where all agree.
+    """
 
     name: str
     method: int
@@ -39,6 +43,7 @@ class Entry:
     header: int
     listed: bool = True
     link: bool = False
+    other: str = ""
 
 
 def leaves_folder(path: str) -> bool:
@@ -62,15 +67,19 @@ def entries(window: Window, context: Context) -> list[Entry]:
     """
     end = find_end(window)
     if end < 0 or end + 22 > len(window):
-        hidden = list(_walk(window, 0, len(window)))
+        hidden = list(_walk(window, 0, len(window), context))
         context.add("damaged", "The zip archive has no central directory.", Verdict.UNREADABLE)
         return hidden
-    count, size, offset = _end_record(window, end)
-    start = end - size if offset + size > end or window.read(offset, 4) != CENTRAL else offset
-    shift = start - offset if window.read(offset, 4) != CENTRAL else 0
-    found = list(_central(window, start, start + size, count, shift))
+    count, size, offset, stop = _end_record(window, end)
+    last = stop - size  # where Python's zipfile reads, whatever offset is given
+    start = last if offset + size > end or window.read(offset, 4) != CENTRAL else offset
+    found = list(_central(window, start, start + size, start - offset))
     if len(found) != count:
         raise Unreadable("The zip archive's directory is damaged.", offset=start)
+    if start != last and size:
+        sentence = "Bytes lie between the zip archive's directory and its end: readers differ in"
+        context.add("polyglot", f"{sentence} where they look.", Verdict.REVIEW, start + size)
+        found += _central(window, max(last, 0), stop, last - offset)
     _check_names(found, context)
     tail = len(window) - end - 22
     if tail > int.from_bytes(window.read(end + 20, 2), "little"):
@@ -80,18 +89,21 @@ def entries(window: Window, context: Context) -> list[Entry]:
     return found + _hidden(window, found, start, context)
 
 
-def _end_record(window: Window, end: int) -> tuple[int, int, int]:
+def _end_record(window: Window, end: int) -> tuple[int, int, int, int]:
+    """Return how many members there are, the directory's size and offset, and where it must end."""
     count, size, offset = struct.unpack("<HII", window.read(end + 10, 10))
+    stop = end
     locator = window.read(end - 20, 20) if end >= 20 else b""
     if locator.startswith(b"PK\x06\x07"):
         at = struct.unpack("<Q", locator[8:16])[0]
         record = window.read(at, 56)
         if record.startswith(b"PK\x06\x06") and len(record) == 56:
             count, size, offset = struct.unpack("<QQQ", record[32:56])
-    return count, size, offset
+            stop = end - 76
+    return count, size, offset, stop
 
 
-def _central(window: Window, pos: int, end: int, count: int, shift: int) -> Iterator[Entry]:
+def _central(window: Window, pos: int, end: int, shift: int) -> Iterator[Entry]:
     while pos < end and window.read(pos, 4) == CENTRAL:
         raw = window.read(pos, 46)
         if len(raw) < 46:
@@ -100,11 +112,11 @@ def _central(window: Window, pos: int, end: int, count: int, shift: int) -> Iter
         crc, packed, size, named, extra, comment = struct.unpack("<IIIHHH", raw[16:34])
         mode, header = struct.unpack("<HI", raw[40:46])
         name = _decode(window.read(pos + 46, named))
+        more = window.read(pos + 46 + named, extra)
         if WHOLE in (packed, size, header):
-            more = window.read(pos + 46 + named, extra)
             size, packed, header = _wide(more, size, packed, header)
-        link = stat.S_ISLNK(mode)
-        yield Entry(name, method, flags, crc, packed, size, header + shift, link=link)
+        link, other = stat.S_ISLNK(mode), _other_name(name, more)
+        yield Entry(name, method, flags, crc, packed, size, header + shift, link=link, other=other)
         pos += 46 + named + extra + comment
 
 
@@ -122,6 +134,18 @@ def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, 
                     body = body[8:]
         pos += 4 + length
     return values[0], values[1], values[2]
+
+
+def _other_name(name: str, extra: bytes) -> str:
+    """Return the name that other readers see: cut at a NUL, or Info-ZIP's field for Unicode."""
+    pos = 0
+    while pos + 4 <= len(extra):
+        tag, length = struct.unpack("<HH", extra[pos : pos + 4])
+        if tag == UNICODE_PATH and length > 5:
+            told = _decode(extra[pos + 9 : pos + 4 + length])
+            return told if told != name else ""
+        pos += 4 + length
+    return name.partition("\0")[0] if "\0" in name else ""
 
 
 def _decode(raw: bytes) -> str:
@@ -142,7 +166,7 @@ def _local(window: Window, at: int) -> tuple[Entry, int] | None:
     return Entry(name, method, flags, crc, packed, size, at, False), at + 30 + named + extra
 
 
-def _walk(window: Window, pos: int, end: int) -> Iterator[Entry]:
+def _walk(window: Window, pos: int, end: int, context: Context) -> Iterator[Entry]:
     for _ in range(MAX_HIDDEN):
         pos = window.find(LOCAL, pos)
         if pos < 0 or pos >= end:
@@ -151,6 +175,8 @@ def _walk(window: Window, pos: int, end: int) -> Iterator[Entry]:
         if found is not None and found[0].method in (0, 8, 12, 14):
             yield replace(found[0], packed=found[0].packed or max(end - found[1], 0))
         pos += 4
+    sentence = "More headers of members lie outside the directory than are followed."
+    context.add("over-budget", sentence, Verdict.UNREADABLE, pos)
 
 
 def _hidden(window: Window, found: list[Entry], stop: int, context: Context) -> list[Entry]:
@@ -159,11 +185,11 @@ def _hidden(window: Window, found: list[Entry], stop: int, context: Context) -> 
     pos = 0
     for entry in sorted(found, key=lambda e: e.header):
         if entry.header > pos:
-            hidden.extend(_walk(window, pos, entry.header))
+            hidden.extend(_walk(window, pos, entry.header, context))
         local = _local(window, entry.header)
         data = local[1] if local is not None else entry.header
         pos = max(pos, data + entry.packed)
-    hidden.extend(_walk(window, pos, stop))
+    hidden.extend(_walk(window, pos, stop, context))
     for entry in hidden[:10]:
         sentence = f"The member {entry.name} is not in the archive's directory."
         context.add("hidden-member", sentence, Verdict.REVIEW, entry.header, entry.name)
@@ -183,6 +209,9 @@ def _check_names(found: list[Entry], context: Context) -> None:
             )
             context.add("duplicate-member", sentence, Verdict.REVIEW, entry.header, entry.name)
         seen.add(entry.name)
+        if entry.other:
+            sentence = f"Some readers take {entry.name!r} for {entry.other!r}."
+            context.add("header-mismatch", sentence, Verdict.REVIEW, entry.header, entry.name)
         if leaves_folder(entry.name):
             sentence = f"Unpacking {entry.name} writes outside the folder."
             context.add("path-traversal", sentence, Verdict.DANGEROUS, entry.header, entry.name)
@@ -205,8 +234,9 @@ def contents(window: Window, entry: Entry, context: Context) -> Iterator[Window]
         ways.append((other.method, entry.packed))
     if other.packed not in (0, entry.packed):
         ways.append((entry.method, other.packed))
-    if other.name != entry.name or len(ways) > 1:
-        sentence = f"The two headers of {entry.name} disagree, so readers do too."
+    overlong = entry.method == 0 and entry.size != entry.packed
+    if other.name != entry.name or len(ways) > 1 or overlong:
+        sentence = f"The two headers, or sizes, of {entry.name} disagree, so readers do too."
         context.add("header-mismatch", sentence, Verdict.REVIEW, entry.header, other.name)
     if (entry.flags | other.flags) & 1:
         sentence = f"The member {entry.name} is marked as encrypted."
