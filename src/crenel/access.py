@@ -59,6 +59,9 @@ class Access(BaseModel):
         Samples that the attacker feeds a learning model.
     price_per_1000 : float or None
         What 1,000 queries cost, in whatever money.
+    goal : label or None
+        The class that the attacker wants inputs to be taken for, as the model names it; None: any
+        wrong one will do.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +71,7 @@ class Access(BaseModel):
     data_share: float | None = Field(default=None, ge=0, le=1)
     samples_per_day: int | None = Field(default=None, ge=1)
     price_per_1000: float | None = Field(default=None, ge=0)
+    goal: bool | int | float | str | None = None
 
     def sentence(self) -> str:
         """What this attacker has, as words that follow "attacker"."""

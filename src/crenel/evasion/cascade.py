@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.ball import Ball
-from crenel.evasion.descent import check_arguments, descend, likeliest, narrow
+from crenel.evasion.descent import Loss, check_arguments, descend, likeliest, narrow
 from crenel.evasion.network import (
     Logits,
     as_labels,
@@ -27,6 +27,13 @@ from crenel.evasion.network import (
 from crenel.evasion.shorten import shorten
 from crenel.evasion.squares import random_search
 from crenel.evasion.stages import Stage, schedule
+
+
+#: Losses of the stages where one class is to be reached.
+AIMED: dict[str, Loss] = {
+    "margin": "targeted-cw", "ce": "targeted-ce", "dlr": "targeted-dlr",
+    "targeted-margin": "targeted-margin",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -258,7 +265,7 @@ class _Cascade:
         start = self._starts(rows, x, ball, stage, shard)
         loss, target = stage.loss, None if goal is None else goal.repeat_interleave(copies)
         if goal is not None:
-            loss = "targeted-margin"
+            loss = AIMED[stage.loss]
         elif loss == "targeted-margin":
             aims = likeliest(self.logits, x, y, max(stage.copies) + 1)
             self.queries += len(x)

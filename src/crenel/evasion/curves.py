@@ -44,6 +44,7 @@ def flip_curve(
     queries: int = 0,
     seconds: float = 0.0,
     scale: Literal["linear", "log"] = "linear",
+    harm: str = HARM,
 ) -> Exposure:
     """An `Exposure` of evasion from its budgets and shares."""
     return Exposure(
@@ -54,7 +55,7 @@ def flip_curve(
         access=access,
         budget=Budget(name=name, unit=unit, values=tuple(float(b) for b in budgets), scale=scale),
         harm=Harm(
-            name=HARM,
+            name=harm,
             values=tuple(s.value for s in shares),
             low=tuple(s.low for s in shares),
             high=tuple(s.high for s in shares),
@@ -91,6 +92,8 @@ def sandwich(
     series: str = "",
     seconds: float = 0.0,
     exact: bool = False,
+    harm: str = HARM,
+    role: Literal["attack", "reference", "control"] = "attack",
 ) -> Exposure:
     """Attack and certificate as the two sides of one curve.
 
@@ -105,6 +108,9 @@ def sandwich(
         By default said of the radius whose harm is nearest a half.
     exact : bool
         The search claims every row, so that the high end counts undecided ones as flipped.
+    harm : str
+        What being broken means.
+    role : {"attack", "reference", "control"}
     """
     n = verdicts.n
     shares = [proportion(int(k), n) for k in verdicts.broken(epsilons)]
@@ -120,7 +126,8 @@ def sandwich(
     curve = flip_curve(
         check=check, name=name, unit=unit, budgets=epsilons, shares=shares, n=n, access=access,
         seed=seed, health=Health.of(*verdicts.tests), headline=words, series=series,
-        queries=verdicts.queries + verdicts.gradients, seconds=seconds, scale="log",
+        queries=verdicts.queries + verdicts.gradients, seconds=seconds, scale="log", harm=harm,
+        role=role,
     )  # fmt: skip
     if not proven:
         return curve

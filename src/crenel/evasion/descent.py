@@ -21,7 +21,9 @@ from crenel.evasion.network import (
     torch,
 )
 
-Loss = Literal["ce", "dlr", "margin", "targeted-dlr", "targeted-margin"]
+Loss = Literal[
+    "ce", "dlr", "margin", "targeted-ce", "targeted-cw", "targeted-dlr", "targeted-margin"
+]  # fmt: skip
 #: Momentum and the share of rising steps below which the step is halved (Croce and Hein, 2020).
 MOMENTUM, RHO = 0.75, 0.75
 #: APGD-L1 (Croce and Hein, 2021): share of numbers moved at first, by what it and the step shrink,
@@ -40,12 +42,18 @@ def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
         Logits.
     y, target : tensor of int64, shape (n,)
         Right classes, and for the targeted losses the wrong ones aimed at.
-    kind : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}
+    kind : {"ce", "dlr", "margin", "targeted-ce", "targeted-cw", "targeted-dlr", "targeted-margin"}
         Both DLR losses (Croce and Hein, 2020) need four logits; below that the margin is used,
-        which is the same without its scale.
+        which is the same without its scale. "targeted-margin" holds the target against the right
+        class, "targeted-cw" against the largest of all others (Carlini and Wagner, 2017), which
+        is positive just where the target is decided for.
     """
     if kind == "ce":
         return torch.nn.functional.cross_entropy(z, y, reduction="none")
+    if kind == "targeted-ce":
+        return -losses(z, target, "ce")
+    if kind == "targeted-cw":
+        return -losses(z, target, "margin")
     right = z.gather(1, y[:, None])[:, 0]
     if kind in ("targeted-dlr", "targeted-margin"):
         wrong = z.gather(1, target[:, None])[:, 0]
@@ -139,7 +147,8 @@ def descend(
     y, target : tensor of int64, shape (n,)
         Right classes, and those that a targeted loss aims at.
     ball : Ball
-    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}
+    loss : str
+        See `losses`.
     steps : int
         Gradients for a row that never breaks, at least 1; the point after the last is looked at
         as well.
@@ -373,7 +382,7 @@ def apgd(
         Legal range: numbers, or arrays broadcast against the rows.
     steps : int
         Gradients for each row at most, at least 1.
-    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}
+    loss : {"ce", "dlr", "margin", "targeted-ce", "targeted-cw", "targeted-dlr", "targeted-margin"}
         The targeted ones aim at ``target``, or at the likeliest wrong class where it is None;
         both DLR losses become the margin below four logits.
     seed : int

@@ -13,7 +13,9 @@ from crenel.access import Access, Attacker
 from crenel.adapters.labels import as_labels, index_of, shown
 from crenel.check import Level
 from crenel.errors import SubjectError, UsageError
-from crenel.evasion.curves import sandwich
+from crenel.evasion.aiming import HARM as AIMED
+from crenel.evasion.aiming import towards
+from crenel.evasion.curves import HARM, sandwich
 from crenel.evasion.examining import Examination, examine
 from crenel.evasion.lattice import Lattice, lattice_of
 from crenel.evasion.levels import gradients
@@ -41,6 +43,7 @@ def evaluate(
     queries: int = 500,
     seed: int = 0,
     time_limit: float | None = None,
+    targets: Any = None,
 ) -> Exposure:
     """The share of correct decisions that a change of at most epsilon flips, from both sides.
 
@@ -68,7 +71,7 @@ def evaluate(
         to 10 % of the values).
     access : Access or {"weights", "gradients", "scores", "labels"}, optional
         What the attacker has; by default the strongest that the model allows. An `Access` also
-        limits the queries of a row to ``queries_per_day``.
+        limits the queries of a row to ``queries_per_day``, and may name a ``goal``: see targets.
     bounds : (low, high), optional
         Legal range of the values; by default that of ``x``.
     lattice : Lattice, optional
@@ -80,6 +83,10 @@ def evaluate(
     seed : int
     time_limit : float, optional
         Seconds; an attack that is cut short gives less harm and says so in its health.
+    targets : label, or array_like of labels, shape (n,), optional
+        The class that all rows, or each row, shall be taken for: the harm is the share of rows
+        that the model then decides for just that class. Rows of that class already are neither
+        attacked nor counted. By default every wrong class counts.
 
     Returns
     -------
@@ -93,16 +100,19 @@ def evaluate(
     """
     asked, wrapped = _asked(
         model, x, y, norm, epsilons, access, bounds=bounds, lattice=lattice, level=level,
-        queries=queries, seed=seed, time_limit=time_limit,
+        queries=queries, seed=seed, time_limit=time_limit, targets=targets,
     )  # fmt: skip
     found = examine(wrapped, asked)
     name = "L-inf" if norm == math.inf else f"L{norm:g}"
     unit = "values" if norm == 0 else "units of the rows"
+    aimed = asked.goal is not None
     return sandwich(
         found, asked.radii, check="evaluate", name=f"{name} distance", unit=unit,
         access=_access(access).model_copy(update={"attacker": found.attacker}), seed=seed,
-        series=name, seconds=time.monotonic() - asked.begun,
-        exact=found.attacker is Attacker.WEIGHTS,
+        series=f"{name}, to a chosen class" if aimed else name,
+        seconds=time.monotonic() - asked.begun, exact=found.attacker is Attacker.WEIGHTS,
+        headline=towards(found, asked.radii, name) if aimed else None,
+        harm=AIMED if aimed else HARM,
     )  # fmt: skip
 
 
@@ -115,6 +125,7 @@ class Options(TypedDict, total=False):
     queries: int
     seed: int
     time_limit: float | None
+    targets: Any
 
 
 def verdicts_of(
@@ -161,7 +172,7 @@ def _asked(
     model: Any, x: Any, y: ArrayLike, norm: float, epsilons: Any,
     access: Access | Attacker | str | None, *, bounds: tuple[Any, Any] | None = None,
     lattice: Lattice | None = None, level: Level = "standard", queries: int = 500, seed: int = 0,
-    time_limit: float | None = None,
+    time_limit: float | None = None, targets: Any = None,
 ) -> tuple[Examination, Model]:  # fmt: skip
     """The checked question, and the model as crenel sees it."""
     rows = _numbers(x)
@@ -173,13 +184,26 @@ def _asked(
     gradients(level)
     wrapped = _model(model, rows, labels)
     seen = _access(access)
+    targets = seen.goal if targets is None else targets
     asked = Examination(
         x=rows, y=_indices(labels, wrapped), norm=norm, radii=radii,
         lattice=lattice or lattice_of(rows, low, high),
         attacker=None if access is None else seen.attacker, level=level,
         queries=min(queries, seen.queries_per_day or queries), seed=seed, limit=time_limit,
+        goal=None if targets is None else _goals(targets, len(rows), wrapped),
     )  # fmt: skip
     return asked, wrapped
+
+
+def _goals(targets: Any, n: int, model: Model) -> NDArray[np.int64]:
+    """Index of the class that each row shall be taken for."""
+    given = targets.detach().cpu().numpy() if hasattr(targets, "detach") else targets
+    if isinstance(given, str) or np.ndim(given) == 0:
+        given = [given] * n
+    labels = as_labels(given)
+    if len(labels) != n:
+        raise UsageError(f"{len(labels)} targets but {n} rows; give one class, or one for each row")
+    return _indices(labels, model, "targets")
 
 
 def _radii(
@@ -222,7 +246,7 @@ def _model(model: Any, rows: NDArray[Any], labels: NDArray[Any]) -> Model:
     return wrap(model, sample=rows[:16], classes=distinct(as_labels([*seen, *labels])))
 
 
-def _indices(labels: NDArray[Any], model: Model) -> NDArray[np.int64]:
+def _indices(labels: NDArray[Any], model: Model, name: str = "y") -> NDArray[np.int64]:
     """Indices of labels among the model's classes."""
     from crenel.data.modelling import distinct
 
@@ -230,6 +254,6 @@ def _indices(labels: NDArray[Any], model: Model) -> NDArray[np.int64]:
         return index_of(labels, model.classes)
     except SubjectError as error:
         raise UsageError(
-            f"y holds {shown(as_labels(distinct(labels)))}, and the model's classes are "
+            f"{name} holds {shown(as_labels(distinct(labels)))}, and the model's classes are "
             f"{shown(model.classes)}; give each row's class as the model names it"
         ) from error

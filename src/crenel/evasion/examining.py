@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crenel.access import Attacker
 from crenel.check import Level
 from crenel.errors import UsageError
+from crenel.evasion.aiming import Against, groups, left_out, together
 from crenel.evasion.lattice import Lattice
 from crenel.evasion.proving import proofs
 from crenel.evasion.verdicts import Verdicts, just_below
@@ -40,6 +41,8 @@ class Examination:
         Its bounds are those of the change.
     attacker : Attacker or None
         None: the strongest that the model allows.
+    goal : ndarray of int64, shape (n,), or None
+        Index of the class that each row shall be taken for; None: any wrong one counts.
     """
 
     x: NDArray[Any]
@@ -52,6 +55,7 @@ class Examination:
     queries: int = 500
     seed: int = 0
     limit: float | None = None
+    goal: NDArray[np.int64] | None = None
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -90,15 +94,31 @@ def examine(model: Model, asked: Examination) -> Verdicts:
     correct = np.asarray(model.predict(asked.x)) == asked.y
     if not correct.any():
         raise UsageError("no row is decided correctly; is y in the order of x?")
+    if asked.goal is not None:
+        correct &= asked.goal != asked.y
+        if not correct.any():
+            raise UsageError("every row that is decided correctly is of the class aimed at")
+    found = _examined(model, asked, correct)
+    if asked.goal is None:
+        return found
+    apart = left_out(asked.goal, asked.y)
+    return replace(found, notes=(*found.notes, *([apart] if apart else [])))
+
+
+def _examined(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
+    """The strongest attack that the model and the attacker's access allow."""
     inside = asked.attacker in (None, Attacker.GRADIENTS, Attacker.WEIGHTS)
     if inside and model.module is not None:
         return _by_gradients(model, asked, correct)
-    if inside and asked.norm != 0 and model.transform is None and is_tree_ensemble(model.final):
+    # the exact search ends at the nearest other class, which of two is the one aimed at
+    exact = asked.norm != 0 and (asked.goal is None or model.k == 2)
+    if inside and exact and model.transform is None and is_tree_ensemble(model.final):
         return _by_trees(model, asked, correct)
     if asked.attacker in (Attacker.GRADIENTS, Attacker.WEIGHTS):
         raise UsageError(
             f"the model gives no {asked.attacker.value}: it is neither a torch module nor a tree "
-            "ensemble over these columns; leave access out for the strongest attack that it allows"
+            "ensemble over these columns (nor, towards one of three classes or more, any ensemble); "
+            "leave access out for the strongest attack that it allows"
         )
     return _by_queries(model, asked, correct)
 
@@ -108,14 +128,14 @@ def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) 
 
     got = robustness(
         model, asked.x, asked.y, norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds,
-        seed=asked.seed, deadline=asked.before(PROOFS), level=asked.level,
+        seed=asked.seed, deadline=asked.before(PROOFS), level=asked.level, targets=asked.goal,
     )  # fmt: skip
     attack = got.attack
     correct = correct & attack.correct
     within = np.where(correct, attack.smallest, math.inf)
     witness, upper = verified(
         majority(model.predict, got.draws), asked.x, asked.y, attack.adversarial, asked.lattice,
-        norm=asked.norm, within=within,
+        norm=asked.norm, within=within, goal=asked.goal, radii=asked.radii,
     )  # fmt: skip
     proven = proofs(
         model.module, asked.x, asked.y, np.where(correct, upper, 0.0), norm=asked.norm,
@@ -163,22 +183,38 @@ def _by_trees(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> V
 
 
 def _by_queries(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
-    from crenel.evasion.blackbox.attack import query_attack, teachable
+    from crenel.evasion.blackbox.attack import QueryAttack, query_attack, teachable
 
     labels = model.score is None or asked.attacker in (Attacker.LABELS, Attacker.NONE)
     rows = np.flatnonzero(correct)
-    got = query_attack(
-        model.predict, asked.x[rows], asked.y[rows], scores=None if labels else model.score,
-        norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds, lattice=asked.lattice,
-        queries=asked.queries, transfer=0 if teachable() else None, seed=asked.seed,
-        deadline=asked.deadline,
-    )  # fmt: skip
     n = len(asked.x)
     upper, witness = np.full(n, math.inf), asked.x.copy()
-    upper[rows], witness[rows] = got.distance, got.witness
+
+    def attack(
+        judge: Model | Against, part: NDArray[np.int64], y: NDArray[np.int64], scores: Any,
+        pool: Any = None,
+    ) -> QueryAttack:  # fmt: skip
+        got = query_attack(
+            judge.predict, asked.x[part], y, scores=None if labels else scores,
+            norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds, lattice=asked.lattice,
+            pool=pool, queries=asked.queries, transfer=0 if teachable() else None,
+            seed=asked.seed, deadline=asked.deadline,
+        )  # fmt: skip
+        upper[part], witness[part] = got.distance, got.witness
+        return got
+
+    if asked.goal is None:
+        done = [attack(model, rows, asked.y[rows], model.score)]
+    else:
+        done = [
+            attack(a, part, np.zeros(len(part), np.int64), a.scores, (asked.x, a.predict(asked.x)))
+            for a, part in groups(model, asked.goal, rows)
+        ]
     return Verdicts(
-        correct=correct, lower=np.zeros(n), upper=upper, witness=witness, tests=got.tests,
-        attacker=Attacker.LABELS if labels else Attacker.SCORES, queries=got.asked,
+        correct=correct, lower=np.zeros(n), upper=upper, witness=witness,
+        tests=together([got.tests for got in done]),
+        attacker=Attacker.LABELS if labels else Attacker.SCORES,
+        queries=sum(got.asked for got in done),
     )  # fmt: skip
 
 

@@ -66,6 +66,8 @@ class Trial:
     surface : Surface
         What the attack took gradients of.
     level : {"quick", "standard", "deep"}
+    goal : tensor of int64, shape (n,), or None
+        The class that each row shall be taken for; by default any wrong one counts.
     """
 
     model: Any
@@ -78,6 +80,7 @@ class Trial:
     deadline: float | None
     surface: Surface
     level: Level = "standard"
+    goal: Any = None
 
     def all(self, attack: GradientAttack) -> tuple[list[HealthTest], GradientAttack]:
         """Every test, each on the attack with what those before it added."""
@@ -92,8 +95,11 @@ class Trial:
         return gradient_attack(
             self.model, self.x[rows], self.y[rows], norm=self.norm, epsilons=[epsilon],
             bounds=self.bounds, seed=self.seed + shard, logits=self.surface.logits, factor=factor,
-            deadline=self.deadline, level=self.level,
+            deadline=self.deadline, level=self.level, targets=self._goal(rows),
         )  # fmt: skip
+
+    def _goal(self, rows: NDArray[np.int64]) -> Any:
+        return None if self.goal is None else self.goal[rows]
 
     @property
     def late(self) -> bool:
@@ -101,14 +107,26 @@ class Trial:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def unlimited(self, attack: GradientAttack) -> HealthTest:
-        """With the whole range every decision must fall."""
+        """With the whole range every decision must fall, to a class that some row is known to have.
+
+        A class that no row is decided for may be out of reach in the whole range.
+        """
         name = "unlimited epsilon reaches full harm"
-        rows = np.flatnonzero(attack.correct)[:ROWS]
+        rows = np.flatnonzero(attack.correct & self._reachable())[:ROWS]
         if not rows.size or self.late:
-            return HealthTest(name=name, ok=False, detail="not run: no rows, or no time")
+            why = "no rows, or no time" if self.goal is None else "no row of that class, or no time"
+            return HealthTest(name=name, ok=False, detail=f"not run: {why}")
         got = self.attack(rows, self._widest(), 1, 1)
         share = got.broken[0].sum() / max(1, got.correct.sum())
         return HealthTest(name=name, ok=bool(share >= 0.98), detail=f"{share:.0%} of {rows.size}")
+
+    def _reachable(self) -> NDArray[np.bool_]:
+        """Rows whose goal the model gives to some row within the range."""
+        if self.goal is None:
+            return np.ones(len(self.x), dtype=bool)
+        with still(self.module, self.seed):
+            seen = decisions(logits_of(self.module), self.x)
+        return np.isin(self.goal.cpu().numpy(), seen)
 
     def _widest(self) -> float:
         low, high = (torch.as_tensor(b, dtype=self.x.dtype) for b in self.bounds)
@@ -171,6 +189,7 @@ class Trial:
             got = by_decisions(
                 logits_of(self.module), self.x[rows], self.y[rows], self.x,
                 decided.to(self.x.device), ball, queries=DECISIONS, seed=self.seed,
+                goal=self._goal(rows),
             )  # fmt: skip
             return _arrays(got)
 
@@ -235,12 +254,18 @@ class Trial:
 
     def _pursued(self, rows: NDArray[np.int64], ball: Ball, guide: Logits) -> Found:
         own = logits_of(self.module)
-        return _arrays(pursue(own, guide, self.x[rows], self.y[rows], ball, steps=STEPS))
+        return _arrays(
+            pursue(
+                own, guide, self.x[rows], self.y[rows], ball, steps=STEPS, goal=self._goal(rows)
+            )
+        )
 
     def _searched(self, rows: NDArray[np.int64], ball: Ball, queries: int) -> Found:
-        own, y = logits_of(self.module), self.y[rows]
-        found, _, _ = random_search(own, self.x[rows], y, ball, queries=queries, seed=self.seed)
-        return decisions(own, found) != y.cpu().numpy(), found.cpu().numpy()
+        found, broken, _ = random_search(
+            logits_of(self.module), self.x[rows], self.y[rows], ball, queries=queries,
+            seed=self.seed, goal=self._goal(rows),
+        )  # fmt: skip
+        return broken.cpu().numpy(), found.cpu().numpy()
 
     def _follow(
         self, name: str, attack: GradientAttack,

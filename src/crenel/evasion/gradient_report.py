@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from crenel.access import Access, Attacker
 from crenel.check import Context, Level, Measurement, access_of
+from crenel.evasion.aimed_report import LEVEL, aims, exposure_of
+from crenel.evasion.aiming import left_out
 from crenel.evasion.curves import percent, sandwich, within
 from crenel.evasion.field_report import right_rows
 from crenel.evasion.lattice import lattice_of
@@ -22,7 +24,7 @@ from crenel.evasion.robustness import Robustness, robustness
 from crenel.evasion.unit import Unit, freedom_of
 from crenel.evasion.verdicts import Verdicts
 from crenel.evasion.verification import majority, verified
-from crenel.exposure import HealthTest
+from crenel.exposure import Exposure, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.model import Model
 from crenel.schema import Kind, Schema
@@ -41,6 +43,8 @@ EPSILONS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 TELLING = 2
 #: Share of a norm's time for proofs.
 PROOFS = 0.3
+#: Shares of the time left for L-inf, then for L2, then for what is aimed at a class.
+SHARES = (0.47, 0.85, 0.9)
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,14 @@ def measure(subject: Subject, context: Context) -> Measurement:
     schema = known if rows.is_table else None
     freedom = None if schema is None else freedom_of(schema, rows.x)
     job = Job(model, rows, Unit.of(model, low, high, freedom), schema, context)
+    aim = aims(model, rows, subject.access, context)  # first: it may name no class
     done: list[Attacked] = []
     for i, norm in enumerate((math.inf, 2.0)):
         if done and context.expired:
             break
-        done.append(_attack(job, norm, share=0.5 if i == 0 else 0.9))
+        done.append(_attack(job, norm, share=SHARES[i]))
         context.progress((i + 1) / 2)
-    access = access_of(subject, attacker=Attacker.GRADIENTS)
+    access = access_of(subject, attacker=Attacker.GRADIENTS, goal=None)
     exposures = tuple(
         sandwich(
             a.verdicts, a.epsilons, check=CHECK, name=f"{a.name} distance", unit="of the range",
@@ -125,10 +130,13 @@ def measure(subject: Subject, context: Context) -> Measurement:
         )
         for a in done
     )  # fmt: skip
+    aimed, apart = _aimed(job, aim, subject.access)
+    exposures += aimed
     features = () if subject.schema is None else subject.schema.features
     hidden = frozenset(f.name for f in features if f.sensitive)
     finding = _finding(job, done[0], access, hidden)
     notes = [f"Epsilon is in shares of the legal range, {_range_words(low, high)}."]
+    notes += apart
     notes += [n for a in done for n in a.verdicts.notes if n not in notes]
     if freedom is not None and freedom.frozen.any():
         held = int(freedom.frozen.sum())
@@ -137,6 +145,21 @@ def measure(subject: Subject, context: Context) -> Measurement:
             "flags, or derived from others); EVA-102 changes the mutable ones."
         )
     return Measurement(exposures, () if finding is None else (finding,), tuple(notes))
+
+
+def _aimed(
+    job: Job, aim: tuple[NDArray[np.int64], NDArray[np.int64]] | None, given: Access
+) -> tuple[tuple[Exposure, ...], list[str]]:
+    """The curve of who wants one certain class, on a few rows and in L-inf alone."""
+    if aim is None or job.context.expired:
+        return (), []
+    at, goal = aim
+    few = replace(job, rows=job.rows.take(at))
+    a = _attack(few, math.inf, share=SHARES[2], goal=goal, level=LEVEL)
+    access = given.model_copy(update={"attacker": Attacker.GRADIENTS})
+    apart = "" if given.goal is None else left_out(np.full(len(job.rows), goal[0]), job.rows.y)
+    curve = exposure_of(a.verdicts, a.epsilons, access, job.context, CHECK)
+    return (curve,), [apart] if apart else []
 
 
 def legal_range(subject: Subject) -> tuple[Any, Any]:
@@ -173,8 +196,12 @@ def _affordable(model: Model, test: Data, context: Context) -> int:
     return int(np.clip(0.7 * context.time_left() / (PASSES[context.level] * forward), 20, ROWS))
 
 
-def _attack(job: Job, norm: float, share: float) -> Attacked:
-    context, unit = job.context, job.unit
+def _attack(
+    job: Job, norm: float, share: float, goal: NDArray[np.int64] | None = None,
+    level: Level | None = None,
+) -> Attacked:  # fmt: skip
+    """One norm, on all rows of a job; towards a class for each row where one is given."""
+    context, unit, level = job.context, job.unit, level or job.context.level
     z = unit.into(job.rows.x)
     epsilons = _epsilons(unit, z, norm)
     attack = late = None
@@ -183,12 +210,15 @@ def _attack(job: Job, norm: float, share: float) -> Attacked:
         attack, late = begun + (1 - PROOFS) * time_left, begun + time_left
     got = robustness(
         unit.module, z, job.rows.y, norm=norm, epsilons=epsilons, bounds=unit.box(z),
-        seed=context.derive_seed(str(norm)), deadline=attack, level=context.level,
+        seed=context.derive_seed(str(norm)), deadline=attack, level=level, targets=goal,
     )  # fmt: skip
-    upper, witness, holds = _verified(job, got, norm)
-    proven = _proven(job, z, norm, epsilons, upper, late)
+    upper, witness, holds = _verified(job, got, norm, goal)
+    proven = Proofs(np.zeros(len(z)))
+    if goal is None:  # what is proven of any wrong class is in the other curve already
+        proven = _proven(job, z, norm, epsilons, upper, late)
     verdicts = Verdicts(
-        correct=np.ones(len(z), dtype=bool), lower=proven.lower, upper=upper, witness=witness,
+        correct=got.attack.correct | (goal is None), lower=proven.lower, upper=upper,
+        witness=witness,
         tests=(*got.tests, holds, *proven.tests), attacker=Attacker.GRADIENTS,
         queries=got.attack.passes, notes=proven.notes,
     )  # fmt: skip
@@ -202,7 +232,7 @@ def _epsilons(unit: Unit, z: NDArray[np.float32], norm: float) -> tuple[float, .
 
 
 def _verified(
-    job: Job, got: Robustness, norm: float
+    job: Job, got: Robustness, norm: float, goal: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], Any, HealthTest]:
     """Sizes of the changes that the model itself, asked as users ask it, decides otherwise.
 
@@ -211,9 +241,11 @@ def _verified(
     decide = majority(job.model.predict, got.draws)
     attack = got.attack
     if job.schema is None:
-        upper, witness = _images(job, decide, attack.adversarial, attack.smallest, norm)
+        upper, witness = _images(
+            job, decide, attack.adversarial, attack.smallest, norm, goal, attack.epsilons
+        )
     else:
-        upper, witness = _table(job, decide, attack.adversarial, attack.distance)
+        upper, witness = _table(job, decide, attack.adversarial, attack.distance, goal)
     found, held = int(np.isfinite(attack.distance).sum()), int(np.isfinite(upper).sum())
     return (
         upper,
@@ -228,7 +260,7 @@ def _verified(
 
 def _images(
     job: Job, decide: Callable[[Any], Any], z: NDArray[np.float32], sizes: NDArray[np.float64],
-    norm: float,
+    norm: float, goal: NDArray[np.int64] | None, epsilons: Any,
 ) -> tuple[NDArray[np.float64], Any]:  # fmt: skip
     """Images on their lattice; sizes in shares of the range.
 
@@ -239,14 +271,16 @@ def _images(
     span = float(job.unit.span)
     lattice = lattice_of(x0, float(job.unit.low), float(job.unit.low) + span)
     witness, size = verified(
-        decide, x0, job.rows.y, job.unit.values(z), lattice, norm=norm, within=sizes * span
-    )
+        decide, x0, job.rows.y, job.unit.values(z), lattice, norm=norm, within=sizes * span,
+        goal=goal, radii=np.asarray(epsilons) * span,
+    )  # fmt: skip
     return size / span, witness
 
 
 def _table(
-    job: Job, decide: Callable[[Any], Any], z: NDArray[np.float32], sizes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], Any]:
+    job: Job, decide: Callable[[Any], Any], z: NDArray[np.float32], sizes: NDArray[np.float64],
+    goal: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.float64], Any]:  # fmt: skip
     """Rows of a table that are legal under its schema; the others do not count."""
     assert job.schema is not None
     rows = job.rows
@@ -256,7 +290,9 @@ def _table(
     if hit.size:
         changed = rows.take(hit).x
         after = witness.iloc[hit].reset_index(drop=True)
-        held = legal(changed, after, job.schema) & (decide(after) != rows.y[hit])
+        decided = decide(after)
+        turned = decided != rows.y[hit] if goal is None else decided == goal[hit]
+        held = legal(changed, after, job.schema) & turned
         upper[hit[held]] = sizes[hit[held]]
     return upper, witness
 

@@ -64,6 +64,7 @@ def robustness(
     seed: int = 0,
     deadline: float | None = None,
     level: Level = "standard",
+    targets: Any = None,
 ) -> Robustness:
     """Diagnose, mend, attack, test the attack, and attack again where a test fails.
 
@@ -77,6 +78,7 @@ def robustness(
     begun = time.monotonic()
     module = module_of(model)
     rows, right = as_tensor(x, module), as_labels(y, module)
+    goal = None if targets is None else as_labels(targets, module)
     with still(module, seed):
         own = logits_of(module)
         surface = mend(own, rows[:FEW], right[:FEW], _span(bounds, rows), seed)
@@ -86,16 +88,16 @@ def robustness(
     attack = gradient_attack(
         judge, rows, right, norm=norm, epsilons=epsilons, bounds=bounds, seed=seed,
         deadline=None if deadline is None else begun + ATTACK * (deadline - begun),
-        logits=surface.logits, level=level,
+        logits=surface.logits, level=level, targets=goal,
     )  # fmt: skip
-    trial = _Trial(judge, judge, rows, right, norm, bounds, seed, deadline, surface, level)
+    trial = _Trial(judge, judge, rows, right, norm, bounds, seed, deadline, surface, level, goal)
     tests = [*_gradient_tests(surface), _in_range(rows, bounds), _rising(attack)]
     more, attack = trial.all(attack)
     tests += more
     if not all(t.ok for t in tests):
         test, attack = trial.second(attack)
         tests.append(test)
-    tests.append(_true(judge, rows, right, norm, bounds, seed, attack))
+    tests.append(_true(judge, rows, right, norm, bounds, seed, attack, goal))
     if not attack.finished:
         tests.append(HealthTest(name="all attacks ran", ok=False, detail="time ran out"))
     draws = 1 if surface.diagnosis.deterministic else VOTES
@@ -164,21 +166,24 @@ def _rising(attack: GradientAttack) -> HealthTest:
 
 def _true(
     module: Any, x: Any, y: Any, norm: float, bounds: tuple[Any, Any], seed: int,
-    attack: GradientAttack,
+    attack: GradientAttack, goal: Any,
 ) -> HealthTest:  # fmt: skip
-    """Every success once more: wrong on the model itself, in the ball, in the box."""
+    """Every success once more: turned on the model itself, in the ball, in the box."""
     hit = np.flatnonzero(np.isfinite(attack.smallest))
     name = "successes turn the decision within the radius"
     if not hit.size:
         return HealthTest(name=name, ok=True, detail="none was found")
     found = as_tensor(attack.adversarial[hit], module)
     with still(module, seed):
-        wrong = decisions(logits_of(module), found) != y[hit].cpu().numpy()
+        decided = decisions(logits_of(module), found)
+    turned = decided != y[hit].cpu().numpy()
+    if goal is not None:
+        turned = decided == goal[hit].cpu().numpy()
     size = sizes(found.double() - x[hit].double(), norm).cpu().numpy()
     most = attack.smallest[hit]
     box = Ball(norm, 1.0, *(as_tensor(b, module) if hasattr(b, "shape") else b for b in bounds))
     outside = (box.box(found) - found).flatten(1).abs().amax(dim=1).cpu().numpy()
-    held = wrong & (size <= most * (1 + 1e-4) + 1e-6) & (outside <= 1e-5)
+    held = turned & (size <= most * (1 + 1e-4) + 1e-6) & (outside <= 1e-5)
     return HealthTest(
         name=name, ok=bool(held.mean() >= 0.98), detail=f"{int(held.sum())} of {hit.size}"
     )

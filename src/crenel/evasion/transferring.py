@@ -220,8 +220,9 @@ class Pursuit:
 
 
 def pursue(
-    own: Logits, guide: Logits, x0: Any, y: Any, ball: Ball, *, steps: int, leave: bool = True
-) -> Pursuit:
+    own: Logits, guide: Logits, x0: Any, y: Any, ball: Ball, *, steps: int, leave: bool = True,
+    goal: Any = None,
+) -> Pursuit:  # fmt: skip
     """Steps with momentum along another model's gradients, judged by the model itself.
 
     Unlike a descent on the guide, it goes on where the guide is already wrong, since the model
@@ -239,20 +240,22 @@ def pursue(
         Gradients; the model is asked after every fourth and the last.
     leave : bool
         Whether rows leave once broken; False goes all the way with each.
+    goal : tensor of int64, shape (n,), optional
+        The only decisions that count; by default every wrong one does.
     """
     out, broken = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device)
     row, x, speed, passes = torch.arange(len(x0), device=x0.device), x0, torch.zeros_like(x0), 0
     for k in range(steps):
         if not len(row):
             break
-        slope = _uphill(guide, x, y[row])
+        slope = _uphill(guide, x, y[row], None if goal is None else goal[row])
         size = slope.flatten(1).abs().mean(dim=1).clamp(min=1e-30)
         speed = MOMENTUM * speed + slope / shaped(size, slope)
         x = rim(ball, x0[row], x, speed, STRIDE / steps)
         passes += len(x)
         if leave and (k % EVERY == EVERY - 1 or k == steps - 1):
             passes += len(x)
-            wrong = _decided(own, x) != y[row]
+            wrong = _turned(own, x, row, y, goal)
             out[row], broken[row] = x, wrong
             row, x, speed = row[~wrong], x[~wrong], speed[~wrong]
     if not leave:
@@ -260,11 +263,19 @@ def pursue(
     return Pursuit(out, broken, passes)
 
 
-def _uphill(guide: Logits, x: Any, y: Any) -> Any:
-    """Gradient of the guide's margin; zero where there is none."""
+def _turned(own: Logits, x: Any, row: Any, y: Any, goal: Any) -> Any:
+    """Whether the model decides some rows otherwise, or as they shall be decided."""
+    decided = _decided(own, x)
+    return decided != y[row] if goal is None else decided == goal[row]
+
+
+def _uphill(guide: Logits, x: Any, y: Any, goal: Any) -> Any:
+    """Gradient of the guide's margin, away from y or towards a goal; zero where there is none."""
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
-        value = losses(guide(x), y, "margin").sum()
+        z = guide(x)
+        value = losses(z, y, "margin") if goal is None else -losses(z, goal, "margin")
+        value = value.sum()
         if not value.requires_grad:
             return torch.zeros_like(x)
         found = torch.autograd.grad(value, x, allow_unused=True)[0]
@@ -272,8 +283,9 @@ def _uphill(guide: Logits, x: Any, y: Any) -> Any:
 
 
 def by_decisions(
-    own: Logits, x0: Any, y: Any, pool: Any, decided: Any, ball: Ball, *, queries: int, seed: int
-) -> Pursuit:
+    own: Logits, x0: Any, y: Any, pool: Any, decided: Any, ball: Ball, *, queries: int, seed: int,
+    goal: Any = None,
+) -> Pursuit:  # fmt: skip
     """A search that sees decisions alone: towards rows decided otherwise, and at random.
 
     Parameters
@@ -289,10 +301,13 @@ def by_decisions(
     queries : int
         For each row at most: two thirds towards the nearest rows of the pool.
     seed : int
+    goal : tensor of int64, shape (n,), optional
+        The only decisions that count; by default every wrong one does.
     """
     draw = generator(seed)
     far = torch.cdist(x0.flatten(1), pool.flatten(1))
-    far = far.masked_fill(decided[None, :] == y[:, None], float("inf"))
+    same = decided[None, :] == y[:, None] if goal is None else decided[None, :] != goal[:, None]
+    far = far.masked_fill(same, float("inf"))
     near = far.argsort(dim=1)[:, : max(1, queries // 3)]
     out, broken, passes = x0.clone(), torch.zeros(len(x0), dtype=torch.bool, device=x0.device), 0
     for k in range(queries):
@@ -304,7 +319,7 @@ def by_decisions(
             donor = signs(x0[row].shape, draw, coarse=k % 2 == 0).to(x0)
         here = x0[row]
         trial = rim(ball, here, here, donor, 1.0) if k % 3 else ball.project(here, here + donor)
-        wrong = _decided(own, trial) != y[row]
+        wrong = _turned(own, trial, row, y, goal)
         passes += len(row)
         out[row[wrong]], broken[row[wrong]] = trial[wrong], True
     return Pursuit(out, broken, passes)

@@ -57,6 +57,8 @@ def verified(
     *,
     norm: float,
     within: NDArray[np.float64],
+    goal: NDArray[np.int64] | None = None,
+    radii: Any = (),
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Legal witnesses that the model itself decides otherwise, and their sizes.
 
@@ -73,32 +75,56 @@ def verified(
         0, 1, 2 or ``inf``.
     within : ndarray of float64, shape (n,)
         Radius that each change was made for; infinite where none was found.
+    goal : ndarray of int64, shape (n,), optional
+        The only decisions that count; by default every one but ``y`` does.
+    radii : sequence of float, increasing
+        Balls, to whose rim a change is drawn out where it does not hold once rounded, up from its
+        own.
 
     Returns
     -------
     witness : ndarray, shape (n, …)
         In the user's dtype; as they were where nothing holds.
     size : ndarray of float64, shape (n,)
-        Infinite there. Never above ``within`` by more than the rounding of single floats, which
-        is not counted.
+        Infinite there. Never above ``within``, or the larger radius that was needed, by more than
+        the rounding of single floats, which is not counted.
 
     Notes
     -----
     A change is rounded to the nearest legal values, and if that does not hold, away from the row
-    as far as the ball allows: the larger change is still the attacker's to make.
+    as far as the ball allows: the larger change is still the attacker's to make. What rounding
+    undoes in its own ball is drawn out to the next larger ones.
     """
     witness, size = x0.copy(), np.full(len(x0), math.inf)
+
+    def attempt(rows: NDArray[np.int64], x: NDArray[Any], limit: Any, outward: bool) -> None:
+        legal = _rounded(x0[rows], x, lattice, norm, limit, outward)
+        found = sizes(x0[rows], legal, norm)
+        small = found <= limit * (1 + SLACK) + _rounding(x0[rows])
+        decided = np.asarray(predict(legal))
+        turned = small & (decided != y[rows] if goal is None else decided == goal[rows])
+        witness[rows[turned]] = legal[turned]
+        size[rows[turned]] = np.minimum(found, limit)[turned]
+
     for outward in (False, True):
         rows = np.flatnonzero(np.isfinite(within) & np.isinf(size))
-        if not rows.size or (outward and lattice.free):
-            break
-        legal = _rounded(x0[rows], x[rows], lattice, norm, within[rows], outward)
-        found = sizes(x0[rows], legal, norm)
-        small = found <= within[rows] * (1 + SLACK) + _rounding(x0[rows])
-        turned = small & (np.asarray(predict(legal)) != y[rows])
-        at = rows[turned]
-        witness[at], size[at] = legal[turned], np.minimum(found[turned], within[at])
+        if rows.size and not (outward and lattice.free):
+            attempt(rows, x[rows], within[rows], outward)
+    for radius in radii if norm else ():
+        rows = np.flatnonzero((within <= radius) & np.isinf(size))
+        if rows.size:
+            attempt(rows, _drawn_out(x0[rows], x[rows], norm, radius), np.full(len(rows), radius),
+                    outward=False)  # fmt: skip
     return witness, size
+
+
+def _drawn_out(
+    x0: NDArray[Any], x: NDArray[Any], norm: float, radius: float
+) -> NDArray[np.float64]:
+    """Changes as they are, as long as a ball allows."""
+    before = np.asarray(x0, dtype=np.float64)
+    share = radius / np.maximum(sizes(x0, x, norm), 1e-300)
+    return before + (x - before) * share.reshape(-1, *[1] * (x0.ndim - 1))
 
 
 def _rounding(x0: NDArray[Any]) -> NDArray[np.float64]:
