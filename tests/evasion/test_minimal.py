@@ -216,3 +216,24 @@ def test_logits_that_are_not_numbers_are_no_decision() -> None:
     got = gradient_attack(Undefined(), rows(10), np.zeros(10, int), epsilons=[0.1], bounds=WIDE)
     assert not got.correct.any()
     assert not got.broken.any()
+
+
+def test_the_curve_in_l0_is_that_of_the_fewest_numbers_and_lower_than_of_projected_steps() -> None:
+    """Each row turns by a plain pair of numbers, which steps along all of them hardly find."""
+    torch.manual_seed(0)
+    d, n = 60, 40
+
+    class Pair(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            dense = 0.02 * x[:, 2:].sum(dim=1)
+            return torch.stack([torch.zeros(len(x)), dense + 4 * torch.tanh(x[:, 0] * x[:, 1]) - 1],
+                               dim=1)  # fmt: skip
+
+    x = np.full((n, d), 0.1, dtype=np.float32) + rows(n, d).clip(0, 1) * 0.05
+    got = gradient_attack(
+        Pair(), x, np.zeros(n, int), norm=0, epsilons=[1, 2, 5, 30], level="quick"
+    )
+    assert (got.distance == 2).all()  # one number is not enough, nor are all the others
+    changed = got.adversarial != x
+    assert changed[:, :2].all()
+    assert changed.sum() == 2 * n

@@ -71,7 +71,9 @@ class TestNetworks:
         assert (np.array(got.harm.values) < np.array(free.harm.values) - 0.1).all()
         assert got.health.ok
 
-    def test_a_witness_is_decided_for_just_that_class_and_none_beyond_reach_is_claimed(self) -> None:
+    def test_a_witness_is_decided_for_just_that_class_and_none_beyond_reach_is_claimed(
+        self,
+    ) -> None:
         goal = np.full(len(self.y), 2)
         exact = least(self.w, self.b, self.x, goal)
         other = self.y != 2
@@ -132,7 +134,9 @@ class TestNetworks:
         y = (self.x @ self.w.T + self.model.bias.detach().numpy()).argmax(axis=1)
         got = evaluate(self.model, self.x, y, epsilons=[1.0], bounds=WIDE, targets=3)
         assert got.harm.values == (0.0,)
-        (control,) = [t for t in got.health.tests if t.name == "unlimited epsilon reaches full harm"]
+        (control,) = [
+            t for t in got.health.tests if t.name == "unlimited epsilon reaches full harm"
+        ]
         assert not control.ok
         assert "no row of that class" in control.detail
 

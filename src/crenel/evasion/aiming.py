@@ -37,7 +37,7 @@ class Against:
 
     def predict(self, x: Any) -> NDArray[np.int64]:
         """1 where the model decides for the class, shape (n,)."""
-        return (np.asarray(self.model.predict(x)) == self.goal).astype(np.int64)
+        return np.asarray(np.asarray(self.model.predict(x)) == self.goal, dtype=np.int64)
 
     @property
     def scores(self) -> Callable[[Any], NDArray[np.float64]] | None:

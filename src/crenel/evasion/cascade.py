@@ -25,9 +25,9 @@ from crenel.evasion.network import (
     torch,
 )
 from crenel.evasion.shorten import shorten
+from crenel.evasion.sparse import fewest_numbers
 from crenel.evasion.squares import random_search
 from crenel.evasion.stages import Stage, schedule
-
 
 #: Losses of the stages where one class is to be reached.
 AIMED: dict[str, Loss] = {
@@ -231,13 +231,15 @@ class _Cascade:
         stage = self.stages[index]
         if index == 0:
             rows = rows[self.opened[rows] > ball]
-            self.opened[rows] = ball
+            self.opened[rows] = 0 if stage.loss == "sigma-zero" else ball
         if stage.near < math.inf:
             # no gradient stage says "near" of rows whose clean margin is no number
             rows = rows[self.nearest[rows] >= stage.near * self.clean[rows]]
         for part, x, y, goal in self._batches(rows, len(stage.copies)):
             if stage.loss == "square":
                 self._search(part, x, y, goal, self.balls[ball], stage, index)
+            elif stage.loss == "sigma-zero":
+                self._fewest(part, x, y, goal, self.balls[ball], stage)
             else:
                 self._descend(part, x, y, goal, self.balls[ball], stage, index)
 
@@ -272,6 +274,7 @@ class _Cascade:
             ranks = torch.tensor(stage.copies, device=x.device) % aims.shape[1]
             target = aims[:, ranks].flatten()
         assert loss != "square"
+        assert loss != "sigma-zero"
         got = (narrow if stage.narrowing else descend)(
             self.logits, x.repeat_interleave(copies, dim=0), y.repeat_interleave(copies), ball,
             loss=loss, steps=stage.steps * self.factor, start=start, target=target,
@@ -305,6 +308,18 @@ class _Cascade:
             patience=stage.patience if stage.start == "here" else None,
         )  # fmt: skip
         self.queries += queries
+        self._record(rows, x, y, goal, ball, found, broken)
+
+    def _fewest(
+        self, rows: NDArray[np.int64], x: Any, y: Any, goal: Any, ball: Ball, stage: Stage
+    ) -> None:
+        """The fewest numbers of each row, whatever the radius."""
+        steps = stage.steps * self.factor
+        found, broken = fewest_numbers(
+            self.logits, x, y, *ball.limits(x), steps=steps, goal=goal
+        )  # fmt: skip
+        self.gradients += steps * len(rows)
+        self.tried[rows] = self.rose[rows] = True
         self._record(rows, x, y, goal, ball, found, broken)
 
     def _record(

@@ -117,8 +117,8 @@ def _examined(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> V
     if asked.attacker in (Attacker.GRADIENTS, Attacker.WEIGHTS):
         raise UsageError(
             f"the model gives no {asked.attacker.value}: it is neither a torch module nor a tree "
-            "ensemble over these columns (nor, towards one of three classes or more, any ensemble); "
-            "leave access out for the strongest attack that it allows"
+            "ensemble over these columns (nor, towards one of three classes or more, any ensemble "
+            "at all); leave access out for the strongest attack that it allows"
         )
     return _by_queries(model, asked, correct)
 

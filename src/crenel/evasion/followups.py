@@ -255,9 +255,7 @@ class Trial:
     def _pursued(self, rows: NDArray[np.int64], ball: Ball, guide: Logits) -> Found:
         own = logits_of(self.module)
         return _arrays(
-            pursue(
-                own, guide, self.x[rows], self.y[rows], ball, steps=STEPS, goal=self._goal(rows)
-            )
+            pursue(own, guide, self.x[rows], self.y[rows], ball, steps=STEPS, goal=self._goal(rows))
         )
 
     def _searched(self, rows: NDArray[np.int64], ball: Ball, queries: int) -> Found:

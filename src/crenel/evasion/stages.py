@@ -16,8 +16,9 @@ class Stage:
 
     Attributes
     ----------
-    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"} or "square"
-        "square" is the search without gradients.
+    loss : {"ce", "dlr", "margin", "targeted-dlr", "targeted-margin"}, "square" or "sigma-zero"
+        "square" is the search without gradients; "sigma-zero" looks for the fewest numbers, of
+        all radii at once.
     steps : int
         Gradients for each row, or queries.
     start : {"here", "random", "stripes"}
@@ -33,7 +34,7 @@ class Stage:
         Queries after which a search from "here" leaves rows that it does not bring nearer.
     """
 
-    loss: Loss | Literal["square"]
+    loss: Loss | Literal["square", "sigma-zero"]
     steps: int
     start: Literal["here", "random", "stripes"] = "stripes"
     copies: tuple[int, ...] = (0,)
@@ -112,6 +113,30 @@ SCHEDULES_L1: dict[str, tuple[Stage, ...]] = {
 }
 
 
+#: In L0 the fewest numbers of all radii come of one long descent; what stands is tried at its own
+#: radius from where that ended, and from elsewhere.
+SCHEDULES_L0: dict[str, tuple[Stage, ...]] = {
+    "quick": (Stage("sigma-zero", 48), Stage("margin", 8, "here"), Stage("ce", 20, "random")),
+    "standard": (
+        Stage("sigma-zero", 100),
+        Stage("margin", 20, "here"),
+        Stage("ce", 20, "random"),
+        Stage("targeted-margin", 8, copies=(0, 1, 2, 3)),
+        Stage("square", 500, "here", near=0.15),
+    ),
+    "deep": (
+        Stage("sigma-zero", 400),
+        Stage("margin", 20, "here"),
+        *(Stage("targeted-margin", 20, copies=(rank,)) for rank in range(9)),
+        Stage("dlr", 20, copies=tuple(range(8))),
+        Stage("ce", 100, "random"),
+        Stage("square", 300),
+        Stage("margin", 100, copies=tuple(range(4)), near=0.25),
+        Stage("square", 1000, "here", near=0.25, patience=200),
+    ),
+}
+
+
 def schedule(level: str, norm: float = math.inf) -> tuple[Stage, ...]:
     """Stages of a level, within its cap.
 
@@ -126,6 +151,7 @@ def schedule(level: str, norm: float = math.inf) -> tuple[Stage, ...]:
         Where there is no such level.
     """
     most = gradients(level)
-    stages = (SCHEDULES_L1 if norm == 1 else SCHEDULES)[level]
+    known = SCHEDULES_L0 if norm == 0 else SCHEDULES_L1 if norm == 1 else SCHEDULES
+    stages = known[level]
     assert sum(s.gradients for s in stages) <= most
     return stages
