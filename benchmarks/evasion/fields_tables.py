@@ -135,26 +135,44 @@ def pipeline(kind: str, x: Any) -> Any:
     return make_pipeline(encode, last)
 
 
-def valid(t: Table, x0: Any, x1: Any, known: Any) -> np.ndarray:
-    """Which rows an attacker could really submit; independent of the library."""
-    import pandas as pd
+@dataclass(frozen=True)
+class Seen:
+    """What a column holds: its values if words, its range and whether all are whole numbers."""
 
+    values: frozenset[str] | None
+    low: float
+    high: float
+    whole: bool
+    missing: bool
+
+
+def seen_in(known: Any) -> dict[str, Seen]:
+    """What the columns of a table hold."""
+    out = {}
+    for name in known.columns:
+        column, missing = known[name].dropna(), bool(known[name].isna().any())
+        if column.dtype.kind in "iuf":
+            whole = bool((column == column.round()).all())
+            out[name] = Seen(None, column.min(), column.max(), whole, missing)
+        else:
+            out[name] = Seen(frozenset(column), np.nan, np.nan, False, missing)
+    return out
+
+
+def valid(t: Table, x0: Any, x1: Any, seen: dict[str, Seen]) -> np.ndarray:
+    """Which rows an attacker could really submit; independent of the library."""
     ok = np.ones(len(x0), dtype=bool)
     for name in x0.columns:
-        seen = known[name].dropna()
-        words = seen.dtype.kind not in "iuf"
-        values, whole = set(seen), not words and bool((seen == seen.round()).all())
-        for i, (a, b) in enumerate(zip(x0[name].tolist(), x1[name].tolist())):
-            if a == b or (pd.isna(a) and pd.isna(b)):
-                continue
-            if name in t.held:
-                ok[i] = False
-            elif pd.isna(b):
-                ok[i] &= bool(known[name].isna().any())
-            elif words:
-                ok[i] &= b in values
-            else:
-                ok[i] &= seen.min() <= b <= seen.max() and (not whole or b == round(b))
+        before, after, facts = x0[name].to_numpy(), x1[name].to_numpy(), seen[name]
+        same = (before == after) | (x0[name].isna() & x1[name].isna()).to_numpy()
+        gone = x1[name].isna().to_numpy()
+        if facts.values is not None:
+            fine = np.array([b in facts.values for b in after], dtype=bool)
+        else:
+            fine = (facts.low <= after) & (after <= facts.high)
+            fine &= np.array(not facts.whole) | (after == np.round(after))
+        fine = np.where(gone, facts.missing, fine) & (name not in t.held)
+        ok &= same | fine
     for rule in t.rules:
         ok &= np.asarray(x1.eval(rule)) | ~np.asarray(x0.eval(rule))
     return ok

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.oracle import Oracle
+from crenel.evasion.oracle import Answers, Oracle
 from crenel.evasion.space import Codes, Space
 
 #: Candidates generated for one row and depth, before the most promising are asked.
@@ -37,6 +38,10 @@ class Best:
         Cost of the change; queries until the first one within the limit of fields.
     spent : ndarray of int64, shape (n,)
         Queries for each row.
+    decision : ndarray of int64, shape (n,)
+        What was decided on the change.
+    margin : ndarray of float64, shape (n,)
+        And by what margin; see `crenel.evasion.oracle.Answers`.
     limit : int
         Fields within which a change counts for ``first``.
     shared : int or None
@@ -49,6 +54,8 @@ class Best:
     cost: NDArray[np.float64]
     first: NDArray[np.float64]
     spent: NDArray[np.int64]
+    decision: NDArray[np.int64]
+    margin: NDArray[np.float64]
     limit: int
     shared: int | None = None
     latest: tuple[int, int] = (0, 0)
@@ -59,12 +66,13 @@ class Best:
         own = np.repeat(np.arange(n, dtype=np.int64)[:, None], d, axis=1)
         never = np.full(n, np.inf)
         spent = np.zeros(n, dtype=np.int64)
-        return cls(own, never, never.copy(), never.copy(), spent, limit, shared)
+        costs = never.copy(), never.copy()
+        return cls(own, never, *costs, spent, spent.copy(), np.zeros(n), limit, shared)
 
-    def record(self, oracle: Oracle, rows: Codes, codes: Codes, turned: NDArray[np.bool_]) -> None:
+    def record(self, oracle: Oracle, rows: Codes, codes: Codes, answers: Answers) -> None:
         """Take note of answers, given in the order in which each row's questions were asked."""
         place = places(rows)
-        hit = np.flatnonzero(turned)
+        hit = np.flatnonzero(answers.turned)
         fields = (codes[hit] != rows[hit, None]).sum(axis=1)
         within = fields <= self.limit
         np.minimum.at(self.first, rows[hit][within], (self.spent[rows] + place + 1)[hit][within])
@@ -79,6 +87,7 @@ class Best:
         lead, r = lead[better], r[better]
         new = int(np.isinf(self.fields[r]).sum())
         self.codes[r], self.fields[r], self.cost[r] = codes[hit][lead], fields[lead], cost[lead]
+        self.decision[r], self.margin[r] = answers.decision[hit][lead], answers.margin[hit][lead]
         if self.shared is not None:
             self._judge(len(rows), new)
 
@@ -102,6 +111,12 @@ class Beam:
     rows: Codes
     codes: Codes
     margin: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Beam]) -> Beam:
+        """All candidates of several beams."""
+        every = zip(*((b.rows, b.codes, b.margin) for b in parts))
+        return cls(*(np.concatenate(p) for p in every))
 
 
 def singles(
@@ -145,8 +160,9 @@ def singles(
         at = np.flatnonzero(waiting & open_rows[rows])
         at = at[np.lexsort([table[rows[at], which[at]], rows[at]])]  # stable: ties stay shuffled
         at = at[best.spent[rows[at]] + places(rows[at]) < upto]
-        turned, margin = oracle.ask(rows[at], codes[at])
-        best.record(oracle, rows[at], codes[at], turned)
+        answers = oracle.ask(rows[at], codes[at])
+        best.record(oracle, rows[at], codes[at], answers)
+        turned, margin = answers.turned, answers.margin
         waiting[at] = False
         table[rows[at], which[at]] = margin
         kept.append((rows[at][~turned], codes[at][~turned], margin[~turned]))
@@ -213,8 +229,9 @@ def deepen(
     for some in _in_turn(grown.rows, first):
         some = some[np.isinf(best.fields)[grown.rows[some]]] if first else some
         rows, codes = grown.rows[some], grown.codes[some]
-        turned, margin = oracle.ask(rows, codes)
-        best.record(oracle, rows, codes, turned)
+        answers = oracle.ask(rows, codes)
+        best.record(oracle, rows, codes, answers)
+        turned, margin = answers.turned, answers.margin
         margin = grown.margin[some] if oracle.scores is None else margin
         stood.append((rows[~turned], codes[~turned], margin[~turned]))
     return Beam(*(np.concatenate(p) for p in zip(*stood)))

@@ -78,13 +78,43 @@ def _scored(predict: Predict, rows: pd.DataFrame, scores: NDArray[np.float64]) -
     """Decisions by the largest score where that holds for the closest calls, else asked."""
     largest = scores.argmax(axis=1)
     lead = np.ptp(np.sort(scores, axis=1)[:, -2:], axis=1)
-    order = np.lexsort([lead, largest])
-    close = np.sort(order[places(largest[order]) < CLOSE])
+    close = closest(largest, lead, CLOSE)
     told = np.asarray(predict(rows.iloc[close].reset_index(drop=True)), dtype=np.int64)
     if (told == largest[close]).all():
         return Donors(rows, largest, scores, len(rows) + len(close))
     decided = np.asarray(predict(rows), dtype=np.int64)
     return Donors(rows, decided, scores, 2 * len(rows) + len(close))
+
+
+def closest(
+    decision: NDArray[np.int64], lead: NDArray[np.float64], count: int
+) -> NDArray[np.int64]:
+    """Positions of the closest calls of each decision, ascending."""
+    order = np.lexsort([lead, decision])
+    return np.sort(order[places(decision[order]) < count])
+
+
+def known_donors(
+    x: pd.DataFrame, y: NDArray[np.int64], reference: pd.DataFrame, rng: np.random.Generator
+) -> Donors:
+    """The rows under attack and rows of the reference, none asked of the model.
+
+    Parameters
+    ----------
+    x : pandas.DataFrame
+        Rows under attack.
+    y : ndarray of int64
+        Their decisions.
+    reference : pandas.DataFrame
+        Rows with realistic values, whose decisions are unknown: -1.
+    """
+    import pandas as pd
+
+    mine = np.sort(rng.permutation(len(x))[: DONORS // 2])
+    others = np.sort(rng.permutation(len(reference))[: DONORS // 2])
+    rows = pd.concat([x.iloc[mine], reference.iloc[others]], ignore_index=True)
+    decided = np.concatenate([y[mine], np.full(len(others), -1)]).astype(np.int64)
+    return Donors(rows, decided, shares(decided, max(2, int(y.max()) + 1)), 0)
 
 
 def nearest(
@@ -98,7 +128,7 @@ def nearest(
     y : ndarray, shape (n,)
         Decisions of the rows under attack.
     decided : ndarray, shape (donors,)
-        Decisions of the donor rows.
+        Decisions of the donor rows; negative ones are unknown.
     count : int
         Donors for each row at most.
 
@@ -116,7 +146,7 @@ def nearest(
             distance += np.where(np.isnan(step), 1.0, np.minimum(step, 1.0))
         else:
             distance += c.identity[mine, None] != c.identity[None, theirs]
-    distance[y[:, None] == decided[None, :]] = np.inf
+    distance[(y[:, None] == decided[None, :]) | (decided < 0)] = np.inf
     order = np.argsort(distance, axis=1, kind="stable")[:, :count]
     rows = np.repeat(np.arange(space.n, dtype=np.int64), order.shape[1])
     donors = order.ravel().astype(np.int64)
@@ -146,9 +176,9 @@ def borrow(
     rows, donors = pairs
     codes = oracle.space.tidy(rows, oracle.space.donor_codes(donors))
     rows, codes, _ = _within(best, quota, rows, codes, oracle)
-    turned, _ = oracle.ask(rows, codes)
-    best.record(oracle, rows, codes, turned)
-    rows, codes = rows[turned], codes[turned]
+    answers = oracle.ask(rows, codes)
+    best.record(oracle, rows, codes, answers)
+    rows, codes = rows[answers.turned], codes[answers.turned]
     share = np.full(len(rows), 0.5)
     while len(rows):
         size = (codes != rows[:, None]).sum(axis=1)
@@ -187,8 +217,7 @@ def scatter(
     size = rng.integers(1, best.limit + 1, len(rows))
     codes = np.where(rank < size[:, None], codes, rows[:, None])
     rows, codes, _ = _within(best, quota, rows, codes, oracle)
-    turned, _ = oracle.ask(rows, codes)
-    best.record(oracle, rows, codes, turned)
+    best.record(oracle, rows, codes, oracle.ask(rows, codes))
 
 
 def _ask_some(
@@ -196,10 +225,10 @@ def _ask_some(
 ) -> NDArray[np.bool_]:
     """Which candidates turn their row; illegal ones and those over quota are not asked."""
     asked, some, at = _within(best, quota, rows, codes, oracle)
-    turned, _ = oracle.ask(asked, some)
-    best.record(oracle, asked, some, turned)
+    answers = oracle.ask(asked, some)
+    best.record(oracle, asked, some, answers)
     out = np.zeros(len(rows), dtype=bool)
-    out[at] = turned
+    out[at] = answers.turned
     return out
 
 

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 from crenel.errors import UsageError
 from crenel.evasion.beam import WIDTH, Best, Enough, deepen, singles
 from crenel.evasion.cheapen import change_cost, changed_fields, cheapen
-from crenel.evasion.donors import Donors, ask_donors, borrow, nearest, scatter
-from crenel.evasion.foretelling import ROUNDS, foretell, swap
+from crenel.evasion.donors import (
+    Donors,
+    ask_donors,
+    borrow,
+    closest,
+    known_donors,
+    nearest,
+    scatter,
+)
+from crenel.evasion.hunting import hunt
 from crenel.evasion.legality import fields_changed, legal
 from crenel.evasion.oracle import Oracle, Predict, Scores, shares
 from crenel.evasion.space import Space, build_space
@@ -28,8 +36,8 @@ if TYPE_CHECKING:
 NEAREST = 8
 #: Queries for each row from which on what one row told guides the questions about others.
 TELLING = 20
-#: One query in so many goes to changes of many fields, for who may change every field.
-SWAPS = 2
+#: Closest calls of each decision that are asked again where the fewest queries are wanted.
+AGAIN = 2
 #: Integers of one block of rows in memory, at most.
 BLOCK = 2**24
 
@@ -43,7 +51,8 @@ class FieldSearch:
     adversarial : pandas.DataFrame, shape (n, d)
         Changed rows; as they were where nothing was found.
     flipped : ndarray of bool, shape (n,)
-        Whether a legal change was found that turns the decision, verified by ``predict``.
+        Whether a legal change was found that turns the decision, verified by ``predict`` (with
+        ``first``: by the answer that turned it).
     changed : ndarray of bool, shape (n, d)
         Which columns the change touches, in the order of the schema.
     counted : ndarray of int64, shape (n,)
@@ -139,7 +148,9 @@ def field_search(
     deadline : float or None
         On `time.monotonic`'s clock; rows not begun by then are left out, the first block never.
     first : bool
-        Leave a row alone once it has turned: the fewest queries instead of the fewest fields.
+        Leave a row alone once it has turned, or once nothing that was learnt lets hope that it
+        will: the fewest queries instead of the fewest fields. No donors are asked, and a
+        witness is not asked again, save for the closest calls where scores were seen.
     leave : bool
         With ``first`` alone: leave the rows that still stand once the latest queries turned fewer
         rows than all of them did on average. That is the most success for a query, for who may
@@ -174,7 +185,11 @@ def field_search(
         raise UsageError(f"column {missing[0]!r} of the schema is not in the table")
     rng = np.random.default_rng(seed)
     seen = None if labels_only else scores
-    donors = ask_donors(predict, seen, reference[list(schema.names)], y, len(x), rng)
+    pool = reference[list(schema.names)]
+    if first:  # what is asked of donors alone would be most of what such a search asks
+        donors = known_donors(x[list(schema.names)], y, pool, rng)
+    else:
+        donors = ask_donors(predict, seen, pool, y, len(x), rng)
     task = _Task(predict, seen, schema, reference, donors, max_fields, queries, first, leave)
     size = max(1, min(128, BLOCK // (WIDTH * len(schema.features))))
     x = x[list(schema.names)].reset_index(drop=True)
@@ -195,6 +210,8 @@ class _Found:
     found: NDArray[np.bool_]
     first: NDArray[np.float64]
     spent: NDArray[np.int64]
+    decision: NDArray[np.int64]
+    margin: NDArray[np.float64]
     asked: int
 
 
@@ -221,15 +238,17 @@ class _Task:
         with suppress(Enough):
             self._search(oracle, best, rng)
         witness = space.frame(np.arange(space.n, dtype=np.int64), best.codes)
-        return _Found(witness, np.isfinite(best.fields), best.first, best.spent, oracle.asked)
+        return _Found(
+            witness, np.isfinite(best.fields), best.first, best.spent, best.decision, best.margin,
+            oracle.asked,
+        )  # fmt: skip
 
     def _search(self, oracle: Oracle, best: Best, rng: np.random.Generator) -> None:
         """All ways to turn rows, the cheapest first."""
-        space, moves = oracle.space, oracle.space.moves()
-        if self.first and self.limit >= len(space.free):
-            swap(oracle, best, self.donors.decided, rng, max(1, self.queries // SWAPS))
-        if self.first:
-            foretell(oracle, best, moves, rng, min(ROUNDS[-1], self.queries // 2))
+        moves = oracle.space.moves()
+        if self.first and oracle.guide is not None and len(moves):
+            hunt(oracle, best, moves, rng, self.queries, leave=self.leave)
+            return
         # who wants the fewest queries goes on to pairs soon, who wants the fewest fields late
         most = max(1, self.queries // (1 if self.limit == 1 else 3 if self.first else 2))
         beam, table = singles(oracle, best, moves, rng, most, first=self.first)
@@ -245,16 +264,18 @@ class _Task:
         """The model behind a surrogate that knows the answers for donors and unchanged rows."""
         k, guide = self.donors.scores.shape[1], Surrogate(space, y, seed)
         own = shares(y, k) if self.scores is None else np.asarray(self.scores(x), dtype=np.float64)
-        guide.tell(space.donor_codes(np.arange(space.donors)), self.donors.scores)
+        told = np.flatnonzero(self.donors.decided >= 0)
+        if not self.first:
+            guide.tell(space.donor_codes(told), self.donors.scores[told])
         guide.tell(np.repeat(np.arange(space.n, dtype=np.int64)[:, None], space.d, axis=1), own)
         # a tuned threshold decides otherwise than the largest score, somewhere among these
         argmax = self.scores is not None and bool(
             (own.argmax(axis=1) == y).all()
-            and (self.donors.scores.argmax(axis=1) == self.donors.decided).all()
+            and (self.donors.scores.argmax(axis=1) == self.donors.decided)[told].all()
         )
         asked = 0 if self.scores is None else space.n
-        told = guide if self.queries >= TELLING else None
-        return Oracle(space, y, self.predict, self.scores, argmax, asked, told, k)
+        asks = guide if self.queries >= TELLING else None
+        return Oracle(space, y, self.predict, self.scores, argmax, asked, asks, k)
 
     def _restart(self, oracle: Oracle, best: Best, rng: np.random.Generator) -> None:
         """For rows that stand within the limit: borrow and shrink, then random subsets."""
@@ -271,6 +292,22 @@ class _Task:
             quota = np.full(oracle.space.n, self.queries)
             scatter(oracle, best, pairs, max(1, self.queries // 16), quota, rng)
 
+    def _decided(
+        self, got: _Found, witness: pd.DataFrame, found: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], int]:
+        """Decisions on witnesses, and what was asked for them.
+
+        Who wants the fewest queries asks nothing again: the answer that turned a row is taken,
+        where scores were seen once the closest calls are decided as the scores say.
+        """
+        told = got.decision[found]
+        if self.first:
+            close = closest(told, -got.margin[found], AGAIN if self.scores is not None else 0)
+            asked = np.asarray(self.predict(witness.iloc[close])) if len(close) else told[:0]
+            if (asked == told[close]).all():
+                return told, len(close)
+        return np.asarray(self.predict(witness)), len(found)
+
     def verified(self, got: _Found, x: pd.DataFrame, y: NDArray[np.int64]) -> FieldSearch:
         """Cheaper witnesses, each checked again by the model and by `legal` on the frame."""
         n = len(got.found)
@@ -282,7 +319,8 @@ class _Task:
             if not self.first:
                 witness, spent = cheapen(self.predict, before, witness, y[found], self.schema)
             changed = _put(x, witness, found)
-            decision[found] = np.asarray(self.predict(witness))
+            decision[found], again = self._decided(got, witness, found)
+            spent += again
         flipped = (decision != y) & legal(x, changed, self.schema)
         bad = np.flatnonzero(got.found & ~flipped)
         changed, decision[bad] = _put(changed, x.iloc[bad], bad), y[bad]
@@ -298,7 +336,7 @@ class _Task:
             queries=got.spent,
             limit=self.limit,
             rejected=len(bad),
-            asked=got.asked + spent + len(found) + self.donors.asked,
+            asked=got.asked + spent + self.donors.asked,
             learnt=self.donors.asked,
         )
 
@@ -323,5 +361,7 @@ def _joined(parts: list[_Found]) -> _Found:
         found=np.concatenate([p.found for p in parts]),
         first=np.concatenate([p.first for p in parts]),
         spent=np.concatenate([p.spent for p in parts]),
+        decision=np.concatenate([p.decision for p in parts]),
+        margin=np.concatenate([p.margin for p in parts]),
         asked=sum(p.asked for p in parts),
     )

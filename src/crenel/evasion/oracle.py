@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,23 @@ Scores = Callable[[Any], NDArray[np.float64]]
 
 #: Rows in one call of the model: large enough to be fast, small enough for wide tables.
 BATCH = 16_384
+
+
+class Answers(NamedTuple):
+    """What the model said of candidates.
+
+    Attributes
+    ----------
+    turned : ndarray of bool, shape (m,)
+    margin : ndarray of float64, shape (m,)
+        Score of the right class less the best other one, the smaller the closer to turning;
+        where only decisions are seen 1, or -1 where turned.
+    decision : ndarray of int64, shape (m,)
+    """
+
+    turned: NDArray[np.bool_]
+    margin: NDArray[np.float64]
+    decision: NDArray[np.int64]
 
 
 @dataclass
@@ -54,40 +71,31 @@ class Oracle:
     guide: Surrogate | None = None
     k: int = 0
 
-    def ask(self, rows: Codes, codes: Codes) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Whether each candidate turns its row's decision, and its margin.
-
-        Returns
-        -------
-        turned : ndarray of bool, shape (m,)
-        margin : ndarray of float64, shape (m,)
-            Score of the right class less the best other one, the smaller the closer to turning;
-            where only decisions are seen 1, or -1 where turned.
-        """
-        turned = np.zeros(len(rows), dtype=bool)
+    def ask(self, rows: Codes, codes: Codes) -> Answers:
+        """What the model decides on each candidate, and by what margin its row still stands."""
+        decision = np.zeros(len(rows), dtype=np.int64)
         margin = np.zeros(len(rows))
         for start in range(0, len(rows), BATCH):
             part = slice(start, start + BATCH)
             frame = self.space.frame(rows[part], codes[part])
-            turned[part], margin[part], scores = self._ask(rows[part], frame)
+            decision[part], margin[part], scores = self._ask(rows[part], frame)
             if self.guide is not None:
                 self.guide.tell(codes[part], scores)
         self.asked += len(rows)
-        return turned, margin
+        return Answers(decision != self.y[rows], margin, decision)
 
     def _ask(
         self, rows: Codes, frame: pd.DataFrame
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
         own = self.y[rows]
         if self.scores is None:
             decision = np.asarray(self.predict(frame))
-            turned = decision != own
-            return turned, np.where(turned, -1.0, 1.0), shares(decision, self.k)
+            return decision, np.where(decision != own, -1.0, 1.0), shares(decision, self.k)
         scores = np.array(self.scores(frame), dtype=np.float64)
         decision = scores.argmax(axis=1) if self.argmax else np.asarray(self.predict(frame))
         at, others = np.arange(len(rows)), scores.copy()
         others[at, own] = -np.inf
-        return decision != own, scores[at, own] - others.max(axis=1), scores
+        return decision, scores[at, own] - others.max(axis=1), scores
 
 
 def shares(decision: NDArray[Any], k: int) -> NDArray[np.float64]:

@@ -83,5 +83,22 @@ class Surrogate:
         # of two classes exactly the difference of their shares, on the scale of real margins
         return np.asarray(np.tanh((right - scores.max(axis=1)) / 2), dtype=np.float64)
 
+    def votes(self, rows: Codes, codes: Codes) -> NDArray[np.int64]:
+        """How many trees foretell that a candidate turns its row, shape (m,).
+
+        All where no answer was seen yet that decides otherwise: none could foretell it.
+        """
+        votes = np.zeros(len(rows), dtype=np.int64)
+        if self._trees is None or not len(rows):
+            return votes
+        seen = self._encoded(codes)
+        own = self.y[rows]
+        for tree in self._trees.estimators_:
+            scores = np.asarray(tree.predict(seen)).reshape(len(rows), -1)
+            votes += scores.argmax(axis=1) != own
+        seen_decisions = np.unique(np.concatenate(self._told).argmax(axis=1))
+        alone = (seen_decisions[None, :] == own[:, None]).all(axis=1)
+        return np.where(alone, len(self._trees.estimators_), votes)
+
     def _encoded(self, codes: Codes) -> NDArray[np.float32]:
         return np.column_stack([t[codes[:, j]] for j, t in enumerate(self._tables)])
