@@ -9,7 +9,9 @@ verdict is a defect, and so is a stream of which the compiled walk says anything
 symbolic machine says; they are written out, and end the run with status 1.
 
 Measured with --seconds 150 --seed 11: 1,064,752 cases, 661,586 resolve a name, 1,486 disagreements,
-none of them under a clean verdict; the compiled walk followed 98,700 and said the same.
+none of them under a clean verdict; the compiled walk followed 98,700 and said the same. With
+--cases 300000 --seed 20261, after calls and byte strings of protocol 2 joined the compiled walk:
+185,998 resolve a name, 393 disagreements, none under a clean verdict; 27,815 followed, the same.
 """
 
 from __future__ import annotations

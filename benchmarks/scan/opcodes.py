@@ -17,7 +17,15 @@ unlisted object every 1000 operations (172, one run) and for datetimes, all call
 million operations that are nearly all calls: 66 (own objects), 102 to 120 (arrays, NumPy scalars,
 ordered dicts). Peak memory 226 to 290 MB, of which some 140 are NumPy and numba; whole processes
 take 1.1 to 1.6 CPU seconds. Only strings, records and datetimes were timed with the last changes
-for memory. Protocol 2 hands every byte string to the machine, and is no faster than it.
+for memory.
+
+Since then calls that are decided, states, single items and byte strings of protocol 2 are followed
+by the compiled loop. The walk alone, both versions in turn on two overloaded cores, two million
+operations, the best of 24, nanoseconds per operation before and after: own objects 11.8 and 6.0,
+ordered dicts 10.4 and 7.6, tuples 6.5 and 5.1, strings with an unlisted object every 1000 7.5 and
+6.4, datetimes 8.0 and 7.1, NumPy scalars 7.9 and 7.5, memoised strings 7.0 and 6.5; small arrays
+8.7 and 9.3, records 6.9 and 7.9, ints 3.4 and 4.1. By protocol 2: NumPy scalars 3,524 and 11,
+small arrays, datetimes and own objects 10 to 11, records 9.
 """
 
 from __future__ import annotations

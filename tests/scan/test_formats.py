@@ -307,6 +307,13 @@ def test_what_is_no_model(data, name, expected):
     assert scan_bytes(data, name).verdict == expected
 
 
+def test_values_that_take_no_byte_take_no_time():
+    """UBJSON may say that billions of nulls follow."""
+    many = b"L" + (1 << 62).to_bytes(8, "big")
+    keys = b"L\0\0\0\0\0\0\0\x07learner[$Z#" + many + b"L\0\0\0\0\0\0\0\x07version[$T#" + many
+    assert scan_bytes(b"{" + keys + b"}").format == "xgboost-ubjson"
+
+
 def test_damaged_files_end_in_a_verdict_and_never_in_a_crash():
     """Mutated containers: every parser ends in a verdict."""
     rng = np.random.default_rng(0)

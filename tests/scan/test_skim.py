@@ -7,20 +7,22 @@ import datetime
 import decimal
 import fractions
 import functools
+import hashlib
 import pickle
 import uuid
+from importlib import resources
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crenel.scan import scan_bytes, scan_file
+from crenel.scan import kernel, scan_bytes, scan_file
 from crenel.scan.formats import pickles
 from crenel.scan.judge import StreamJudge
 from crenel.scan.machine import Damage, Machine
 from crenel.scan.policy import default_policy
-from crenel.scan.skim import skim
+from crenel.scan.skim import Skim, skim
 from crenel.scan.source import Budget, Window, window_of
 from crenel.scan.verdict import Report, Verdict
 
@@ -133,6 +135,7 @@ def test_any_programs(version, program):
     check(proto(version) + program + b".")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=12))
 def test_strings_decode_as_python_decodes_them(raw):
     try:
@@ -216,6 +219,66 @@ def test_a_deep_call_is_left_to_the_machine_before_it_takes_the_square_of_its_le
     layers = 3000
     data = proto(4) + stack_name("made", "Up") * layers + b")R" + b"\x85R" * (layers - 1) + b"."
     assert skim(window_of(data), judged(), 10**6) is None
+
+
+def asked(data, monkeypatch) -> int:
+    """How many operations of a stream the walk hands over to the machine."""
+    calls = []
+    real = Skim._decide
+    monkeypatch.setattr(Skim, "_decide", lambda self: calls.append(1) or real(self))
+    assert check(data)
+    monkeypatch.undo()
+    return len(calls)
+
+
+@pytest.mark.parametrize("version", [2, 3, 4, 5])
+def test_the_same_call_is_decided_once(version, monkeypatch):
+    for made in (
+        [bytes([i % 251, 200, i % 7]) for i in range(900)],
+        [np.float64(i) for i in range(900)], [np.arange(3) + i for i in range(300)],
+        [datetime.datetime(2020, 1, 1 + i % 28, i % 24) for i in range(900)],
+        [Own(i) for i in range(900)], [collections.OrderedDict(a=i) for i in range(900)],
+    ):  # fmt: skip
+        assert asked(pickle.dumps(made, version), monkeypatch) < 30
+
+
+ENCODE = name("_codecs", "encode") + b"q\0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codec"),
+    [
+        (text("abc") + text("latin1") + b"\x86", True),
+        (text("abc") + text("latin-1") + b"\x86", True),
+        (text("abc") + b"q\1" + text("latin1") + b"q\2\x86q\3", True),
+        (text("latin1") + b"q\x010" + text("abc") + b"h\1\x86", True),
+        (text("abc") + text("latin2") + b"\x86", False),
+        (text("abc") + text("latinx1") + b"\x86", False),
+        (text("abc") + text("unicode_escape") + b"\x86", False),
+        (text("rot13") + b"q\x010" + text("abc") + b"h\1\x86", False),
+        (b"K\1" + text("latin1") + b"\x86", False),
+        (text("abc") + text("x") + b"0" + text("latin1") + b"\x86", True),
+        (text("abc") + text("latin1") + text("strict") + b"\x87", False),
+        (text("abc") + b"\x85" + text("latin1") + b"\x86", False),
+    ],
+)
+def test_byte_strings_of_protocol_2(arguments, codec):
+    for tail in (b"R.", b"R\x85.", b"Rq\x09h\x09\x86.", b"Rq\x09" + text("system") + b"\x93.",
+                 b"Rq\x090" + text("os") + b"h\x09\x93.",
+                 b"R\x85q\x09" + name("made", "Up") + b"h\x09R."):  # fmt: skip
+        data = proto(2) + ENCODE + arguments + tail
+        check(data)
+        verdict = scan_bytes(data).verdict
+        assert (verdict is Verdict.CLEAN) <= codec
+
+
+def test_the_compiled_code_names_the_parts_it_was_made_of():
+    """numba looks at the module of a function alone when it takes compiled code from its cache."""
+    folder = resources.files("crenel.scan")
+    parts = (
+        folder.joinpath(f"{part}.py").read_bytes() for part in ("kernel_tags", "kernel_strings")
+    )
+    assert hashlib.sha256(b"".join(parts)).hexdigest()[:16] == kernel.PARTS, "write it there"
 
 
 def test_late_strings_of_the_memo_are_found_again():

@@ -32,6 +32,7 @@ WRAPPERS = {
 }
 TRACKED = {"numpy.dtype", "functools.partial", *WRAPPERS}
 ARRAY = "numpy.ndarray"
+MAX_NAMES = 200_000
 CALLABLE = {"functools.partial", "builtins.method", "operator.itemgetter", "computed"}
 HOSTILE = frozenset({"hostile-name", "hostile-call", "hostile-argument"})
 CERTAIN = HOSTILE | {
@@ -109,6 +110,8 @@ class StreamJudge:
             module, name = _renamed_since_python2(module, name)
         found = self._names.get((module, name))
         if found is None:
+            if len(self._names) >= MAX_NAMES:
+                raise Damage("looks up more names than the budget allows")
             found = self._names[module, name] = Global(module, name)
             self.seen.add((module, name))
             self._judge_name(found, offset)

@@ -8,6 +8,7 @@ call or a state would do is decided by a `Judge`; the machine only says what hap
 from __future__ import annotations
 
 import mmap
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,6 +16,11 @@ from crenel.scan.source import Budget
 from crenel.scan.values import Items, Mapping
 
 MAX_MEMO = 30_000_000
+#: Operations after which the memory is estimated, at most so many bytes each: an object that a
+#: call made holds its text.
+PACE, EACH = 100_000, 500
+#: Bytes of a small block of Python's allocator and of an entry of a dict, on average.
+BLOCK, ENTRY = 64, 100
 
 
 class Damage(Exception):
@@ -88,7 +94,7 @@ class Machine:
 
     __slots__ = (
         "after_build", "budget", "data", "end", "events", "judge", "marks", "memo", "pos",
-        "protocol", "stack", "start",
+        "protocol", "skipped", "stack", "start",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +118,7 @@ class Machine:
         self.memo: dict[int, object] = {}
         self.protocol = 0
         self.events = 0
+        self.skipped = 0
 
     def run(self, pause: int | None = None) -> object:
         """Run to STOP and return the value on top.
@@ -131,13 +138,25 @@ class Machine:
         data, end, table = self.data, self.end, TABLE
         left = self.budget.operations
         last = 0 if pause is None else max(left - pause, 0)
+        room, blocks = self.budget.memory, sys.getallocatedblocks()
         try:
-            for left in range(left, last, -1):  # noqa: B007, B020 - what is left goes back
-                pos = self.pos
-                if pos >= end:
-                    raise Damage("ends before its STOP")
-                self.pos = pos + 1
-                table[data[pos]](self)
+            while left > last:
+                until = max(left - max(room // EACH, PACE), last)
+                stop = min(self.pos + max(room, PACE), end)
+                for left in range(left, until, -1):  # noqa: B020 - what is left goes back
+                    pos = self.pos
+                    if pos >= stop:
+                        if pos >= end:
+                            raise Damage("ends before its STOP")
+                        left += 1  # it was not run
+                        break
+                    self.pos = pos + 1
+                    table[data[pos]](self)
+                left -= 1
+                room = self.budget.memory - self._held(blocks)
+                if room < 0:
+                    raise Damage("takes more memory than the budget allows")
+            left += 1
             if last:
                 return PAUSED
             raise Damage("has more operations than the budget allows")
@@ -151,6 +170,19 @@ class Machine:
             raise Damage("asks for a memo entry that was never stored") from None
         finally:
             self.budget.operations = left - 1
+
+    def _held(self, blocks: int) -> int:
+        """Estimate the bytes that the run holds, from above.
+
+        Parameters
+        ----------
+        blocks : int
+            Small blocks of memory that were in use before. Larger ones are those of the stack, of
+            the memo, and of strings, which are no longer than the part of the stream that was read.
+        """
+        small = max(sys.getallocatedblocks() - blocks, 0) * BLOCK
+        large = 8 * (len(self.stack) + sum(map(len, self.marks))) + ENTRY * len(self.memo)
+        return small + large + self.pos - self.start - self.skipped
 
     def twin(self, judge: Judge, budget: Budget) -> Machine:
         """Return a copy at the same place, as a reader that knows nothing of what follows."""
@@ -176,6 +208,7 @@ class Machine:
         if length < 0 or first + length > self.end:
             raise Damage("is cut short")
         self.pos = first + length
+        self.skipped += length
         return first
 
     def line(self) -> bytes:

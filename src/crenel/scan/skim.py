@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crenel.scan import kernel as k
+from crenel.scan import kernel_tags as k
 from crenel.scan.holds import Kept
 from crenel.scan.judge import TRACKED, WRAPPERS, StreamJudge
+from crenel.scan.kernel import walk
+from crenel.scan.kernel_strings import memoised, reference
 from crenel.scan.machine import MAX_MEMO, Damage, Machine
 from crenel.scan.opcodes import TABLE
 from crenel.scan.rules import ALLOCATORS
@@ -32,7 +34,7 @@ from crenel.scan.verdict import Report
 MAX_DEPTH = 1 << 24
 MAX_MARKS = 10_000
 MAX_OBJECTS = 1 << 21
-MAX_BYTES = 1 << 32
+MAX_BYTES = (1 << 32) - 1
 SLICE = 16 << 20
 #: Operations that may be run again beyond as many as were walked.
 AGAIN = 100_000
@@ -140,8 +142,8 @@ class Skim:
         self.late = np.zeros(cells, np.uint64)
         self.checks = np.zeros(cells // k.EVERY + 1, np.uint32)
         self.objects = np.zeros((64, 2), np.uint8)
-        self.made = np.full((64, 2, 4), -1, np.int64)
-        self.spans = np.zeros((64, 2, k.WAYS, 3), np.int64)
+        self.made = np.full((64, 2, 4), -1, np.int32)
+        self.spans = np.zeros((64, 2, k.WAYS, 3), np.uint32)
         self.values: list[object] = []
         self.numbers: dict[int, int] = {}
         self.allowance = AGAIN
@@ -161,7 +163,7 @@ class Skim:
         """
         while True:
             until = int(self.state[k.POS]) + SLICE
-            outcome = k.walk(
+            outcome = walk(
                 self.data, self.words, self.state, self.tags, self.places, self.marks,
                 self.memo_tags, self.memo, self.late, self.checks, self.objects,
                 self.made, self.spans, until, limit,
@@ -220,13 +222,13 @@ class Skim:
         kind = int(self.memo_tags[index]) & 15 if index < len(self.memo) else 0
         place = int(self.memo[index]) if kind else 0
         if kind == k.OBJECT:
-            return self.values[k.reference(self.late, int(self.state[k.LATE]), index, place)]
+            return self.values[reference(self.late, int(self.state[k.LATE]), index, place)]
         if not 0 < kind <= k.BYTES:
             raise Unfollowed
         if not place:
             check = (index - 1) // k.EVERY
             start, count = int(self.checks[check]), index - check * k.EVERY
-            place = int(k.memoised(self.data, start, count)) if start else 0
+            place = int(memoised(self.data, start, count)) if start else 0
         if not place:
             raise Unfollowed
         start = self.window.start
@@ -242,6 +244,8 @@ class Skim:
         if isinstance(value, Instance) and value.kind in TRACKED:
             return
         callee, begin = int(self.places[slot]) & 0xFFFFFFFF, int(self.places[slot + 1]) >> 32
+        if int(self.tags[slot + 1]) & 15 == k.EMPTY:
+            self.made[callee, how, k.NOTHING] = result
         ways = self.spans[callee, how]
         ways[1:] = ways[:-1].copy()
         ways[0] = begin, at, result
@@ -289,6 +293,8 @@ class Skim:
         if entry.new and path not in ALLOCATORS and path not in TRACKED:
             made = self._number(self.judge.make(path, ()))
             self.made[number, HOWS[pickle.NEWOBJ]] = made
+        if entry.call == "latin1":
+            self.objects[number, 1] |= k.ENCODES
         kind = entry.result or path
         if entry.call in RULES and kind not in TRACKED:
             made = self._number(self.judge.make(kind, ()))

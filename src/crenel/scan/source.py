@@ -44,12 +44,15 @@ class Budget:
         Archive members that may still be opened.
     depth : int
         Archives inside archives.
+    memory : int
+        Bytes that reading one pickle stream operation by operation may hold, as estimated.
     """
 
     operations: int = 200_000_000
     expanded: int = 4 << 30
     members: int = 100_000
     depth: int = 6
+    memory: int = 1 << 30
 
     def spend_member(self) -> None:
         """Count one archive member; raise Unreadable when there are too many."""

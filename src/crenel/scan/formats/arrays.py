@@ -77,7 +77,7 @@ class JoblibArrays:
             )  # fmt: skip
             left = machine.budget.operations
             inner.run()
-            machine.pos = inner.pos
+            machine.skip(inner.pos - machine.pos)
             # to plain pickle they are the same operations, up to the same end
             twin.budget = Budget(operations=left - machine.budget.operations + 1)
             # the names in a pickle go wrong with a memo that is not its own: only the worst count

@@ -74,8 +74,8 @@ class _Reader:
         if self.window.read(self.pos, 1) == b"#":
             self.pos += 1
             count = self.integer()
-        if item in SIZES and kind == b"[" and count >= 0:
-            self.skip(SIZES[item] * count)
+        if (item in SIZES or item in PLAIN) and kind == b"[" and count >= 0:
+            self.skip(SIZES.get(item, 0) * count)  # the plain ones take no byte, however many
             return
         for _ in self.items(kind, count):
             if kind == b"{":
