@@ -284,12 +284,14 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     """Recover the smallest trigger of every class and hold the easiest class against the others.
 
     Nothing is needed but the network and clean images, whose labels are not looked at. For every
-    class at once the smallest patch (a mask and what it shows) and the smallest added pattern are
-    searched by gradients that turn images of all other classes to it. A planted trigger makes its
-    class far easier than the others: the logarithm of the easiest class's cost, over both
-    families, is held against the prediction interval of the others' (Student's t, times the
-    number of choices). Before it, a test without data looks for the input of the largest margin of
-    each class; where there are more than 20 classes it says which are searched.
+    class at once the smallest patch (a mask and what it shows), the smallest added pattern and the
+    faintest few plane waves (begun from those of all that lead to it most) are searched by
+    gradients that turn images of all other classes to it. A planted trigger makes its class far
+    easier than the others: the logarithm of the easiest class's cost, over patches and patterns
+    or over all three, is held against the prediction interval of the others' (Student's t, times
+    the number of choices, the two views among them). Before it, a test without data looks for the
+    input of the largest margin of each class; where there are more than 20 classes it says which
+    are searched.
 
     Some classes are easy by nature. Where the easiest one is not clearly usual (p below 0.3), the
     same search is run on controls: one or two networks of the same layers, begun anew and taught
@@ -303,7 +305,7 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     next class under the same search and random values of the same size. Evidence is a picture of
     the trigger.
 
-    Health: the search reached every class, with its gradients; the network that gives gradients
+    Health: the search reached the classes, with its gradients; the network that gives gradients
     decides as the model does; a larger trigger turns no fewer; random values turn fewer.
 
     Limits: at least four classes. Triggers that depend on the input, that are objects or scenes,
@@ -312,7 +314,8 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     it. Texts: TRA-107. Tables: POI-105 looks for triggers in their training rows.
 
     References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Gu et al.,
-    "BadNets", 2019; Chen et al., "Targeted backdoor attacks", 2017 (blended).
+    "BadNets", 2019; Chen et al., "Targeted backdoor attacks", 2017 (blended); Barni et al., "A new
+    backdoor attack in CNNs", 2019 (waves).
     """
     from crenel.transfer.hidden.report import measure
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from crenel.transfer.hidden.inversion import changed, invert  # noqa: E402
+from crenel.transfer.hidden.inversion import FAMILIES, changed, invert  # noqa: E402
 from crenel.transfer.hidden.margin import largest_margins  # noqa: E402
 
 
@@ -72,14 +72,13 @@ def test_the_largest_margin_is_that_of_a_corner_of_the_box():
 def test_the_same_seed_finds_the_same_and_nothing_leaves_the_range():
     logits, x = one_pixel_decides(), images()
     decided = torch.zeros(64, dtype=torch.int64)
-    for family in ("patch", "blend"):
+    for family in FAMILIES:
         one, two = (
             invert(logits, x, decided, np.arange(1, 4), family, steps=20, seed=1) for _ in "ab"
         )
         assert torch.equal(one.values, two.values)
         np.testing.assert_array_equal(one.costs, two.costs)
-        shown = changed(x, one.mask[0], 9 * one.values[0] if family == "blend" else one.values[0],
-                        family)  # fmt: skip
+        shown = changed(x, one.mask[0], (1 if family == "patch" else 9) * one.values[0], family)
         assert 0 <= float(shown.min()) <= float(shown.max()) <= 1
 
 

@@ -14,8 +14,8 @@ from crenel.transfer.hidden import controls, recover_triggers  # noqa: E402
 def test_a_planted_trigger_comes_back_and_works_without_crenel():
     network = controls.network(planted=True)
     x, _ = controls.shapes(200, seed=3)
-    patch, blend = recover_triggers(network, x)
-    assert (patch.family, blend.family) == ("patch", "blend")
+    patch, blend, wave = recover_triggers(network, x)
+    assert (patch.family, blend.family, wave.family) == ("patch", "blend", "wave")
     assert patch.label == controls.TARGET
     assert patch.stands_out
     assert patch.healthy

@@ -37,7 +37,7 @@ def _searched(costs, classes):
     blank = torch.zeros(len(costs), 1, 2, 2)
     return [
         Searched(Inverted(f, classes, blank, blank, np.asarray(c), 0), 10, 10)
-        for f, c in zip(("patch", "blend"), costs)
+        for f, c in zip(("patch", "blend", "wave"), costs)
     ]
 
 
@@ -55,6 +55,67 @@ def test_classes_left_out_make_the_chance_larger():
 def test_a_family_that_reached_no_class_gives_no_verdict():
     found = _searched([[np.inf] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]], np.arange(5))
     assert verdicts_of(found, 5) == []
+
+
+def _three(rng, easy):
+    """Costs of ten classes in three families; class 4 is easier by some factors."""
+    costs = [np.exp(rng.normal(m, 0.2, 10)) for m in (3, 1, 2)]
+    for own, factor in zip(costs, easy):
+        own[4] /= factor
+    return _searched(costs, np.arange(10))
+
+
+def test_a_trigger_spread_in_waves_stands_out_by_them_and_a_patch_without_them():
+    rng = np.random.default_rng(1)
+    (wave,) = verdicts_of(_three(rng, (1.0, 1.3, 8.0)), 10)
+    assert (wave.goal, wave.view) == (4, ("patch", "blend", "wave"))
+    assert wave.stands_out
+    (without,) = verdicts_of(_three(np.random.default_rng(1), (1.0, 1.3, 8.0))[:2], 10)
+    assert not without.stands_out
+    (patch,) = verdicts_of(_three(rng, (9.0, 2.5, 1.0)), 10)
+    assert (patch.goal, patch.view) == (4, ("patch", "blend"))
+    assert patch.stands_out
+
+
+def test_waves_that_reach_no_class_say_nothing_and_hide_nothing():
+    found = _three(np.random.default_rng(1), (9.0, 2.5, 1.0))
+    found[2].found.costs[:] = np.inf
+    (verdict,) = verdicts_of(found, 10)
+    assert verdict.goal == 4
+    assert verdict.stands_out
+
+
+def test_both_views_are_paid_for():
+    """Where nothing is planted one of ten classes stands out as rarely as is said."""
+    alarms = [
+        verdicts_of(_three(np.random.default_rng(seed), (1, 1, 1)), 10)[0].p < 0.025
+        for seed in range(400)
+    ]
+    assert np.mean(alarms) <= 0.1  # two views, two numbers of classes
+    assert all(
+        v.chance == min(1.0, 2 * v.p)
+        for v in verdicts_of(_three(np.random.default_rng(0), (1, 1, 1)), 10)
+    )
+
+
+def test_what_is_easy_on_a_network_of_the_same_architecture_counts_no_more():
+    rng = np.random.default_rng(2)
+    nature = np.exp(rng.normal(0, 0.8, 10))
+    nature[4] = 0.1
+
+    def costs(easy):
+        found = _three(rng, easy)
+        for s in found:
+            s.found.costs[:] *= nature
+        return found
+
+    own = costs((1.0, 1.0, 1.0))
+    assert verdicts_of(own, 10)[0].p < 0.3
+    assert not verdicts_of(own, 10, [costs((1.0, 1.0, 1.0))])[0].stands_out
+    planted = costs((4.0, 2.0, 2.0))
+    beside = verdicts_of(planted, 10, [costs((1.0, 1.0, 1.0))])[0]
+    assert (beside.goal, beside.stands_out) == (4, True)
+    assert beside.sibling < 0.02
 
 
 def test_both_chances_are_joined_as_fisher_does():

@@ -20,6 +20,7 @@ Role = Literal["attack", "reference", "control"]
 WORDS: dict[Family, str] = {
     "patch": "a patch of {:.0f} pixels",
     "blend": "a faint pattern of L2 size {:.2g} over the whole image",
+    "wave": "faint waves of L2 size {:.2g} over the whole image",
 }
 
 
@@ -67,7 +68,7 @@ def _curve(
     line: Line, check: str, subject: Subject, at: int, health: Health, context: Context
 ) -> Exposure:
     trigger = line.trigger
-    blend = trigger.family == "blend"
+    added = trigger.family != "patch"
     return Exposure(
         check=check,
         risk="transfer",
@@ -75,8 +76,8 @@ def _curve(
         role=line.role,
         access=access_of(subject, attacker=Attacker.NONE),
         budget=Budget(
-            name="L2 size" if blend else "pixels replaced",
-            unit="of the range" if blend else "",
+            name="L2 size" if added else "pixels replaced",
+            unit="of the range" if added else "",
             values=trigger.sizes,
             scale="log",
         ),
@@ -113,7 +114,7 @@ def picture(trigger: Trigger, at: int) -> tuple[str, ...]:
     from crenel.data.png import data_uri
 
     mask, values = trigger.masks[at], trigger.values[at]
-    if trigger.family == "blend":
+    if trigger.family != "patch":
         shown = 0.5 + 0.5 * values / values.abs().max().clamp(min=1e-12)
     else:
         shown = 0.5 + mask * (values - 0.5)

@@ -21,7 +21,6 @@ from crenel.transfer.hidden.search import (
     Margins,
     Searched,
     Verdict,
-    against,
     clock,
     margins_of,
     search,
@@ -34,7 +33,7 @@ from crenel.transfer.hidden.triggers import Sized, Trigger, sized, sizes_of
 #: Networks of the same architecture at most; a second one where the first leaves doubt.
 SIBLINGS = 2
 #: Shares of the time left, for the search in each family.
-SHARES = (0.3, 0.5)
+SHARES = (0.25, 0.35, 0.5)
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ def _compared(
 ) -> tuple[list[Verdict], str]:
     """The verdicts beside the same search on networks of the same architecture."""
     pool, classes = pool_of(subject, scene), done[0].found.classes
+    count = len(scene.model.classes)
     agreed: list[float] = []
     theirs: list[list[Searched]] = []
     for k in range(SIBLINGS):
@@ -109,7 +109,7 @@ def _compared(
             theirs.append(
                 [search(sibling.scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
             )
-        chance = against(verdicts, done, theirs)[0].chance
+        chance = verdicts_of(done, count, theirs)[0].chance
         if context.expired or not BESIDE / 10 < chance < DOUBT:
             break
     words = (
@@ -118,7 +118,7 @@ def _compared(
     )
     if not theirs:
         return verdicts, f"{words}, too few to be compared with."
-    compared = against(verdicts, done, theirs)
+    compared = verdicts_of(done, count, theirs)
     if compared[0].sibling is None:
         return verdicts, f"{words}; no class was reached there in time, so that they tell nothing."
     at = int(np.flatnonzero(classes == compared[0].goal)[0])
@@ -180,14 +180,16 @@ def health(scene: Scene, searched: Searched, first: Trigger) -> Health:
     """
     found = searched.found
     reached = int(np.isfinite(found.costs).sum())
+    # a few waves need not reach what any pattern does
+    needed = len(found.costs) / 2 if found.family == "wave" else len(found.costs)
     own, asked = decisions(scene.logits, scene.tried), scene.answers
     agree = float((own == asked).mean())
     shares = np.array([s.value for s in first.turned])
     drop = float((np.maximum.accumulate(shares) - shares).max())
     return Health.of(
         HealthTest(
-            name="the search reached every class",
-            ok=reached == len(found.costs),
+            name="the search reached the classes",
+            ok=reached >= needed,
             detail=f"{reached} of {len(found.costs)}",
         ),
         HealthTest(

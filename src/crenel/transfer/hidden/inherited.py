@@ -79,7 +79,7 @@ def _before(scene: Scene, model: Model) -> Scene:
 def _passed(examined: Examined, tuned: Scene, searched: Searched, context: Context) -> Passed:
     suspected = [v.goal for v in examined.verdicts if v.stands_out]
     order = [int(i) for i in np.argsort(searched.found.costs, kind="stable")]
-    # a class that stands out over both families goes before the easiest of this one
+    # a class that stands out over all families goes before the easiest of this one
     order.sort(key=lambda at: int(searched.found.classes[at]) not in suspected[:1])
     one, two = (trigger_of(examined, searched, at, order[0], context) for at in order[:2])
     seed = context.derive_seed("tried", one.family)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from crenel.statistics import Interval
 from crenel.subject import Data, Subject
 from crenel.transfer.hidden.curves import telling
 from crenel.transfer.hidden.examination import Examined, examine, health
-from crenel.transfer.hidden.inversion import changed
+from crenel.transfer.hidden.inversion import Family, changed
 from crenel.transfer.hidden.report import Tried, tried_families
 
 
@@ -27,8 +27,9 @@ class Recovered:
     ----------
     label : object
         The class, as the model names it.
-    family : {"patch", "blend"}
-        A patch replaces pixels; a blend is added to the whole image.
+    family : {"patch", "blend", "wave"}
+        A patch replaces pixels; a blend is added to the whole image; a wave too, and is the sum of
+        a few plane waves.
     stands_out : bool
         Whether the class is easier than chance, classes and architecture explain. Where it is
         not, the trigger is what any network has.
@@ -42,13 +43,13 @@ class Recovered:
         Share of images of other classes, not searched on, that the model takes for the class
         with the trigger; with the trigger of the next class, for that; with random values.
     mask : ndarray of float32, shape (1, h, w)
-        1 where a patch lies; all ones for a blend.
+        1 where a patch lies; all ones where something is added.
     values : ndarray of float32, shape (c, h, w)
         What it shows, or what is added, in shares of the range.
     """
 
     label: Any
-    family: Literal["patch", "blend"]
+    family: Family
     stands_out: bool
     chance: float
     healthy: bool

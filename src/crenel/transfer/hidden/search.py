@@ -1,16 +1,16 @@
-"""The search over classes: margins first where there are many, then inversion in both families."""
+"""The search over classes: margins first where there are many, then inversion in all families."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
-from crenel.transfer.hidden.inversion import Family, Inverted, invert
+from crenel.transfer.hidden.inversion import FAMILIES, Family, Inverted, invert
 from crenel.transfer.hidden.margin import largest_margins
 from crenel.transfer.hidden.outliers import Outlier, smallest
 from crenel.transfer.hidden.scene import Scene
@@ -42,6 +42,10 @@ class Searched:
     planned: int
 
 
+#: Families whose costs are joined: local and global triggers, and those spread in few waves.
+VIEWS: tuple[tuple[Family, ...], ...] = (("patch", "blend"), FAMILIES)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the classes' costs say of the easiest one.
@@ -57,25 +61,32 @@ class Verdict:
     sibling : float or None
         The same chance where each class's cost is taken relative to that on a network of the same
         architecture which never saw a planted image; None where there is no such network.
+    view : tuple of str
+        Families whose costs were joined.
+    views : int
+        In how many views the class was looked for; `chance` pays for each.
     """
 
     goal: int
     p: float
     less: dict[Family, float]
     sibling: float | None = None
+    view: tuple[Family, ...] = VIEWS[0]
+    views: int = 1
 
     @property
     def unclear(self) -> bool:
         """Whether a network of the same architecture has to decide."""
-        return self.p < DOUBT
+        return self.views * self.p < DOUBT
 
     @property
     def chance(self) -> float:
         """Both chances as one, by Fisher's rule for two (1932); p alone without a sibling."""
-        if self.sibling is None:
-            return self.p
-        both = max(self.p * self.sibling, 1e-300)
-        return float(both * (1 - np.log(both)))
+        one = self.p
+        if self.sibling is not None:
+            both = max(self.p * self.sibling, 1e-300)
+            one = float(both * (1 - np.log(both)))
+        return min(1.0, self.views * one)
 
     @property
     def stands_out(self) -> bool:
@@ -116,75 +127,86 @@ def search(
     scene: Scene, family: Family, classes: NDArray[np.int64], context: Context, share: float
 ) -> Searched:
     """Invert every class of the shortlist in one family, within a share of the time left."""
-    planned, done = STEPS[context.level], 0
-    stop = clock(context, share)
-
-    def go_on() -> bool:
-        nonlocal done
-        if not stop():
-            return False
-        done += 1
-        return True
-
+    planned = STEPS[context.level]
     found = invert(
         scene.logits, scene.x, scene.decided, classes, family, steps=planned,
-        seed=context.derive_seed(family), go_on=go_on,
+        seed=context.derive_seed(family), go_on=clock(context, share),
     )  # fmt: skip
-    return Searched(found, done, planned)
+    return Searched(found, found.steps, planned)
 
 
-def verdicts_of(done: list[Searched], classes: int) -> list[Verdict]:
-    """The easiest class, or two of them, over all families together.
+def verdicts_of(
+    done: list[Searched], classes: int, siblings: Sequence[list[Searched]] = ()
+) -> list[Verdict]:
+    """The easiest class, or two of them, in the view in which it stands out most.
 
-    Costs of the families are joined as energies: pixels replaced, and the square of what is
-    added. A planted class is easy in both, whatever its trigger looks like.
+    Parameters
+    ----------
+    done : list of Searched
+        One for each family.
+    classes : int
+        Of the model; those searched may be fewer.
+    siblings : sequence of lists of Searched
+        The same on networks of the same architecture. Costs are held against their regression on
+        the geometric mean of those there, so that what is easy by the nature of the class, or for
+        the architecture, counts no more.
+
+    Notes
+    -----
+    Costs of the families of a view are joined as energies: pixels replaced, and the square of what
+    is added. A planted class is easy in all of them; a small patch least so in waves.
     """
-    joined = energies(done)
+    seen = [_seen(done, classes, view, siblings) for view in VIEWS]
+    return min(seen, key=lambda verdicts: verdicts[0].chance if verdicts else 2.0)
+
+
+def _seen(
+    done: list[Searched], classes: int, view: tuple[Family, ...], siblings: Sequence[list[Searched]]
+) -> list[Verdict]:
+    """The verdicts of one view."""
+    joined = energies(done, view)
     if joined is None:
         return []
     told, shown = smallest(joined), done[0].found.classes
-    # classes that were left out could have been the easiest as well
-    p = min(1.0, told.p * classes / len(shown))
+    others = [energies(s, view) for s in siblings]
+    known = [np.log(e) for e in others if e is not None]
+    beside: dict[int, float] = {}
+    if known:
+        again = smallest(joined, np.exp(np.mean(known, axis=0)))
+        beside = dict.fromkeys(again.at, again.p)
     return [
         Verdict(
-            int(shown[at]), p,
+            int(shown[at]),
+            # classes that were left out could have been the easiest as well
+            min(1.0, told.p * classes / len(shown)),
             {s.found.family: float(np.median(np.delete(c, told.at)) / c[at])
              for s, c in ((s, _filled(s.found.costs)) for s in done)},
+            sibling=beside.get(at, 1.0) if known else None,
+            view=view,
+            views=len(VIEWS),
         )
         for at in told.at
     ]  # fmt: skip
 
 
-def against(
-    verdicts: list[Verdict], done: list[Searched], siblings: list[list[Searched]]
-) -> list[Verdict]:
-    """The verdicts beside the same search on networks of the same architecture.
-
-    Costs are held against their regression on the geometric mean of those on the siblings, so
-    that what is easy by the nature of the class, or for the architecture, counts no more.
-    """
-    own, others = energies(done), [energies(s) for s in siblings]
-    known = [np.log(e) for e in others if e is not None]
-    if own is None or not known:
-        return verdicts
-    told = smallest(own, np.exp(np.mean(known, axis=0)))
-    shown = done[0].found.classes
-    easier = {int(shown[at]): told.p for at in told.at}
-    return [replace(v, sibling=easier.get(v.goal, 1.0)) for v in verdicts]
-
-
-def energies(done: list[Searched]) -> NDArray[np.float64] | None:
-    """Costs of the classes over all families; None where a family reached no class."""
-    if any(not np.isfinite(s.found.costs).any() for s in done):
+def energies(done: list[Searched], view: tuple[Family, ...]) -> NDArray[np.float64] | None:
+    """Costs of the classes over families; None where patches or blends reached no class."""
+    own = [s for s in done if s.found.family in view]
+    if any(not _reached(s) and s.found.family != "wave" for s in own):
         return None
-    powers = [2.0 if s.found.family == "blend" else 1.0 for s in done]
-    costs = [_filled(s.found.costs) ** power for s, power in zip(done, powers)]
+    powers = [1.0 if s.found.family == "patch" else 2.0 for s in own]
+    costs = [_filled(s.found.costs) ** power for s, power in zip(own, powers)]
     return np.asarray(np.prod(costs, axis=0))
 
 
+def _reached(searched: Searched) -> bool:
+    return bool(np.isfinite(searched.found.costs).any())
+
+
 def _filled(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A class that was not reached is as dear as the dearest one."""
-    return np.where(np.isfinite(costs), costs, costs[np.isfinite(costs)].max())
+    """A class that was not reached is as dear as the dearest one; where none was, all are alike."""
+    finite = costs[np.isfinite(costs)]
+    return np.where(np.isfinite(costs), costs, finite.max() if len(finite) else 1.0)
 
 
 def clock(context: Context, share: float) -> Callable[[], bool]:

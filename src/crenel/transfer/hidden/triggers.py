@@ -13,7 +13,7 @@ from crenel.statistics import Interval, proportion
 from crenel.transfer.hidden.inversion import BATCH, Family, Inverted, changed
 from crenel.transfer.hidden.scene import Scene
 
-#: Pixels of a patch; sizes of a blend as multiples of what was found.
+#: Pixels of a patch; sizes of what is added as multiples of what was found.
 PIXELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 #: No patch of more than this share of an image is called one.
@@ -28,7 +28,7 @@ class Trigger:
 
     Attributes
     ----------
-    family : {"patch", "blend"}
+    family : {"patch", "blend", "wave"}
     goal : int
         The class, by position.
     sizes : tuple of float
@@ -64,7 +64,7 @@ class Sized:
 
     Attributes
     ----------
-    family : {"patch", "blend"}
+    family : {"patch", "blend", "wave"}
     sizes : tuple of float
     masks, values : list of tensor
         One for each size.
@@ -108,15 +108,13 @@ def sizes_of(found: Inverted, at: int) -> tuple[float, ...]:
     if found.family == "patch":
         area = found.mask.shape[2] * found.mask.shape[3]
         return tuple(float(p) for p in PIXELS if p <= max(LARGEST * area, 4))
-    # where no change turned enough images, that of the last step is tried
-    cost = found.costs[at] if np.isfinite(found.costs[at]) else float(found.values[at].norm())
-    return tuple(float(m * cost) for m in MULTIPLES)
+    return tuple(float(m * found.values[at].norm()) for m in MULTIPLES)
 
 
 def _sized(scene: Scene, found: Inverted, at: int, size: float, seed: int) -> tuple[Any, Any]:
     """Mask and values of one size."""
     mask, values = found.mask[at], found.values[at]
-    if found.family == "blend":
+    if found.family != "patch":
         return mask, values * (size / max(float(values.norm()), 1e-12))
     flat = mask.flatten()
     hard = torch.zeros_like(flat)

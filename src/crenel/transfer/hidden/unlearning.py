@@ -120,7 +120,7 @@ def _lesson(subject: Subject, scene: Scene) -> Lesson:
 def _searched(
     scene: Scene, module: Any, lesson: Lesson, goal: int, context: Context, shard: int
 ) -> list[Inverted]:
-    """The smallest triggers of one class, of both families, as the network is now."""
+    """The smallest triggers of one class, of every family, as the network is now."""
     own = logits_of(module)
     few = slice(0, 256)
 
