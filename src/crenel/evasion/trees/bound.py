@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact, advance
-from crenel.evasion.trees.compiled import compiled
+from crenel.evasion.trees.compiled import compiled, inner
 from crenel.evasion.trees.ensemble import Floats, Ints
 from crenel.evasion.trees.kernels import Pair, Place, Trees, flips
 
@@ -52,7 +52,7 @@ def new_stack(width: int, trees: int, pending: int) -> Stack:
     )
 
 
-@compiled
+@inner
 def begin_at(box: Ints, p: Place, c: Compact, s: Stack, norm: int) -> None:
     """Make the whole box (2, d) the first level of the stack."""
     s.reach[0] = 0.0
@@ -66,13 +66,13 @@ def begin_at(box: Ints, p: Place, c: Compact, s: Stack, norm: int) -> None:
     follow(0, ~np.uint64(0), True, p.cell, c, s)
 
 
-@compiled
+@inner
 def corner(f: int, cell: Ints, box: Ints) -> int:
     """The cell of column f in the box nearest to the row's own."""
     return int(min(max(cell[f], box[0, f]), box[1, f]))
 
 
-@compiled
+@inner
 def best_leaf(node: int, nodes: Ints, value: Floats, box: Ints, pending: Ints) -> int:
     """The reachable leaf of largest value under ``node`` within the box."""
     best, leaf, top = -np.inf, -1, 1
@@ -96,7 +96,7 @@ def best_leaf(node: int, nodes: Ints, value: Floats, box: Ints, pending: Ints) -
     return leaf
 
 
-@compiled
+@inner
 def parting(node: int, leaf: int, nodes: Ints, cell: Ints, box: Ints) -> int:
     """Where the path of the corner leaves the path to ``leaf``; the corner's leaf for leaf -1."""
     while nodes[node, COLUMN] >= 0:
@@ -108,7 +108,7 @@ def parting(node: int, leaf: int, nodes: Ints, cell: Ints, box: Ints) -> int:
     return node
 
 
-@compiled
+@inner
 def choose(level: int, cell: Ints, c: Compact, s: Stack) -> None:
     """Choose the split of the box at ``level``; it stays closed where no tree splits it."""
     widest, slack = -1, -1.0
@@ -127,7 +127,7 @@ def choose(level: int, cell: Ints, c: Compact, s: Stack) -> None:
     s.split[level, LEFT_FIRST] = 1 if leaf < c.nodes[n, OTHER] else 0
 
 
-@compiled
+@inner
 def follow(level: int, bit: np.uint64, moved: bool, cell: Ints, c: Compact, s: Stack) -> None:
     """Bring the trees that split on a changed column up to date with the box at ``level``."""
     box = s.box[level]
@@ -141,7 +141,7 @@ def follow(level: int, bit: np.uint64, moved: bool, cell: Ints, c: Compact, s: S
                 s.trees[level, HERE, t] = parting(n, -1, c.nodes, cell, box)
 
 
-@compiled
+@inner
 def halve(level: int, p: Place, c: Compact, s: Stack, norm: int) -> None:
     """Write the next half of the box at ``level`` to the next level."""
     f, child = s.split[level, SPLIT], level + 1

@@ -94,33 +94,37 @@ def grid_of(ensemble: TreeEnsemble, width: int, single: bool, integer: NDArray[n
     """
     numeric = ensemble.feature >= 0
     numeric[list(ensemble.categories)] = False
+    nodes = np.flatnonzero(numeric)
+    column, threshold = ensemble.feature[nodes], ensemble.threshold[nodes]
+    raised, lower = on_lattice(threshold, single, integer[column])
     cut = np.zeros(len(ensemble.feature), dtype=np.int32)
-    pieces, below, begin = [], [], [0]
-    for column in range(width):
-        nodes = np.flatnonzero(numeric & (ensemble.feature == column))
-        raised, lower = on_lattice(ensemble.threshold[nodes], single, bool(integer[column]))
-        finite = np.isfinite(raised)
-        levels, first, rank = np.unique(raised[finite], return_index=True, return_inverse=True)
-        cut[nodes[finite]] = rank + 1
-        cut[nodes[~finite]] = np.where(raised[~finite] > 0, ALWAYS_LEFT, 0)
-        pieces.append(levels)
-        below.append(lower[finite][first])
-        begin.append(begin[-1] + len(levels))
-    return Grid(np.concatenate(pieces), np.concatenate(below), np.array(begin), cut)
+    cut[nodes] = np.where(raised > 0, ALWAYS_LEFT, 0)  # where the threshold is infinite
+    finite = np.flatnonzero(np.isfinite(raised))
+    order = finite[np.lexsort((raised[finite], column[finite]))]
+    column, raised = column[order], raised[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (column[1:] != column[:-1]) | (raised[1:] != raised[:-1])
+    begin = np.zeros(width + 1, dtype=np.int64)
+    np.cumsum(np.bincount(column[new], minlength=width), out=begin[1:])
+    cut[nodes[order]] = np.cumsum(new) - begin[column]
+    return Grid(raised[new], lower[order][new], begin, cut)
 
 
-def on_lattice(threshold: Floats, single: bool, integer: bool) -> tuple[Floats, Floats]:
-    """Smallest allowed number at or above each threshold, and the one before it.
+def on_lattice(
+    threshold: Floats, single: bool, integer: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Smallest allowed number at or above each threshold (m,), and the one before it.
 
     For allowed numbers, ``x < threshold`` is the same as ``x < raised``.
     """
-    if integer:
-        raised = np.ceil(threshold)
-        return raised, raised - 1
-    if not single:
-        return threshold, np.nextafter(threshold, -np.inf)
-    with np.errstate(over="ignore"):
-        up = threshold.astype(np.float32)
-    up = np.where(up < threshold, np.nextafter(up, np.float32(np.inf)), up)
-    lower = np.nextafter(up, np.float32(-np.inf))
-    return up.astype(np.float64), lower.astype(np.float64)
+    raised, lower = threshold, np.nextafter(threshold, -np.inf)
+    if single:
+        with np.errstate(over="ignore"):
+            up = threshold.astype(np.float32)
+        up = np.where(up < threshold, np.nextafter(up, np.float32(np.inf)), up)
+        raised, lower = up, np.nextafter(up, np.float32(-np.inf))
+    whole = np.ceil(threshold)
+    return (
+        np.where(integer, whole, raised).astype(np.float64),
+        np.where(integer, whole - 1, lower).astype(np.float64),
+    )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.trees.compiled import compiled
+from crenel.evasion.trees.compiled import compiled, inner
 from crenel.evasion.trees.ensemble import Floats, Ints
 from crenel.evasion.trees.kernels import FEATURE, LEFT, RIGHT, Pair, Place, Trees
 
@@ -68,7 +68,7 @@ def room_for(size: int, trees: int, width: int, depth: int) -> Room:
     )
 
 
-@compiled
+@inner
 def step_down(node: int, cut: Ints, nodes: Ints, box: Ints) -> int:
     """First of the ensemble's nodes at or under ``node`` that splits the box, or a leaf."""
     while nodes[node, FEATURE] >= 0:
@@ -82,7 +82,7 @@ def step_down(node: int, cut: Ints, nodes: Ints, box: Ints) -> int:
     return node
 
 
-@compiled
+@inner
 def advance(node: int, nodes: Ints, box: Ints) -> int:
     """First compact node at or under ``node`` where the box still splits, or a leaf."""
     while nodes[node, COLUMN] >= 0:
@@ -96,111 +96,118 @@ def advance(node: int, nodes: Ints, box: Ints) -> int:
     return node
 
 
-@compiled
-def narrow(g: Room, length: int, f: int, side: int, bound: int) -> int:
+@inner
+def narrow(box: Ints, trail: Ints, length: int, f: int, side: int, bound: int) -> int:
     """Set one bound of column f of the box and put the old ones on the trail; its length."""
-    g.trail[length, 0], g.trail[length, 1], g.trail[length, 2] = f, g.box[0, f], g.box[1, f]
-    g.box[side, f] = bound
+    trail[length, 0], trail[length, 1], trail[length, 2] = f, box[0, f], box[1, f]
+    box[side, f] = bound
     return length + 1
 
 
-@compiled
-def widen(g: Room, length: int, to: int) -> int:
+@inner
+def widen(box: Ints, trail: Ints, length: int, to: int) -> int:
     """Take back the changes of the box above position ``to`` of the trail; its length."""
     for i in range(length - 1, to - 1, -1):
-        f = g.trail[i, 0]
-        g.box[0, f], g.box[1, f] = g.trail[i, 1], g.trail[i, 2]
+        f = trail[i, 0]
+        box[0, f], box[1, f] = trail[i, 1], trail[i, 2]
     return to
 
 
-@compiled
-def restrict(root: int, size: int, p: Place, trees: Trees, pair: Pair, g: Room) -> int:
+@inner
+def restrict(
+    root: int, size: int, label: int, target: int, tree_nodes: Ints, tree_cut: Ints,
+    leaves: Floats, nodes: Ints, value: Floats, box: Ints, trail: Ints, pending: Ints,
+) -> int:  # fmt: skip
     """Write one tree of the ensemble inside the box from position ``size``; the new size."""
     node, parent, top, length = root, -1, 0, 0
     while True:
-        node = step_down(node, p.cut, trees.nodes, g.box)
-        f = trees.nodes[node, FEATURE]
+        node = step_down(node, tree_cut, tree_nodes, box)
+        f = tree_nodes[node, FEATURE]
         if parent >= 0:
-            g.nodes[parent, OTHER] = size
+            nodes[parent, OTHER] = size
             parent = -1
-        g.nodes[size, COLUMN] = f
+        nodes[size, COLUMN] = f
         if f >= 0:
-            g.nodes[size, CUT] = p.cut[node]
-            entry = g.pending[top]
-            entry[0], entry[1], entry[3] = trees.nodes[node, RIGHT], size, length
+            nodes[size, CUT] = tree_cut[node]
+            pending[top, 0], pending[top, 1] = tree_nodes[node, RIGHT], size
+            pending[top, 3] = length
             top, size = top + 1, size + 1
-            length = narrow(g, length, f, 1, p.cut[node] - 1)
-            node = trees.nodes[node, LEFT]
+            length = narrow(box, trail, length, f, 1, tree_cut[node] - 1)
+            node = tree_nodes[node, LEFT]
             continue
-        g.value[size] = trees.value[node, pair.target] - trees.value[node, pair.label]
+        value[size] = leaves[node, target] - leaves[node, label]
         size += 1
         if top == 0:
-            widen(g, length, 0)
+            widen(box, trail, length, 0)
             return size
         top -= 1
-        node, parent = g.pending[top, 0], g.pending[top, 1]
-        length = widen(g, length, g.pending[top, 3])
-        length = narrow(g, length, g.nodes[parent, COLUMN], 0, g.nodes[parent, CUT])
+        node, parent = pending[top, 0], pending[top, 1]
+        length = widen(box, trail, length, pending[top, 3])
+        length = narrow(box, trail, length, nodes[parent, COLUMN], 0, nodes[parent, CUT])
 
 
-@compiled
-def graft(group: Ints, size: int, cap: int, c: Compact, g: Room) -> int:
-    """Write the merged trees of ``group`` from position ``size``; the new size.
+@inner
+def graft(
+    order: Ints, first: int, last: int, size: int, cap: int, old: Ints, old_value: Floats,
+    nodes: Ints, value: Floats, box: Ints, trail: Ints, pending: Ints, carried: Floats,
+) -> int:  # fmt: skip
+    """Write the merged trees of ``order[first:last]`` from position ``size``; the new size.
 
     Returns -1 when there are more than ``cap`` leaves.
     """
-    leaves = top = length = at = 0
-    node, parent, carried = group[0], -1, 0.0
+    leaves = top = length = 0
+    at, node, parent, total = first, order[first], -1, 0.0
     while True:
-        node = advance(node, c.nodes, g.box)
-        f = c.nodes[node, COLUMN]
+        node = advance(node, old, box)
+        f = old[node, COLUMN]
         if f < 0:
-            carried += c.value[node]
+            total += old_value[node]
             at += 1
-            if at < len(group):
-                node = group[at]
+            if at < last:
+                node = order[at]
                 continue
         if parent >= 0:
-            g.nodes[parent, OTHER] = size
+            nodes[parent, OTHER] = size
             parent = -1
-        g.nodes[size, COLUMN] = f
+        nodes[size, COLUMN] = f
         size += 1
         if f >= 0:
-            g.nodes[size - 1, CUT] = c.nodes[node, CUT]
-            entry = g.pending[top]
-            entry[0], entry[1], entry[2] = c.nodes[node, OTHER], size - 1, at
-            entry[3] = length
-            g.carried[top] = carried
+            cut = old[node, CUT]
+            nodes[size - 1, CUT] = cut
+            pending[top, 0], pending[top, 1] = old[node, OTHER], size - 1
+            pending[top, 2], pending[top, 3] = at, length
+            carried[top] = total
             top += 1
-            length = narrow(g, length, f, 1, c.nodes[node, CUT] - 1)
+            length = narrow(box, trail, length, f, 1, cut - 1)
             node = node + 1
             continue
-        g.value[size - 1] = carried
+        value[size - 1] = total
         leaves += 1
         if top == 0 or leaves > cap:
-            widen(g, length, 0)
+            widen(box, trail, length, 0)
             return size if leaves <= cap else -1
         top -= 1
-        entry = g.pending[top]
-        node, parent, at, carried = entry[0], entry[1], entry[2], g.carried[top]
-        length = widen(g, length, entry[3])
-        length = narrow(g, length, g.nodes[parent, COLUMN], 0, g.nodes[parent, CUT])
+        node, parent = pending[top, 0], pending[top, 1]
+        at, total = pending[top, 2], carried[top]
+        length = widen(box, trail, length, pending[top, 3])
+        length = narrow(box, trail, length, nodes[parent, COLUMN], 0, nodes[parent, CUT])
 
 
 @compiled
 def summarise(size: int, kept: int, constant: float, g: Room) -> Compact:
     """Fill in the largest leaf and the columns under each node, from the last node up."""
+    nodes, value, mask = g.nodes, g.value, g.mask
     for node in range(size - 1, -1, -1):
-        g.mask[node] = np.uint64(0)
-        if g.nodes[node, COLUMN] >= 0:
-            left, right = node + 1, g.nodes[node, OTHER]
-            g.value[node] = max(g.value[left], g.value[right])
-            bit = np.uint64(1) << np.uint64(g.nodes[node, COLUMN] & 63)
-            g.mask[node] = bit | g.mask[left] | g.mask[right]
+        mask[node] = np.uint64(0)
+        if nodes[node, COLUMN] >= 0:
+            left, right = node + 1, nodes[node, OTHER]
+            value[node] = max(value[left], value[right])
+            bit = np.uint64(1) << np.uint64(nodes[node, COLUMN] & 63)
+            mask[node] = bit | mask[left] | mask[right]
     return Compact(g.nodes[:size], g.value[:size], g.mask[:size], g.roots[:kept], constant)
 
 
-@compiled
+@inner
 def set_box(box: Ints, g: Room) -> None:
     """Copy the box (2, d) to where it is narrowed on the way down."""
     for f in range(box.shape[1]):
@@ -213,15 +220,19 @@ def extract(p: Place, trees: Trees, pair: Pair, box: Ints, g: Room) -> Compact:
     size, kept = int(np.int64(0)), 0  # not a literal, for which Numba would compile twice
     constant = trees.base[pair.target] - trees.base[pair.label]
     set_box(box, g)
+    nodes, value = g.nodes, g.value
     for t in range(len(trees.roots)):
         if not (trees.matters[t, pair.target] or trees.matters[t, pair.label]):
             continue
         begin = size
-        size = restrict(trees.roots[t], begin, p, trees, pair, g)
-        least = most = g.value[size - 1]
+        size = restrict(
+            trees.roots[t], begin, pair.label, pair.target, trees.nodes, p.cut, trees.value,
+            nodes, value, g.box, g.trail, g.pending,
+        )  # fmt: skip
+        least = most = value[size - 1]
         for n in range(begin, size - 1):
-            if g.nodes[n, COLUMN] < 0:
-                least, most = min(least, g.value[n]), max(most, g.value[n])
+            if nodes[n, COLUMN] < 0:
+                least, most = min(least, value[n]), max(most, value[n])
         if least == most:
             constant += most
             size = begin
@@ -260,15 +271,24 @@ def merge(c: Compact, box: Ints, cap: int, g: Room) -> Compact:
     order = alike(c, box) if cap > 1 else c.roots
     while i < len(order):
         begin, end = size, i + 1
-        size = graft(order[i:end], begin, unlimited, c, g)
+        size = graft(
+            order, i, end, begin, unlimited, c.nodes, c.value, g.nodes, g.value, g.box, g.trail,
+            g.pending, g.carried,
+        )  # fmt: skip
         if size == begin + 1:
             constant += g.value[begin]
             size, i = begin, end
             continue
         while cap > 1 and end < len(order):
-            grown = graft(order[i : end + 1], begin, cap, c, g)
+            grown = graft(
+                order, i, end + 1, begin, cap, c.nodes, c.value, g.nodes, g.value, g.box, g.trail,
+                g.pending, g.carried,
+            )  # fmt: skip
             if grown < 0:
-                size = graft(order[i:end], begin, unlimited, c, g)
+                size = graft(
+                    order, i, end, begin, unlimited, c.nodes, c.value, g.nodes, g.value, g.box,
+                    g.trail, g.pending, g.carried,
+                )  # fmt: skip
                 break
             size, end = grown, end + 1
         g.roots[kept] = begin

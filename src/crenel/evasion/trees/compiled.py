@@ -1,4 +1,4 @@
-"""The one way in which kernels are compiled: cached on disk, without exceptions."""
+"""The ways in which kernels are compiled: cached on disk, without exceptions."""
 
 from __future__ import annotations
 
@@ -17,3 +17,12 @@ def compiled(kernel: F) -> F:
     formatting for an error message, several seconds of compilation.
     """
     return cast(F, njit(cache=True, error_model="numpy", nogil=True)(kernel))
+
+
+def inner(kernel: F) -> F:
+    """Compile a kernel that other kernels call and that makes no array.
+
+    Arrays are then not counted as they are handed down: counting is atomic, and in functions as
+    small as a step down a tree it takes longer than the step.
+    """
+    return cast(F, njit(cache=True, error_model="numpy", nogil=True, _nrt=False)(kernel))

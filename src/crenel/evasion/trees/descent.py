@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from crenel.evasion.trees.compact import COLUMN, CUT, OTHER, Compact
-from crenel.evasion.trees.compiled import compiled
+from crenel.evasion.trees.compiled import compiled, inner
 from crenel.evasion.trees.ensemble import Ints
 from crenel.evasion.trees.kernels import Pair, Place, Trees, flips, reached
 
 TRIALS = 3000  # exchanges tried before a row is left as it is
 
 
-@compiled
+@inner
 def holds(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair) -> bool:
     """Whether a row of cells inside the box of ``c`` is decided for the other class."""
     margin = c.constant
@@ -24,7 +24,7 @@ def holds(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair) -> bool:
     return flips(margin, cells, p.cut, trees, pair)
 
 
-@compiled
+@inner
 def clip(cells: Ints, p: Place, radius: float, out: Ints) -> None:
     """Move each column towards the row's own cell until it is within ``radius``."""
     for f in range(len(cells)):
@@ -34,7 +34,7 @@ def clip(cells: Ints, p: Place, radius: float, out: Ints) -> None:
         out[f] = c
 
 
-@compiled
+@inner
 def farthest(cells: Ints, p: Place, below: float) -> tuple[float, int]:
     """Largest distance under ``below`` of any column, and that column."""
     step, column = 0.0, -1
@@ -64,7 +64,7 @@ def shrink_radius(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair) -
             low = middle
 
 
-@compiled
+@inner
 def nearer(cells: Ints, f: int, c: Compact, p: Place, trees: Trees, pair: Pair) -> bool:
     """Move column f to its first cell, outwards from the row's own, that stays adversarial."""
     kept = cells[f]
@@ -97,7 +97,7 @@ def descend(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair, norm: i
             step, f = farthest(cells, p, step)
 
 
-@compiled
+@inner
 def exchange(cells: Ints, c: Compact, p: Place, trees: Trees, pair: Pair, norm: int) -> bool:
     """Put one column back and move another farther, where both together bring the row nearer.
 

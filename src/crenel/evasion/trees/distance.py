@@ -19,6 +19,9 @@ from crenel.evasion.trees.flat import check, flatten
 from crenel.evasion.trees.passes import Passes
 from crenel.evasion.trees.question import index_of_named, question_of, refuse_free_categories
 
+EXACT_BOXES, NEAR_BOXES = 200_000, 200
+NEAR_CHECKED = 100  # rows on which the trees as read are checked where nothing is proven
+
 
 @dataclass(frozen=True)
 class TreeDistances:
@@ -62,7 +65,8 @@ def tree_distance(
     box: tuple[ArrayLike, ArrayLike] | None = None,
     scale: ArrayLike | None = None,
     integer: ArrayLike | None = None,
-    node_limit: int = 200_000,
+    exact: bool = True,
+    node_limit: int | None = None,
     deadline: float | None = None,
     indices: bool = False,
     workers: int = 1,
@@ -91,8 +95,14 @@ def tree_distance(
         a column immutable.
     integer : (d,) bool, optional
         Columns that hold whole numbers and must go on doing so.
-    node_limit : int
-        Boxes that the search may look at per row before it returns bounds.
+    exact : bool
+        Whether to prove that nothing is nearer. If not, the search is the fast one for near rows:
+        rows of other classes among ``x`` are drawn in, and the radius is halved with a few boxes
+        for each try. Witnesses are asked of the model as always; ``lower`` is what these boxes
+        happen to prove.
+    node_limit : int, optional
+        Boxes that the search may look at per row before it returns bounds; 200,000 by default,
+        and 200 where ``exact`` is false. There, 0 only draws rows in.
     deadline : float, optional
         Seconds that the call may take; rows that were not reached have lower bound 0.
     indices : bool
@@ -119,9 +129,10 @@ def tree_distance(
     question = question_of(x, y, norm, box, scale, integer)
     flat = flatten(model, question.x.shape[1])
     refuse_free_categories(flat, question)
-    bitwise = check(flat, question.x)
+    bitwise = check(flat, question.x if exact else question.x[:NEAR_CHECKED])
     end = np.inf if deadline is None else begin + deadline
-    passes = Passes(flat, question, bitwise, node_limit, end, workers)
+    boxes = (EXACT_BOXES if exact else NEAR_BOXES) if node_limit is None else node_limit
+    passes = Passes(flat, question, bitwise, boxes, end, workers, exact)
     lower, upper, adversarial, rejected = passes.run()
     return TreeDistances(
         lower=lower,

@@ -1,4 +1,4 @@
-"""Read XGBoost classifiers as flat arrays, through the model's own JSON form."""
+"""Read XGBoost classifiers as flat arrays, through the model's own binary or JSON form."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from crenel.errors import NotApplicable
 from crenel.evasion.trees.ensemble import CategorySplit, Floats, Growing, below_float32
 from crenel.evasion.trees.flat import FlatModel, index_of, plain, two_columns
+from crenel.evasion.trees.xgboost_binary import trees_of
 
 LOGISTIC = ("binary:logistic", "binary:logitraw")
 SOFTMAX = ("multi:softprob", "multi:softmax")
@@ -24,7 +25,7 @@ def read(model: Any, width: int) -> FlatModel:
 
     wrapped = not isinstance(model, xgboost.Booster)
     booster = model.get_booster() if wrapped else model
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    learner = json.loads(booster.save_config())["learner"]
     objective = learner["objective"]["name"]
     if objective not in LOGISTIC + SOFTMAX:
         raise NotApplicable(
@@ -36,7 +37,7 @@ def read(model: Any, width: int) -> FlatModel:
             "XGBClassifier treats a number as missing (its parameter `missing`); fit it with NaN."
         )
     classes = max(2, int(learner["learner_model_param"]["num_class"]))
-    growing = grow(learner["gradient_booster"], classes, used_trees(model, learner, wrapped))
+    growing = grown(booster, learner, classes, used_trees(model, learner, wrapped))
     # The sigmoid and the softmax in float32 merge scores that differ by less than this.
     ensemble = growing.freeze(
         base_scores(learner, classes, objective), single=True, link_tolerance=5e-7
@@ -83,10 +84,32 @@ def used_trees(model: Any, learner: dict[str, Any], wrapped: bool) -> int | None
     rounds = iteration_range(model, wrapped)[1]
     if rounds == 0:
         return None
-    booster = learner["gradient_booster"]
-    parameters = booster.get("gbtree", booster)["model"]["gbtree_model_param"]
+    parameters = model_parameters(learner["gradient_booster"])
     groups = max(1, int(learner["learner_model_param"]["num_class"]))
     return rounds * groups * int(parameters.get("num_parallel_tree", 1))
+
+
+def model_parameters(booster: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of trees, from a booster's configuration or from its JSON form."""
+    trees = booster.get("gbtree", booster)
+    found: dict[str, Any] = trees.get("model", trees)["gbtree_model_param"]
+    return found
+
+
+def grown(booster: Any, learner: dict[str, Any], classes: int, used: int | None) -> Growing:
+    """All trees of a booster with the given configuration: by the binary form if it is plain."""
+    if learner["gradient_booster"]["name"] == "gbtree":
+        count = int(model_parameters(learner["gradient_booster"])["num_trees"])
+        trees = trees_of(bytes(booster.save_raw("ubj")), count, used)
+        if trees is not None:
+            several = classes > 2 or trees.group.max() > 0
+            targets = trees.group if several else trees.group + 1
+            growing = Growing()
+            add_arrays(growing, trees.sizes, targets, classes, trees.condition, trees.condition,
+                       trees.left, trees.right, trees.column, trees.missing_left, {})  # fmt: skip
+            return growing
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    return grow(learner["gradient_booster"], classes, used)
 
 
 def base_scores(learner: dict[str, Any], classes: int, objective: str) -> Floats:
@@ -133,23 +156,45 @@ def add_trees(
         numbers = chain.from_iterable(tree[key] for tree in trees)
         return np.fromiter(numbers, dtype=kind, count=int(sizes.sum()))
 
-    offset = np.repeat(begin, sizes)
-    left, condition = joined("left_children", np.int64), joined("split_conditions", np.float32)
-    value = np.zeros((len(left), classes))
-    value[np.arange(len(left)), np.repeat(targets, sizes)] = condition * np.repeat(weights, sizes)
+    condition = joined("split_conditions", np.float32)
     splits = (
-        (first + node, split)
+        (int(first + node), split)
         for first, tree in zip(begin, trees)
         for node, split in category_splits(tree).items()
     )
+    add_arrays(
+        growing, sizes, targets, classes, condition, condition * np.repeat(weights, sizes),
+        joined("left_children", np.int64), joined("right_children", np.int64),
+        joined("split_indices", np.int64), joined("default_left", np.bool_), dict(splits),
+    )  # fmt: skip
+
+
+def add_arrays(
+    growing: Growing,
+    sizes: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    classes: int,
+    condition: NDArray[np.floating],
+    leaf: NDArray[np.floating],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    column: NDArray[np.int64],
+    missing_left: NDArray[np.bool_],
+    categories: dict[int, CategorySplit],
+) -> None:
+    """Append trees one after the other, (trees,) sizes and targets, the others (nodes,)."""
+    begin = np.cumsum(sizes) - sizes
+    offset = np.repeat(begin, sizes)
+    value = np.zeros((len(left), classes))
+    value[np.arange(len(left)), np.repeat(targets, sizes)] = leaf
     growing.add(
-        feature=np.where(left >= 0, joined("split_indices", np.int64), -1).astype(np.int32),
-        threshold=below_float32(condition),
+        feature=np.where(left >= 0, column, -1).astype(np.int32),
+        threshold=below_float32(condition.astype(np.float32)),
         left=left + offset,
-        right=joined("right_children", np.int64) + offset,
-        missing_left=joined("default_left", np.bool_),
+        right=right + offset,
+        missing_left=missing_left,
         value=value,
-        categories=dict(splits),
+        categories=categories,
         roots=begin.tolist(),
     )
 

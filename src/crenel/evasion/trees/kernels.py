@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.trees.compiled import compiled
+from crenel.evasion.trees.compiled import compiled, inner
 from crenel.evasion.trees.ensemble import Floats, Ints
 
 LENIENT, STRICT, EMULATE = 0, 1, 2
@@ -79,7 +79,7 @@ def pair_of(label: int, target: int, trees: Trees) -> Pair:
     return Pair(label, target, prune)
 
 
-@compiled
+@inner
 def leaf_of(root: int, cells: Ints, cut: Ints, nodes: Ints) -> int:
     """The leaf that a row of cells reaches."""
     node = root
@@ -88,7 +88,7 @@ def leaf_of(root: int, cells: Ints, cut: Ints, nodes: Ints) -> int:
     return node
 
 
-@compiled
+@inner
 def library_margin(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> float:
     """Margin of a row of cells as the library sums it: in its order and precision."""
     up, down = trees.base[pair.target], trees.base[pair.label]
@@ -104,7 +104,7 @@ def library_margin(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> float:
     return float(up / trees.divisor - down / trees.divisor)
 
 
-@compiled
+@inner
 def flips(margin: float, cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bool:
     """Whether a row of cells with this float64 margin is decided for the other class."""
     if margin > trees.tolerance:
@@ -119,7 +119,7 @@ def flips(margin: float, cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bo
     return exact > 0
 
 
-@compiled
+@inner
 def wins(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bool:
     """Whether a row of cells is decided for the other class, asking every tree."""
     margin = trees.base[pair.target] - trees.base[pair.label]
@@ -131,7 +131,7 @@ def wins(cells: Ints, cut: Ints, trees: Trees, pair: Pair) -> bool:
     return flips(margin, cells, cut, trees, pair)
 
 
-@compiled
+@inner
 def reached(cells: Ints, p: Place, norm: int) -> float:
     """Scaled distance of a row of cells, to the power of ``norm`` (0 for L-inf)."""
     total = 0.0
@@ -141,13 +141,13 @@ def reached(cells: Ints, p: Place, norm: int) -> float:
     return total
 
 
-@compiled
+@inner
 def rooted(power: float, norm: int) -> float:
     """A distance from its power (see `reached`)."""
     return np.sqrt(power) if norm == 2 else power
 
 
-@compiled
+@inner
 def box_within(radius: float, p: Place, box: Ints) -> None:
     """Write the lowest and highest cell of each column within ``radius`` to ``box`` (2, d)."""
     radius = min(radius, LARGEST)

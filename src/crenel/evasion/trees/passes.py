@@ -14,6 +14,7 @@ from crenel.evasion.trees.cells import Grid, grid_of
 from crenel.evasion.trees.ensemble import Floats, TreeEnsemble
 from crenel.evasion.trees.flat import FlatModel
 from crenel.evasion.trees.kernels import EMULATE, LENIENT, STRICT, Trees
+from crenel.evasion.trees.near import near_rows
 from crenel.evasion.trees.question import Question
 from crenel.evasion.trees.rows import Pool, Rows, State, narrow_rows
 
@@ -21,6 +22,7 @@ POOL = 512
 #: What each pass gives a row: a fraction of its boxes, and leaves that trees are merged up to.
 PASSES = ((0, 1), (50, 128), (1, 512))
 CHUNK = 32  # rows of one compiled call, between which the time is looked at
+MANY = 1_024  # the same where nothing is proven
 ROOM = 0.25  # of the time left is the most that one row may take
 
 
@@ -39,6 +41,8 @@ class Passes:
         ``time.perf_counter()`` at which to stop.
     workers : int
         Threads that the rows are shared between.
+    exact : bool
+        Whether to prove how near the nearest row is, or only to look for a near one.
     """
 
     def __init__(
@@ -49,30 +53,32 @@ class Passes:
         node_limit: int,
         end: float,
         workers: int = 1,
+        exact: bool = True,
     ) -> None:
         self.flat, self.question, self.workers = flat, question, workers
-        self.node_limit, self.end = node_limit, end
+        self.node_limit, self.end, self.exact = node_limit, end, exact
         inner = flat.encode(question.x)
         single = question.x.dtype == np.float32
         self.grid = grid_of(flat.ensemble, inner.shape[1], single, question.integer[flat.columns])
         self.mode = EMULATE if bitwise else LENIENT
         self.predicted = flat.predict(question.x)
-        scores = flat.ensemble.scores(inner)
-        classes = scores.shape[1]
+        classes = flat.ensemble.value.shape[1]
         if ((question.y < 0) | (question.y >= classes)).any():
             raise UsageError(f"y must hold class indices from 0 to {classes - 1}.")
-        self.rows = self.attacked(inner, scores)
+        self.rows = self.attacked(inner)
         step = max(1, len(question.x) // POOL)
         label = np.asarray(self.predicted[::step], dtype=np.int64)
         self.pool = Pool(inner[::step], self.rows.cells[::step], label)
         self.nodes = np.zeros(len(question.x), dtype=np.int64)
         self.spent = 1e-9  # seconds in which the boxes of `nodes` were looked at
 
-    def attacked(self, inner: Floats, scores: Floats) -> Rows:
-        """The rows as the kernels see them."""
+    def attacked(self, inner: Floats) -> Rows:
+        """The rows as the kernels see them; a search that proves nothing asks for no order."""
         question, columns, e = self.question, self.flat.columns, self.flat.ensemble
+        shape = (len(inner), e.value.shape[1])
+        scores = e.scores(inner) if self.exact else np.zeros(shape)
         order = np.argsort(-scores, axis=1, kind="stable")
-        others = order[order != question.y[:, None]].reshape(len(order), scores.shape[1] - 1)
+        others = order[order != question.y[:, None]].reshape(shape[0], shape[1] - 1)
         left = [e.goes_left(node, inner[:, e.feature[node]]) for node in sorted(e.categories)]
         return Rows(
             x=np.ascontiguousarray(inner, dtype=np.float64),
@@ -111,6 +117,9 @@ class Passes:
             nodes=self.nodes,
         )
         trees = trees_of(self.flat.ensemble, self.grid, mode)
+        if not self.exact:
+            self.narrow(rows, trees, state, self.node_limit, 0)
+            return state
         for share, cap in PASSES:
             limit = 0 if share == 0 else max(1, self.node_limit // share)
             floor = np.min(state.floor[rows], axis=1, initial=np.inf)
@@ -120,8 +129,10 @@ class Passes:
     def narrow(
         self, rows: NDArray[np.intp], trees: Trees, state: State, limit: int, cap: int
     ) -> None:
-        """One pass; that with limit 0 looks for a first upper bound."""
+        """One pass; that with limit 0 looks for a first upper bound, with cap 0 for no other."""
         size = CHUNK if np.isinf(self.end) or limit == 0 else 1
+        if cap == 0:
+            size = MANY
         chunks = [rows[at : at + size] for at in range(0, len(rows), size)]
 
         def one(chunk: NDArray[np.intp]) -> None:
@@ -133,6 +144,9 @@ class Passes:
                 rate = (self.nodes.sum() + 1000) / (self.spent + 0.05)
                 boxes = min(limit, max(100 * (limit > 0), int(rate * ROOM * (self.end - begin))))
             norm = self.question.norm
+            if cap == 0:
+                near_rows(chunk, trees, self.rows, self.pool, state, norm, limit)
+                return
             narrow_rows(chunk, trees, self.rows, self.pool, state, norm, boxes, cap)
             self.spent += time.perf_counter() - begin
 
