@@ -122,9 +122,7 @@ def on_lattice(
         with np.errstate(over="ignore"):
             up = threshold.astype(np.float32)
         up = np.where(up < threshold, np.nextafter(up, np.float32(np.inf)), up)
-        raised, lower = up, np.nextafter(up, np.float32(-np.inf))
+        raised = up.astype(np.float64)
+        lower = np.nextafter(up, np.float32(-np.inf)).astype(np.float64)
     whole = np.ceil(threshold)
-    return (
-        np.where(integer, whole, raised).astype(np.float64),
-        np.where(integer, whole - 1, lower).astype(np.float64),
-    )
+    return np.where(integer, whole, raised), np.where(integer, whole - 1, lower)
