@@ -40,7 +40,8 @@ from crenel.evasion.trees.rows import Pool, Rows, State, nearest_starts
 
 STARTS = 5  # rows of other classes that are drawn in
 STEPS = 128  # of the way to each, at which the margin is known
-PROBE = 25  # boxes for one radius
+PROBE = 25  # boxes for one radius,
+PART = 8  # or this fraction of all, where that is more
 CLOSE = 0.01  # relative gap at which the radius is left as it is
 
 
@@ -169,10 +170,11 @@ def try_radii(
         Boxes looked at.
     """
     lower, low, nodes = 0.0, 0.0, 0
+    most = max(PROBE, node_limit // PART)
     while nodes < node_limit and low < (1 - CLOSE) * upper:
         radius = (low + upper) / 2 if own else np.nextafter(upper, 0.0)
         box_within(radius, p, w.box)
-        share = min(PROBE, node_limit - nodes)
+        share = min(most, node_limit - nodes)
         status, used, _, found = search(p, trees, pair, c, w.stack, w.box, 0, np.inf, share)
         nodes += used
         if status == FOUND:
