@@ -91,6 +91,7 @@ class _State:
     halved: Any
     density: Any
     gone: Any
+    still: Any  # whether ``x`` came of no step, so that it has no momentum
 
     def keep(self, mask: Any) -> _State:
         if bool(mask.all()):
@@ -221,9 +222,9 @@ def _begin(
         density = torch.where(used > 0, used, torch.full_like(used, DENSITY))
     none = torch.zeros(n, dtype=torch.bool, device=x0.device)
     return _State(
-        torch.arange(n, device=x0.device), x0, low, high, y, target, goal, start, start.clone(),
-        gradient, value, value.clone(), ~none, torch.empty_like(start), torch.empty_like(gradient),
-        step, torch.zeros_like(y), value.clone(), none, density, none.clone(),
+        torch.arange(n, device=x0.device), x0, low, high, y, target, goal, start, start, gradient,
+        value, value.clone(), ~none, torch.empty_like(start), torch.empty_like(gradient),
+        step, torch.zeros_like(y), value.clone(), none, density, none.clone(), ~none,
     ).keep(~wrong)  # fmt: skip
 
 
@@ -243,10 +244,10 @@ def _gradient(
     x = x.detach()
     if found is None:
         found = torch.zeros_like(x)
-    elif found.is_contiguous():  # not where it is one number seen many times
-        found.nan_to_num_()
     else:
-        found = torch.nan_to_num(found).contiguous()
+        found = found.contiguous()  # not where it is one number seen many times
+        if not bool(found.sum().isfinite()):  # reading costs less than writing
+            found = torch.nan_to_num(found)
     return value.detach().to(x.dtype), found, reached(z.detach(), y, goal)
 
 
@@ -272,10 +273,13 @@ def _step(
     s.rises = s.rises + (value > s.loss)
     better = value > s.best
     leaving = torch.nonzero(s.at_best & ~better)[:, 0]
-    if len(leaving):  # copied only now: most iterates are better than those before
+    if len(leaving) == len(x):  # nothing writes into what a step has left behind
+        s.best_x, s.best_gradient = s.x, s.gradient
+    elif len(leaving):  # copied only now: most iterates are better than those before
         _put(s.best_x, leaving, s.x)
         _put(s.best_gradient, leaving, s.gradient)
     s.before, s.x, s.loss, s.gradient = s.x, x, value, gradient
+    s.still = torch.zeros_like(s.still)
     s.best, s.at_best = torch.where(better, value, s.best), better
     fresh = wrong & ~s.gone
     if bool(fresh.any()):
@@ -291,7 +295,8 @@ def _ahead(s: _State, ball: Ball, first: bool) -> Any:
     """The next iterate: a step up the gradient, and in L-inf, L2 and L0 momentum."""
     limits = (s.low, s.high)
     if ball.norm == math.inf:
-        ahead = torch.addcmul(s.x, s.gradient.sign(), shaped(s.step, s.x)).clamp_(*limits)
+        ahead = s.gradient.sign()
+        torch.addcmul(s.x, ahead, shaped(s.step, s.x), out=ahead).clamp_(*limits)
     else:
         room = None
         if ball.norm in (0, 1):
@@ -300,8 +305,16 @@ def _ahead(s: _State, ball: Ball, first: bool) -> Any:
         ahead = ball.project(s.x0, s.x + shaped(s.step, s.x) * way, limits)
     if first or ball.norm == 1:
         return ahead
-    # x + a (ahead - x) + (1 - a) (x - before), in place
-    ahead.mul_(MOMENTUM).add_(s.x, alpha=2 - 2 * MOMENTUM).sub_(s.before, alpha=1 - MOMENTUM)
+    # x + a (ahead - x) + (1 - a) (x - before), in place; before is x where there is no momentum
+    rest = 1 - MOMENTUM
+    still = int(s.still.sum())
+    if still == len(s.still):
+        ahead.mul_(MOMENTUM).add_(s.x, alpha=rest)
+    elif still:
+        own = shaped(torch.where(s.still, rest, 2 * rest).to(ahead.dtype), ahead)
+        ahead.mul_(MOMENTUM).addcmul_(s.x, own).addcmul_(s.before, rest - own)
+    else:
+        ahead.mul_(MOMENTUM).add_(s.x, alpha=2 * rest).sub_(s.before, alpha=rest)
     return ahead.clamp_(*limits) if ball.norm == math.inf else ball.project(s.x0, ahead, limits)
 
 
@@ -335,11 +348,16 @@ def _back(s: _State, rows: Any) -> None:
     if not bool(rows.any()):
         return
     back = torch.nonzero(rows & ~s.at_best)[:, 0]
-    if len(back):
+    if len(back) == len(rows):
+        # what is swapped in for the best point is written anew when that is left
+        s.x, s.best_x = s.best_x, s.x
+        s.gradient, s.best_gradient = s.best_gradient, s.gradient
+    elif len(back):
         _put(s.x, back, s.best_x)
         _put(s.gradient, back, s.best_gradient)
+    if len(back):
         s.loss, s.at_best = torch.where(rows, s.best, s.loss), s.at_best | rows
-    _put(s.before, torch.nonzero(rows)[:, 0], s.x)
+    s.still = s.still | rows
 
 
 def _put(into: Any, rows: Any, source: Any) -> None:
