@@ -316,6 +316,23 @@ def test_late_strings_of_the_memo_are_found_again():
             assert ("computed-call" in codes) == (tail[-1:] == b"0")
 
 
+def test_late_objects_of_the_memo_are_told_apart():
+    late = 1 << 20
+    filler = b"]\x94(" + b"K\1\x85\x94" * late + b"e"
+    fetch = [b"j" + (late + 1 + i).to_bytes(4, "little") for i in range(4)]
+    names = stack_name("collections", "OrderedDict") + b"\x94" + stack_name("made", "Up") + b"\x94"
+    again = fetch[0] + b"\x94" + fetch[1] + b"\x94"
+    for called, calls in ((0, False), (1, True), (2, False), (3, True)):
+        data = proto(4) + b"(" + filler + names + again + fetch[called] + b")Rt."
+        judge = judged()
+        assert skim(window_of(data), judge, 10**8)[0] == len(data)
+        assert ("made.Up()" in {r.call for r in judge.report.found.values()}) == calls
+    apart = (
+        proto(2) + b"(" + stack_name("made", "Up") + b"r" + (late + 9).to_bytes(4, "little") + b"t."
+    )
+    assert skim(window_of(apart + bytes(late)), judged(), 10**8) is None
+
+
 def test_large_files_get_the_same_verdict_by_either_way(monkeypatch, tmp_path):
     plain = pickle.dumps([{"id": i, "s": f"u{i}"} for i in range(3000)], 4)
     times = pickle.dumps([datetime.datetime(2020, 1, 1, i % 24) for i in range(3000)], 4)

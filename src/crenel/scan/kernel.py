@@ -115,7 +115,7 @@ from crenel.scan.kernel_tags import (
 from crenel.scan.values import LONGEST
 
 #: SHA-256, its first digits, of kernel_tags.py and kernel_strings.py.
-PARTS = "a530dbec81cca1e5"
+PARTS = "1666355335c9fd86"
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -125,11 +125,13 @@ def put(
 ) -> None:  # fmt: skip
     """Write a value into the memo, at an index that is free."""
     memo_tags[U(index)] = shared(tag)
-    if index < EARLY or index != stored:
+    if index < EARLY:
         memo[U(index)] = ref
     elif tag & 15 == OBJECT:
-        late[U(state[LATE])] = U(index) << HALF | U(ref)
-        state[LATE] += 1
+        count = state[LATE]
+        if count == 0 or late[U(count - 1)] & LOW != ref:
+            late[U(count)] = U(index) << HALF | U(ref)
+            state[LATE] = count + 1
     if stored & (EVERY - 1) == 0:
         checks[U(stored) // U(EVERY)] = pos
 
@@ -201,7 +203,7 @@ def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in r
                 role = OTHER
                 break
             index = np.int64(data[U(pos + 1)]) if role == PUT1 else number_at(data, pos + 1, 4)
-            if index >= cells or memo_tags[U(index)]:
+            if index >= cells or memo_tags[U(index)] or (index >= EARLY and index != stored):
                 role = OTHER
                 break
             put(
@@ -224,9 +226,9 @@ def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in r
                 role = OTHER
                 break
             new = np.int64(memo_tags[U(index)])
-            what = np.int64(memo[U(index)])
+            what = np.int64(memo[U(index)]) if index < EARLY else 0
             if index >= EARLY and new & 15 == OBJECT:
-                what = reference(late, state[LATE], index, what)
+                what = reference(late, state[LATE], index)
             tags[U(depth)] = new
             places[U(depth)] = place << HALF | U(what)
             depth += 1
@@ -392,11 +394,14 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
         the upper half.
     marks : array, shape (m, 2)
         For each open mark the depth at which the part below begins, and the mark's offset.
-    memo_tags, memo : array, shape (k,)
-        The memo: tags, 0 where nothing is stored, and references. Late ones are left out, for
+    memo_tags : array, shape (k,)
+        The memo: tags, 0 where nothing is stored.
+    memo : array, shape (min(k, EARLY),)
+        References of what is in the memo. Late ones are left out, for
         they would take most of the memory: numbers and strings are found by `memoised`.
     late : array, shape (k,)
-        References of late objects, with their places in the memo in the upper half, in order.
+        References of late objects, with the place in the memo in the upper half from which on
+        all late objects have it, in order.
     checks : array, shape (k / EVERY + 1,)
         Offset of the MEMOIZE of every so many entries of the memo.
     objects : array, shape (o, 2)

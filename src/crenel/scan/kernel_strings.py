@@ -204,18 +204,16 @@ def is_encoded(data: Bytes, memo_tags: Bytes, memo: Offsets, first: int, last: i
 
 
 @compiled  # type: ignore[untyped-decorator]
-def reference(late: Places, count: int, index: int, other: int) -> int:
-    """Return the reference of a late object of the memo, ``other`` where it is none."""
+def reference(late: Places, count: int, index: int) -> int:
+    """Return the reference of a late object of the memo, 0 where there is none."""
     low, high = 0, count
     while low < high:
         middle = (low + high) // 2
-        if np.int64(late[middle] >> HALF) < index:
+        if np.int64(late[middle] >> HALF) <= index:
             low = middle + 1
         else:
             high = middle
-    if low < count and np.int64(late[low] >> HALF) == index:
-        return np.int64(late[low] & LOW)
-    return other
+    return np.int64(late[low - 1] & LOW) if low else 0
 
 
 @compiled  # type: ignore[untyped-decorator]

@@ -138,7 +138,7 @@ class Skim:
         self.marks = np.zeros((min(size + 1, MAX_MARKS), 2), np.int64)
         cells = min(size + 1, MAX_MEMO)
         self.memo_tags = np.zeros(cells, np.uint8)
-        self.memo = np.zeros(cells, np.uint32)
+        self.memo = np.zeros(min(cells, k.EARLY), np.uint32)
         self.late = np.zeros(cells, np.uint64)
         self.checks = np.zeros(cells // k.EVERY + 1, np.uint32)
         self.objects = np.zeros((64, 2), np.uint8)
@@ -219,10 +219,12 @@ class Skim:
 
     def recall(self, index: int) -> object:
         """Return a value of the memo: an object, or a number or string that is read again."""
-        kind = int(self.memo_tags[index]) & 15 if index < len(self.memo) else 0
-        place = int(self.memo[index]) if kind else 0
+        kind = int(self.memo_tags[index]) & 15 if index < len(self.memo_tags) else 0
+        place = int(self.memo[index]) if kind and index < len(self.memo) else 0
         if kind == k.OBJECT:
-            return self.values[reference(self.late, int(self.state[k.LATE]), index, place)]
+            late = index >= k.EARLY
+            number = reference(self.late, int(self.state[k.LATE]), index) if late else place
+            return self.values[number]
         if not 0 < kind <= k.BYTES:
             raise Unfollowed
         if not place:
