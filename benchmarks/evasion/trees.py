@@ -12,6 +12,10 @@ Run:  python benchmarks/evasion/trees.py [--quick] [--rows N] [--json FILE] [--o
    attacked, reading the model and asking it of the witnesses included; row by row whether ours is
    ever farther, in L-inf, which HopSkipJump is set to minimise, and for ZOO in L2, its own, too.
    "floor" is the time of the two batches of predictions that no valid search can do without.
+Reached on Pima, XGBoost 200x5, with the model read once for all rows, on two busy cores:
+HopSkipJump, 55 rows: exact 295 times faster, fast 934 (mean L-inf .0350 beside its .0755), no row
+farther; ZOO, 60 rows: exact 55, fast 149, drawn in 277 times, no row farther in L-inf (drawn in:
+6 in L2).
 Peers run in the environment of the given Python (this one by default; PYTHONPATH is passed on)
 and stop after --peer-seconds each; without them only our own figures are printed.
 """
