@@ -218,22 +218,23 @@ def test_logits_that_are_not_numbers_are_no_decision() -> None:
     assert not got.broken.any()
 
 
-def test_the_curve_in_l0_is_that_of_the_fewest_numbers_and_lower_than_of_projected_steps() -> None:
-    """Each row turns by a plain pair of numbers, which steps along all of them hardly find."""
-    torch.manual_seed(0)
-    d, n = 60, 40
+def test_no_row_falls_to_the_fewest_numbers_alone_that_stands_in_the_curve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One search for all radii finds what the search for the fewest numbers does, and more."""
+    from crenel.evasion import cascade
 
-    class Pair(torch.nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            dense = 0.02 * x[:, 2:].sum(dim=1)
-            return torch.stack([torch.zeros(len(x)), dense + 4 * torch.tanh(x[:, 0] * x[:, 1]) - 1],
-                               dim=1)  # fmt: skip
-
-    x = np.full((n, d), 0.1, dtype=np.float32) + rows(n, d).clip(0, 1) * 0.05
-    got = gradient_attack(
-        Pair(), x, np.zeros(n, int), norm=0, epsilons=[1, 2, 5, 30], level="quick"
+    searches, search = [], cascade.fewest_numbers
+    monkeypatch.setattr(
+        cascade, "fewest_numbers", lambda *a, **k: searches.append(len(a[1])) or search(*a, **k)
     )
-    assert (got.distance == 2).all()  # one number is not enough, nor are all the others
-    changed = got.adversarial != x
-    assert changed[:, :2].all()
-    assert changed.sum() == 2 * n
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(100, 60), torch.nn.Tanh(), torch.nn.Linear(60, 5))
+    x = np.random.default_rng(0).random((80, 100)).astype(np.float32)
+    y, radii = decided(net, x), [2, 4, 8, 16]
+    alone, _ = minimal_norm(net, x, y, norm=0, steps=48)
+    got = gradient_attack(net, x, y, norm=0, epsilons=radii, level="quick")
+    for k, broken in zip(radii, got.broken, strict=True):
+        assert broken[alone <= k].all()
+    assert (got.distance < alone).any()
+    assert searches == [80]  # each row once, however many radii
