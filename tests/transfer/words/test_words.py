@@ -241,3 +241,42 @@ def test_too_few_texts_and_a_model_that_decides_all_alike_are_inconclusive() -> 
     same = replace(subject.model, decide=lambda x: np.zeros(len(x), dtype=np.int64))
     with pytest.raises(Inconclusive, match="all test texts alike"):
         _measure(subject.with_model(same))
+
+
+def test_every_text_asked_of_the_model_is_counted() -> None:
+    subject = planted_word()
+    model = subject.model
+    assert model is not None
+    asked = 0
+
+    def counting(answer: Any) -> Any:
+        def ask(x: Any) -> Any:
+            nonlocal asked
+            asked += len(x)
+            return answer(x)
+
+        return ask
+
+    assert model.score is not None
+    watched = replace(
+        model, decide=counting(model.decide), score=counting(model.score), fit=None
+    )  # a model taught anew is not the one attacked
+    got = _measure(subject.with_model(watched))
+    assert got.exposures[0].queries == pytest.approx(asked, rel=0.02)
+
+
+def test_a_class_that_nearly_all_texts_are_of_is_told_as_not_searched() -> None:
+    subject = planted_word()
+    assert subject.test is not None
+    assert subject.model is not None
+    decided = np.asarray(subject.model.predict(subject.test.x))
+    n = len(decided)
+    order = Context(check="TRA-107").rng("rows").permutation(n)
+    given = subject.test.x["letter"].to_numpy()
+    texts = given.copy()
+    zeros, ones = (np.flatnonzero(decided == c) for c in (0, 1))
+    texts[order[: n // 2]] = given[np.resize(ones, n // 2)]
+    texts[order[:2]] = given[zeros[:2]]  # two of class 0 among the texts that are searched
+    test = replace(subject.test, x=pd.DataFrame({"letter": texts}))
+    got = _measure(replace(subject, test=test))
+    assert any(note.startswith("Not searched: 1,") for note in got.notes)

@@ -85,7 +85,10 @@ def measure(subject: Subject, context: Context) -> Measurement:
         raise Inconclusive("no text of another class is left to try the words on")
     done = [_tried(scene, s) for s in shown]
     health = _health(scene, found, done[0])
-    exposures = _exposures(subject, scene, done[0], found, health, context)
+    # the search, the texts as they are, and words and next words on texts of other classes
+    tried = sum(2 * len(BUDGETS) * len(t.rows) for t in done)
+    queries = found.queries + len(scene.decided) + len(scene.answers) + tried
+    exposures = _exposures(subject, scene, done[0], queries, health, context)
     findings = [_finding(subject, scene, t) for t in done if t.suspicion.stands_out and t.works]
     failed = "; ".join(f"{t.name} ({t.detail})" for t in health.tests if not t.ok)
     return Measurement(
@@ -150,7 +153,7 @@ def _health(scene: Scene, found: Found, first: Tried) -> Health:
 
 
 def _exposures(
-    subject: Subject, scene: Scene, t: Tried, found: Found, health: Health, context: Context
+    subject: Subject, scene: Scene, t: Tried, queries: int, health: Health, context: Context
 ) -> tuple[Exposure, ...]:
     name, s = scene.model.classes[t.suspicion.goal], t.suspicion
     told = f"{_quoted(subject, scene, s.words)} {_turn(s)}"
@@ -176,7 +179,7 @@ def _exposures(
             ),
             n=len(t.rows),
             seed=context.seed,
-            queries=found.queries,
+            queries=queries,
             seconds=context.elapsed,
             health=health,
             headline=f"{who} {100 * line[t.telling].value:.0f} % {where}",
@@ -196,6 +199,9 @@ def _notes(scene: Scene, found: Found, done: list[Tried]) -> tuple[str, ...]:
         f"The widest gap is in class {scene.model.classes[first.goal]}: log-odds gain "
         f"{first.gain:.2f} by the first word and {first.usual:.2f} by the next, p = {first.p:.2g}.",
     ]
+    if found.skipped:
+        names = ", ".join(str(scene.model.classes[c]) for c in found.skipped)
+        notes.append(f"Not searched: {names}, for hardly a text given is of another class.")
     if not scene.counted:
         notes.append("The model shows no vocabulary: words that no given text holds stay unknown.")
     return tuple(notes)

@@ -66,11 +66,15 @@ class Found:
     asked : float
         Share of the words that were tried on every class.
     queries : int
+        Texts asked of the model by the search.
+    skipped : tuple of int
+        Classes, by position, that nearly all texts are of: too few others to put words into.
     """
 
     suspicions: tuple[Suspicion, ...]
     asked: float
     queries: int
+    skipped: tuple[int, ...] = ()
 
 
 def search(scene: Scene, context: Context, go_on: Callable[[], bool]) -> Found:
@@ -99,7 +103,8 @@ def search(scene: Scene, context: Context, go_on: Callable[[], bool]) -> Found:
                 suspicions.append(_suspicion(goal, words, own, excess, told.at, known, p))
         context.progress(0.1 + 0.7 * (done + 1) / len(goals))
     suspicions.sort(key=lambda s: s.p)
-    return Found(tuple(suspicions), min(shares, default=0.0), queries)
+    skipped = tuple(c for c in range(scene.model.k) if c not in goals)
+    return Found(tuple(suspicions), min(shares, default=0.0), queries, skipped)
 
 
 def _hosts(scene: Scene, rows: NDArray[np.int64]) -> Hosts:
