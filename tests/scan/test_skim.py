@@ -342,7 +342,7 @@ def test_large_files_get_the_same_verdict_by_either_way(monkeypatch, tmp_path):
                "times": times, "own": own, "cut": plain[:-1], "tail": own + b"tail"}  # fmt: skip
     slow = {key: scan_bytes(data).to_json() for key, data in samples.items()}
     followed = []
-    monkeypatch.setattr(pickles, "FIRST", 1000)
+    monkeypatch.setattr(pickles, "FIRST", (1000,))
     monkeypatch.setattr(pickles, "MANY", 2000)
     real = pickles._skimmed
     monkeypatch.setattr(pickles, "_skimmed", lambda *a: followed.append(real(*a)) or followed[-1])

@@ -14,7 +14,7 @@ from crenel.scan.verdict import Reason, Report, Verdict
 
 TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 #: Operations after which the rest of a stream is estimated; that many are worth compiled code.
-FIRST = 20_000
+FIRST = (1_000, 20_000)
 MANY = 1_500_000
 PROBE_OPERATIONS = 10_000_000
 ELEMENT_SIZES = {
@@ -70,13 +70,17 @@ def _run(
     given = budget.operations
     machine = Machine(window.base, window.start + pos, window.end, judge, budget, arrays)
     try:
-        top = machine.run(pause=FIRST)
-        if top is PAUSED and _is_long(machine) and not (arrays and arrays.count):
-            budget.operations, left = given, budget.operations
-            end = _skimmed(window.window(pos), judge, budget)
-            if end is not None:
-                return pos + end, None
-            budget.operations = left
+        for upto in FIRST:
+            top = machine.run(pause=upto - (given - budget.operations))
+            if top is not PAUSED:
+                break
+            if _is_long(machine, upto) and not (arrays and arrays.count):
+                budget.operations, left = given, budget.operations
+                end = _skimmed(window.window(pos), judge, budget)
+                if end is not None:
+                    return pos + end, None
+                budget.operations = left
+                break
         if top is PAUSED:
             top = machine.run()
     except Damage as error:
@@ -86,9 +90,9 @@ def _run(
     return machine.pos - window.start, top
 
 
-def _is_long(machine: Machine) -> bool:
+def _is_long(machine: Machine, operations: int) -> bool:
     """Tell whether many operations are to be expected from those read so far."""
-    return (machine.end - machine.start) * FIRST >= (machine.pos - machine.start) * MANY
+    return (machine.end - machine.start) * operations >= (machine.pos - machine.start) * MANY
 
 
 def _skimmed(window: Window, judge: StreamJudge, budget: Budget) -> int | None:
