@@ -98,6 +98,12 @@ def test_both_views_are_paid_for():
     )
 
 
+def test_a_class_that_looks_usual_by_half_is_held_against_a_network_of_the_same_architecture():
+    # the views are paid for in what is found, not in what is asked
+    assert Verdict(2, 0.24, {}, views=2).unclear
+    assert not Verdict(2, 0.4, {}, views=2).unclear
+
+
 def test_what_is_easy_on_a_network_of_the_same_architecture_counts_no_more():
     rng = np.random.default_rng(2)
     nature = np.exp(rng.normal(0, 0.8, 10))

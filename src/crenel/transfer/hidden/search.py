@@ -77,7 +77,7 @@ class Verdict:
     @property
     def unclear(self) -> bool:
         """Whether a network of the same architecture has to decide."""
-        return self.views * self.p < DOUBT
+        return self.p < DOUBT
 
     @property
     def chance(self) -> float:
