@@ -10,22 +10,13 @@ each operation, so it is timed on streams of one and five million operations
 (``scan_pickle_bytes``, imports excluded): its time per operation does not fall with length. The
 ratio is that of the times per operation, against its better one.
 
-Measured beside picklescan 1.0.5 on two busy cores of an AMD EPYC: at 50 million operations 407
-times for small ints, 355 for ints with a datetime every 1000 operations, 321 with a command at the
-end, 224 for memoised strings, 212 for tuples; under 200 for records (192), for strings with an
-unlisted object every 1000 operations (172, one run) and for datetimes, all calls (151). At 10
-million operations that are nearly all calls: 66 (own objects), 102 to 120 (arrays, NumPy scalars,
-ordered dicts). Peak memory 226 to 290 MB, of which some 140 are NumPy and numba; whole processes
-take 1.1 to 1.6 CPU seconds. Only strings, records and datetimes were timed with the last changes
-for memory.
-
-Since then calls that are decided, states, single items and byte strings of protocol 2 are followed
-by the compiled loop. The walk alone, both versions in turn on two overloaded cores, two million
-operations, the best of 24, nanoseconds per operation before and after: own objects 11.8 and 6.0,
-ordered dicts 10.4 and 7.6, tuples 6.5 and 5.1, strings with an unlisted object every 1000 7.5 and
-6.4, datetimes 8.0 and 7.1, NumPy scalars 7.9 and 7.5, memoised strings 7.0 and 6.5; small arrays
-8.7 and 9.3, records 6.9 and 7.9, ints 3.4 and 4.1. By protocol 2: NumPy scalars 3,524 and 11,
-small arrays, datetimes and own objects 10 to 11, records 9.
+Measured beside picklescan 1.0.5 on two busy cores of an AMD EPYC, at 50 million operations:
+records 233 times, strings with an unlisted object every 1000 operations 237, datetimes, all calls,
+238. At 16 to 25 million operations that are nearly all calls: own objects 237, ordered dicts 245,
+NumPy scalars 148, small arrays 136. Peak memory 230 to 250 MB, of which some 140 are NumPy and
+numba; whole processes take 2 to 3 CPU seconds on the busy machine. With the compiled loop before
+that (fewer calls followed), on a quieter machine: small ints 407 times, ints with a datetime every
+1000 operations 355, memoised strings 224, tuples 212.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crenel.transfer.hidden.outliers import smallest
+from crenel.transfer.hidden.outliers import chance_of, smallest
 
 
 def test_it_is_students_prediction_interval_times_the_number_of_choices():
@@ -17,6 +17,15 @@ def test_it_is_students_prediction_interval_times_the_number_of_choices():
     assert told.at == (3,)
     assert told.p == pytest.approx(6 * stats.t.sf(t, 4))
     assert told.ratio == pytest.approx(2.0 / 11.0)
+
+
+def test_a_class_that_was_not_chosen_here_pays_for_no_choice():
+    costs = np.array([9.0, 12.0, 10.0, 2.0, 11.0, 14.0])
+    assert 6 * chance_of(costs, 3) == pytest.approx(smallest(costs, most=1).p)
+    rng = np.random.default_rng(0)
+    told = [chance_of(np.exp(rng.normal(3, 0.5, 10)), 4) for _ in range(2_000)]
+    assert np.mean(np.array(told) < 0.05) == pytest.approx(0.05, abs=0.015)
+    assert chance_of(costs, 5) > 0.5
 
 
 @pytest.mark.parametrize("classes", [4, 10, 20])

@@ -41,20 +41,31 @@ def _searched(costs, classes):
     ]
 
 
+def _margins(k, top=None, by=1.0):
+    """Margins of k classes, one of which is so many times the usual one."""
+    values = np.exp(1 + 0.1 * np.linspace(-1, 1, k))
+    if top is not None:
+        values[top] = np.exp(1) * by
+    return Margins(values, Outlier((0,), 1.0, 1.0))
+
+
 def test_classes_left_out_make_the_chance_larger():
     rng = np.random.default_rng(4)
     costs = [np.exp(rng.normal(3, 0.2, 20)), np.exp(rng.normal(1, 0.1, 20))]
     costs[0][5], costs[1][5] = 1.0, 0.5
     found = _searched(costs, np.arange(0, 40, 2))
-    (few,), (many,) = verdicts_of(found, 20), verdicts_of(found, 40)
+    (few,), (many,) = verdicts_of(found, _margins(20)), verdicts_of(found, _margins(40))
     assert few.goal == many.goal == 10
     assert many.p == pytest.approx(2 * few.p)
+    # where margins chose the classes they are no evidence any more
+    assert few.margin is not None
+    assert many.margin is None
     assert few.less["patch"] == pytest.approx(np.median(np.delete(costs[0], 5)))
 
 
 def test_a_family_that_reached_no_class_gives_no_verdict():
     found = _searched([[np.inf] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]], np.arange(5))
-    assert verdicts_of(found, 5) == []
+    assert verdicts_of(found, _margins(5)) == []
 
 
 def _three(rng, easy):
@@ -67,12 +78,12 @@ def _three(rng, easy):
 
 def test_a_trigger_spread_in_waves_stands_out_by_them_and_a_patch_without_them():
     rng = np.random.default_rng(1)
-    (wave,) = verdicts_of(_three(rng, (1.0, 1.3, 8.0)), 10)
+    (wave,) = verdicts_of(_three(rng, (1.0, 1.3, 8.0)), _margins(10, 4))
     assert (wave.goal, wave.view) == (4, ("patch", "blend", "wave"))
     assert wave.stands_out
-    (without,) = verdicts_of(_three(np.random.default_rng(1), (1.0, 1.3, 8.0))[:2], 10)
+    (without,) = verdicts_of(_three(np.random.default_rng(1), (1.0, 1.3, 8.0))[:2], _margins(10, 4))
     assert not without.stands_out
-    (patch,) = verdicts_of(_three(rng, (9.0, 2.5, 1.0)), 10)
+    (patch,) = verdicts_of(_three(rng, (9.0, 2.5, 1.0)), _margins(10, 4))
     assert (patch.goal, patch.view) == (4, ("patch", "blend"))
     assert patch.stands_out
 
@@ -80,7 +91,7 @@ def test_a_trigger_spread_in_waves_stands_out_by_them_and_a_patch_without_them()
 def test_waves_that_reach_no_class_say_nothing_and_hide_nothing():
     found = _three(np.random.default_rng(1), (9.0, 2.5, 1.0))
     found[2].found.costs[:] = np.inf
-    (verdict,) = verdicts_of(found, 10)
+    (verdict,) = verdicts_of(found, _margins(10))
     assert verdict.goal == 4
     assert verdict.stands_out
 
@@ -88,13 +99,13 @@ def test_waves_that_reach_no_class_say_nothing_and_hide_nothing():
 def test_both_views_are_paid_for():
     """Where nothing is planted one of ten classes stands out as rarely as is said."""
     alarms = [
-        verdicts_of(_three(np.random.default_rng(seed), (1, 1, 1)), 10)[0].p < 0.025
+        verdicts_of(_three(np.random.default_rng(seed), (1, 1, 1)), _margins(10, 4))[0].p < 0.025
         for seed in range(400)
     ]
     assert np.mean(alarms) <= 0.1  # two views, two numbers of classes
     assert all(
-        v.chance == min(1.0, 2 * v.p)
-        for v in verdicts_of(_three(np.random.default_rng(0), (1, 1, 1)), 10)
+        v.chance == pytest.approx(min(1.0, 2 * replace(v, views=1).chance))
+        for v in verdicts_of(_three(np.random.default_rng(0), (1, 1, 1)), _margins(10, 4))
     )
 
 
@@ -116,22 +127,34 @@ def test_what_is_easy_on_a_network_of_the_same_architecture_counts_no_more():
         return found
 
     own = costs((1.0, 1.0, 1.0))
-    assert verdicts_of(own, 10)[0].p < 0.3
-    assert not verdicts_of(own, 10, [costs((1.0, 1.0, 1.0))])[0].stands_out
+    assert verdicts_of(own, _margins(10, 4))[0].p < 0.3
+    assert not verdicts_of(own, _margins(10, 4), [costs((1.0, 1.0, 1.0))])[0].stands_out
     planted = costs((4.0, 2.0, 2.0))
-    beside = verdicts_of(planted, 10, [costs((1.0, 1.0, 1.0))])[0]
+    beside = verdicts_of(planted, _margins(10, 4), [costs((1.0, 1.0, 1.0))])[0]
     assert (beside.goal, beside.stands_out) == (4, True)
     assert beside.sibling < 0.02
 
 
-def test_both_chances_are_joined_as_fisher_does():
+def test_chances_are_joined_as_fisher_does():
     from scipy import stats
 
-    both = Verdict(0, 0.03, {}, sibling=0.02).chance
-    assert both == pytest.approx(stats.combine_pvalues([0.03, 0.02], method="fisher")[1])
-    assert Verdict(0, 0.03, {}).chance == 0.03
-    assert not Verdict(0, 0.015, {}).stands_out
+    for told in ([0.03, 0.02], [0.03, 0.2, 0.01]):
+        one = Verdict(0, told[0], {}, sibling=told[1], margin=told[2] if told[2:] else None)
+        assert one.chance == pytest.approx(stats.combine_pvalues(told, method="fisher")[1])
+    assert Verdict(0, 0.03, {}).chance == pytest.approx(0.03)
+    assert Verdict(0, 0.009, {}).stands_out
+    assert not Verdict(0, 0.011, {}).stands_out
     assert not replace(Verdict(0, 0.009, {}), sibling=0.9).stands_out
+
+
+def test_a_large_margin_speaks_for_the_class_that_is_easy_and_for_no_other():
+    found = _three(np.random.default_rng(1), (2.0, 1.2, 1.5))
+    chances = [
+        verdicts_of(found, margins)[0].chance
+        for margins in (_margins(10, 4, by=2.0), _margins(10, 4), _margins(10, 7, by=2.0))
+    ]
+    assert chances[0] < chances[1] / 20
+    assert chances[1] < 2 * chances[2]
 
 
 def test_a_search_without_time_says_that_its_silence_means_nothing():

@@ -16,7 +16,7 @@ from crenel.transfer.hidden.inversion import FAMILIES
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
 from crenel.transfer.hidden.search import (
-    BESIDE,
+    ALPHA,
     DOUBT,
     Margins,
     Searched,
@@ -79,20 +79,24 @@ def examine(subject: Subject, model: Model, context: Context) -> Examined:
         context.progress(0.1)
         done = [search(scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
         context.progress(0.5)
-        verdicts, compared = verdicts_of(done, k), ""
+        verdicts, compared = verdicts_of(done, margins), ""
         if any(v.unclear for v in verdicts):
-            verdicts, compared = _compared(subject, scene, done, verdicts, context)
+            verdicts, compared = _compared(subject, scene, done, margins, verdicts, context)
     context.progress(0.8)
     notes = [*_notes(scene, done, verdicts), compared, _margin_note(scene, margins)]
     return Examined(scene, done, verdicts, tuple(n for n in notes if n))
 
 
 def _compared(
-    subject: Subject, scene: Scene, done: list[Searched], verdicts: list[Verdict], context: Context
+    subject: Subject,
+    scene: Scene,
+    done: list[Searched],
+    margins: Margins,
+    verdicts: list[Verdict],
+    context: Context,
 ) -> tuple[list[Verdict], str]:
     """The verdicts beside the same search on networks of the same architecture."""
     pool, classes = pool_of(subject, scene), done[0].found.classes
-    count = len(scene.model.classes)
     agreed: list[float] = []
     theirs: list[list[Searched]] = []
     for k in range(SIBLINGS):
@@ -109,8 +113,8 @@ def _compared(
             theirs.append(
                 [search(sibling.scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
             )
-        chance = verdicts_of(done, count, theirs)[0].chance
-        if context.expired or not BESIDE / 10 < chance < DOUBT:
+        chance = verdicts_of(done, margins, theirs)[0].chance
+        if context.expired or not ALPHA / 10 < chance < DOUBT:
             break
     words = (
         f"Of the same architecture, taught clean images only: {len(agreed)} networks that share "
@@ -118,7 +122,7 @@ def _compared(
     )
     if not theirs:
         return verdicts, f"{words}, too few to be compared with."
-    compared = verdicts_of(done, count, theirs)
+    compared = verdicts_of(done, margins, theirs)
     if compared[0].sibling is None:
         return verdicts, f"{words}; no class was reached there in time, so that they tell nothing."
     at = int(np.flatnonzero(classes == compared[0].goal)[0])
@@ -128,7 +132,7 @@ def _compared(
         for i, own in enumerate(done)
     )
     name = scene.model.classes[compared[0].goal]
-    both = f"p = {compared[0].sibling:.2g}; both together {compared[0].chance:.2g}"
+    both = f"p = {compared[0].sibling:.2g}; all together {compared[0].chance:.2g}"
     return compared, f"{words}; class {name} costs {costs}, {both}."
 
 
@@ -141,8 +145,9 @@ def _notes(scene: Scene, done: list[Searched], verdicts: list[Verdict]) -> list[
     for v in verdicts:
         less = ", ".join(f"{r:.1f} times less ({f})" for f, r in v.less.items())
         notes.append(
-            f"Class {names[v.goal]} needs {less} than the median of the others, p = {v.p:.2g}: "
-            f"{'it stands out' if v.stands_out else 'no more than chance'}."
+            f"Class {names[v.goal]} needs {less} than the median of the others, p = {v.p:.2g}"
+            + ("" if v.margin is None else f", and that of its margin without data {v.margin:.2g}")
+            + f": {'it stands out' if v.stands_out else 'no more than chance'}."
         )
     return notes
 

@@ -70,6 +70,28 @@ def smallest(
     return min(found, key=lambda one: one.p)
 
 
+def chance_of(costs: NDArray[np.float64], at: int) -> float:
+    """Chance that a given class costs as little beside the others; nothing was chosen here.
+
+    Parameters
+    ----------
+    costs : ndarray of float64, shape (k,)
+        Positive and finite, k at least 4.
+    at : int
+
+    Notes
+    -----
+    As `smallest`: Student's t for one more value of the others' logarithms.
+    """
+    from scipy.special import stdtr
+
+    logs = np.log(costs)
+    rest = np.delete(logs, at)
+    n = len(rest)
+    spread = max(float(rest.std(ddof=1)), 1e-3) * np.sqrt(1 + 1 / n)
+    return float(stdtr(n - 1, -(rest.mean() - logs[at]) / spread))
+
+
 def _together(logs: NDArray[np.float64], known: NDArray[np.float64] | None, count: int) -> Outlier:
     """The lowest ones of a count, after what is known is taken off by regression."""
     from scipy.special import stdtr

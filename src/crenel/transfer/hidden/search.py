@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from crenel.check import Context
 from crenel.transfer.hidden.inversion import FAMILIES, Family, Inverted, invert
 from crenel.transfer.hidden.margin import largest_margins
-from crenel.transfer.hidden.outliers import Outlier, smallest
+from crenel.transfer.hidden.outliers import Outlier, chance_of, smallest
 from crenel.transfer.hidden.scene import Scene
 
 #: Gradients for each class of inversion, and of the margin test, by level.
@@ -20,8 +20,8 @@ STEPS = {"quick": 60, "standard": 100, "deep": 250}
 MARGIN_STEPS = {"quick": 40, "standard": 60, "deep": 150}
 #: More classes than this are thinned: those of the largest margins stay, and as many others.
 MOST = 20
-#: Chance of a false alarm that is accepted: of a network alone, and of one beside controls.
-ALPHA, BESIDE = 0.01, 0.02
+#: Chance of a false alarm that is accepted.
+ALPHA = 0.01
 #: Up to this chance a network of the same architecture is asked.
 DOUBT = 0.3
 
@@ -58,8 +58,11 @@ class Verdict:
         Chance that a network without a trigger has a class that is as easy.
     less : dict of str to float
         By family: how many times the class's cost goes into the median of the others.
+    margin : float or None
+        Chance of as large a margin of the class without data; None where classes were chosen by
+        their margins.
     sibling : float or None
-        The same chance where each class's cost is taken relative to that on a network of the same
+        The same as p where each class's cost is taken relative to that on a network of the same
         architecture which never saw a planted image; None where there is no such network.
     view : tuple of str
         Families whose costs were joined.
@@ -70,6 +73,7 @@ class Verdict:
     goal: int
     p: float
     less: dict[Family, float]
+    margin: float | None = None
     sibling: float | None = None
     view: tuple[Family, ...] = VIEWS[0]
     views: int = 1
@@ -81,17 +85,17 @@ class Verdict:
 
     @property
     def chance(self) -> float:
-        """Both chances as one, by Fisher's rule for two (1932); p alone without a sibling."""
-        one = self.p
-        if self.sibling is not None:
-            both = max(self.p * self.sibling, 1e-300)
-            one = float(both * (1 - np.log(both)))
-        return min(1.0, self.views * one)
+        """The chances as one, by Fisher's rule (1932), times the views."""
+        from scipy.special import chdtrc
+
+        told = [c for c in (self.p, self.margin, self.sibling) if c is not None]
+        one = chdtrc(2 * len(told), -2 * np.log(np.maximum(told, 1e-300)).sum())
+        return min(1.0, self.views * float(one))
 
     @property
     def stands_out(self) -> bool:
         """Whether the class is easier than chance, classes and architecture explain."""
-        return self.chance < (ALPHA if self.sibling is None else BESIDE)
+        return self.chance < ALPHA
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,11 @@ class Margins:
 
     values: NDArray[np.float64]
     outlier: Outlier
+
+    @property
+    def costs(self) -> NDArray[np.float64]:
+        """The larger the margin, the less a class costs."""
+        return 1 / np.maximum(self.values, 1e-6)
 
 
 def margins_of(scene: Scene, classes: int, context: Context) -> Margins:
@@ -136,7 +145,7 @@ def search(
 
 
 def verdicts_of(
-    done: list[Searched], classes: int, siblings: Sequence[list[Searched]] = ()
+    done: list[Searched], margins: Margins, siblings: Sequence[list[Searched]] = ()
 ) -> list[Verdict]:
     """The easiest class, or two of them, in the view in which it stands out most.
 
@@ -144,8 +153,8 @@ def verdicts_of(
     ----------
     done : list of Searched
         One for each family.
-    classes : int
-        Of the model; those searched may be fewer.
+    margins : Margins
+        Of all classes of the model; those searched may be fewer.
     siblings : sequence of lists of Searched
         The same on networks of the same architecture. Costs are held against their regression on
         the geometric mean of those there, so that what is easy by the nature of the class, or for
@@ -156,18 +165,22 @@ def verdicts_of(
     Costs of the families of a view are joined as energies: pixels replaced, and the square of what
     is added. A planted class is easy in all of them; a small patch least so in waves.
     """
-    seen = [_seen(done, classes, view, siblings) for view in VIEWS]
+    seen = [_seen(done, margins, view, siblings) for view in VIEWS]
     return min(seen, key=lambda verdicts: verdicts[0].chance if verdicts else 2.0)
 
 
 def _seen(
-    done: list[Searched], classes: int, view: tuple[Family, ...], siblings: Sequence[list[Searched]]
+    done: list[Searched],
+    margins: Margins,
+    view: tuple[Family, ...],
+    siblings: Sequence[list[Searched]],
 ) -> list[Verdict]:
     """The verdicts of one view."""
     joined = energies(done, view)
     if joined is None:
         return []
     told, shown = smallest(joined), done[0].found.classes
+    classes, chosen = len(margins.values), len(shown) < len(margins.values)
     others = [energies(s, view) for s in siblings]
     known = [np.log(e) for e in others if e is not None]
     beside: dict[int, float] = {}
@@ -181,6 +194,7 @@ def _seen(
             min(1.0, told.p * classes / len(shown)),
             {s.found.family: float(np.median(np.delete(c, told.at)) / c[at])
              for s, c in ((s, _filled(s.found.costs)) for s in done)},
+            margin=None if chosen else chance_of(margins.costs, int(shown[at])),
             sibling=beside.get(at, 1.0) if known else None,
             view=view,
             views=len(VIEWS),
