@@ -20,7 +20,7 @@ Role = Literal["attack", "reference", "control"]
 WORDS: dict[Family, str] = {
     "patch": "a patch of {:.0f} pixels",
     "blend": "a faint pattern of L2 size {:.2g} over the whole image",
-    "wave": "faint waves of L2 size {:.2g} over the whole image",
+    "wave": "a faint pattern of waves of L2 size {:.2g} over the whole image",
 }
 
 
