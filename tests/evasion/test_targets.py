@@ -207,14 +207,15 @@ def test_what_rounding_undoes_is_drawn_out_to_the_next_radius() -> None:
 class TestTheCheck:
     """EVA-101 on three classes of which a faint pattern leads to one alone."""
 
-    def measured(self, access: Access, k: int = 3):
+    def measured(self, access: Access, only: int | None = None):
         from crenel.adapters import wrap
         from crenel.check import Context
         from crenel.evasion.checks import small_changes
         from crenel.subject import Data, Subject
 
         rng = np.random.default_rng(0)
-        y = rng.integers(0, k, 72).astype(np.int64)
+        y = rng.integers(0, 3, 72).astype(np.int64)
+        y = y if only is None else np.full_like(y, only)
         x = np.full((72, 1, 12, 12), 0.5) + rng.normal(0, 0.01, (72, 1, 12, 12))
         x[:, 0, :4] += 0.2 * np.where(y == 0, 1, -1)[:, None, None]  # dear to forge
         faint = rng.choice([-1.0, 1.0], (8, 12))
@@ -254,6 +255,12 @@ class TestTheCheck:
             at[name] = curve.at(0.1)[0]
         assert at["c"] > 0.9
         assert at["a"] < 0.2
+
+    def test_a_named_class_that_nothing_could_be_aimed_at_is_no_silence(self) -> None:
+        done = self.measured(Access(goal="c"), only=2)
+        assert not any("to class" in e.series for e in done.exposures)
+        assert "nothing was aimed at class c" in done.partial
+        assert not self.measured(Access(), only=2).partial
 
     def test_a_name_that_is_no_class_is_an_error(self) -> None:
         with pytest.raises(SubjectError, match="'d' is not among"):

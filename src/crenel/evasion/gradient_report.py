@@ -132,6 +132,11 @@ def measure(subject: Subject, context: Context) -> Measurement:
     )  # fmt: skip
     aimed, apart = _aimed(job, aim, subject.access)
     exposures += aimed
+    missing = ""
+    if subject.access.goal is not None and not aimed:
+        missing = f"nothing was aimed at class {subject.access.goal}: " + (
+            "time ran out" if aim is not None else "no row of another class is decided rightly"
+        )
     features = () if subject.schema is None else subject.schema.features
     hidden = frozenset(f.name for f in features if f.sensitive)
     finding = _finding(job, done[0], access, hidden)
@@ -144,7 +149,8 @@ def measure(subject: Subject, context: Context) -> Measurement:
             f"{held} of {len(freedom.frozen)} columns stay as they are (immutable, categories or "
             "flags, or derived from others); EVA-102 changes the mutable ones."
         )
-    return Measurement(exposures, () if finding is None else (finding,), tuple(notes))
+    found = () if finding is None else (finding,)
+    return Measurement(exposures, found, tuple(notes), partial=missing)
 
 
 def _aimed(
