@@ -43,6 +43,22 @@ def test_a_graph_answers_as_its_module(name):
     assert torch.allclose(got.float(), own, atol=1e-5)
 
 
+@pytest.mark.parametrize("way", ["script", "trace"])
+def test_a_network_in_torchscript_has_the_same_graph(way):
+    convolved = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)
+    ).eval()
+    x = rows_of((1, 8, 8), 20)
+    script = torch.jit.script(convolved) if way == "script" else torch.jit.trace(convolved, x)
+    assert torch.equal(graph_of(script, x).forward(x), graph_of(convolved, x).forward(x))
+    curious = nn.Sequential(nn.Linear(4, 4), nn.LogSigmoid(), nn.Linear(4, 2)).eval()
+    x = rows_of((4,))
+    script = torch.jit.script(curious) if way == "script" else torch.jit.trace(curious, x)
+    for module in (curious, script):
+        with pytest.raises(NotApplicable, match="log_sigmoid_forward"):
+            graph_of(module, x)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", ZOO)
 def test_every_sampled_value_of_every_layer_is_within_its_bounds(name, norm):

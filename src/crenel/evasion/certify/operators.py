@@ -442,7 +442,7 @@ OPERATORS: dict[str, Rule] = {
     "addmm": _addmm,
     "mm": _mm,
     "linear": _linear,
-    "convolution": _convolution,
+    "convolution": _convolution, "_convolution": _convolution,  # as TorchScript traces have it
     **dict.fromkeys(
         ("native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm"), _batch_norm
     ),

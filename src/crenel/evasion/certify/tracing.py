@@ -45,11 +45,17 @@ def graph_of(module: Any, x: Any, dtype: Any = None) -> Graph:
     pair = x[:2] if len(x) > 1 else torch.cat([x[:1], x[:1]])
     recorder = Recorder(pair)
     with _named(module, recorder), torch.no_grad(), recorder:
-        out = module(pair)
+        try:
+            out = module(pair)
+        except RuntimeError:
+            if recorder.refused is None:
+                raise
+            # TorchScript wraps what is raised within it
+            raise recorder.refused from None
     last = recorder.of(out)
     if last is None:
         raise NotApplicable("no certificate: the module's outputs are not seen to depend on rows")
-    wide = not any(draft.name.endswith(" convolution") for draft in recorder.drafts)
+    wide = not any(draft.name.endswith("convolution") for draft in recorder.drafts)
     graph = recorder.graph(last, dtype or (torch.float64 if wide else torch.float32))
     _check(graph, module, x[:64], exact=not (last.tail or recorder.ranked))
     return graph
@@ -91,6 +97,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
         self.held: list[Any] = [x]  # so that ids stay taken
         self.layer = ""
         self.ranked = False
+        self.refused: NotApplicable | None = None
 
     def of(self, tensor: Any) -> Value | None:
         """What is known of a tensor: its node and shape."""
@@ -105,7 +112,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[misc]
     def refuse(self, what: str) -> NotApplicable:
         """The error that names operator and layer."""
         place = f" of layer {self.layer}" if self.layer else ""
-        return NotApplicable(f"no certificate: bounds are not known through {what}{place}")
+        self.refused = NotApplicable(f"no certificate: bounds are not known through {what}{place}")
+        return self.refused
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -164,7 +172,8 @@ class _named:
 
     def __enter__(self) -> None:
         for name, part in self.module.named_modules():
-            if not list(part.children()):
+            # TorchScript takes no hooks; its layers stay without names
+            if not list(part.children()) and not isinstance(part, torch.jit.ScriptModule):
                 kind = f"{name or 'module'} ({type(part).__name__})"
                 self.handles.append(part.register_forward_pre_hook(self._enter(kind)))
 
