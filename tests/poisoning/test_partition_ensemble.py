@@ -1,6 +1,5 @@
 """The vote as a classifier: certified decisions stand, whatever is done to so many rows."""
 
-import time
 from dataclasses import replace
 
 import joblib
@@ -16,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier
 from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.errors import SubjectError, UsageError
-from crenel.poisoning import controls
+from crenel.poisoning import controls, dose_plan
 from crenel.poisoning.checks import dose_response
 from crenel.poisoning.controls import _split
 from crenel.poisoning.partition import PartitionEnsemble, partitions_of
@@ -190,7 +189,9 @@ def test_only_parts_that_changed_are_trained_again():
     assert len(fits) > first + 5
 
 
-def test_the_remedy_certifies_and_the_check_measures_again_within_the_proof():
+def test_the_remedy_certifies_and_the_check_measures_again_within_the_proof(monkeypatch):
+    # Small and large doses once each, however slow the machine is.
+    monkeypatch.setattr(dose_plan, "EFFORTS", (dose_plan.Effort((3, 5, 4), 1, 1),))
     subject = controls.credulous()
     (trigger, *_) = dose_response.measure(subject, Context("POI-102")).exposures
     treated = partition_aggregation.apply(subject, None, Context("harden"))
@@ -204,8 +205,7 @@ def test_the_remedy_certifies_and_the_check_measures_again_within_the_proof():
     )
     assert table.loc["0", "rows"] == (subject.test.y == 0).sum()
     assert treated.tables["partitions"]["chosen"].sum() == 1
-    soon = Context("POI-102", deadline=time.monotonic() + 10)
-    again = dose_response.measure(treated.subject, soon).exposures
+    again = dose_response.measure(treated.subject, Context("POI-102")).exposures
     assert again[0].series == "trigger"
     for e in again:
         assert "no certified decision was turned" in [t.name for t in e.health.tests if t.ok]

@@ -83,6 +83,13 @@ def test_several_processes_say_the_same_in_the_same_order(folder, monkeypatch):
     assert scan_paths(["models", "models/bad.pkl"]) == one
 
 
+def test_kept_processes_read_relative_paths_where_the_caller_is_now(folder, monkeypatch):
+    monkeypatch.setattr("crenel.scan.scanner.SHARED", 1)
+    above = scan_paths(["models", "models/bad.pkl"])
+    monkeypatch.chdir("models")
+    assert [r.sha256 for r in scan_paths([".", "bad.pkl"])] == [r.sha256 for r in above]
+
+
 @pytest.mark.parametrize("form", ["--json", "--sarif"])
 def test_texts_that_utf8_cannot_write_are_written_as_escapes(tmp_path, capsys, form):
     half = "\ud8ff".encode("utf-8", "surrogatepass")  # as the name of a function in os

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -110,14 +111,17 @@ def _shared(order: list[int], files: list[Path], results: dict[int, ScanResult])
 
     try:
         with Parallel(n_jobs=-1, batch_size="auto", return_as="generator_unordered") as pool:
-            results.update(pool(delayed(_numbered)(i, files[i]) for i in order))
+            # joblib keeps its processes, in the folder where they began: paths may be relative
+            here = os.getcwd()
+            results.update(pool(delayed(_numbered)(i, files[i], here) for i in order))
     except BrokenProcessPool:
         return False
     return True
 
 
-def _numbered(i: int, file: Path) -> tuple[int, ScanResult]:
-    return i, scan_file(file)
+def _numbered(i: int, file: Path, here: str) -> tuple[int, ScanResult]:
+    with contextlib.chdir(here):
+        return i, scan_file(file)
 
 
 def _size(file: Path) -> int:
