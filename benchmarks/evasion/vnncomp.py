@@ -25,6 +25,7 @@ from vnnlib import read
 from crenel.adapters.onnx_torch import OnnxModule
 from crenel.evasion.certify.candidates import weakest_points
 from crenel.evasion.certify.ladder import branched, still_open
+from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.region import Region
 from crenel.evasion.certify.tracing import graph_of
@@ -146,7 +147,8 @@ class Claim:
 
     def prove(self, until):
         """Whether it holds; and a point against it, if one is met."""
-        proven, witness = branched(self.graph, self.region, self.question, until)
+        limit = Limit(self.graph.meter, until)
+        proven, witness = branched(self.graph, self.region, self.question, limit)
         return proven, None if witness is None else witness[None].float().numpy()
 
 

@@ -43,6 +43,15 @@ def test_rows_are_proven_below_their_distance_and_broken_ones_are_not(rows):
     assert "0 of 8 broken rows" in got.tests[0].detail
 
 
+def test_a_slow_machine_proves_the_same(rows, monkeypatch):
+    layer, x, y, _ = rows
+    hours = iter(range(0, 10**9, 3600))
+    free = ask(layer, x, y, np.full(40, np.inf))
+    monkeypatch.setattr("time.monotonic", lambda: next(hours))
+    assert np.array_equal(ask(layer, x, y, np.full(40, np.inf)).lower, free.lower)
+    assert free.lower.any()
+
+
 def test_where_a_broken_row_can_be_proven_nothing_is(rows, monkeypatch):
     layer, x, y, exact = rows
     monkeypatch.setattr(

@@ -19,6 +19,7 @@ from crenel.evasion.curves import percent, sandwich, within
 from crenel.evasion.field_report import right_rows
 from crenel.evasion.lattice import lattice_of
 from crenel.evasion.legality import legal
+from crenel.evasion.pace import SOME, seconds_a_row
 from crenel.evasion.proving import Proofs, proofs
 from crenel.evasion.robustness import Robustness, robustness
 from crenel.evasion.unit import Unit, freedom_of
@@ -194,11 +195,7 @@ def _affordable(model: Model, test: Data, context: Context) -> int:
     """Rows to attack: all of `ROWS`, unless a deadline and a slow network allow fewer."""
     if context.deadline is None:
         return ROWS
-    some = test.take(np.arange(min(16, len(test)))).x
-    model.predict(some)  # the first call is slower
-    begun = time.perf_counter()
-    model.predict(some)
-    forward = (time.perf_counter() - begun) / len(some)
+    forward = seconds_a_row(model.predict, test.take(np.arange(min(SOME, len(test)))).x)
     return int(np.clip(0.7 * context.time_left() / (PASSES[context.level] * forward), 20, ROWS))
 
 

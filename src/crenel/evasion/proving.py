@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +10,13 @@ from numpy.typing import NDArray
 
 from crenel.check import Level
 from crenel.errors import NotApplicable
-from crenel.evasion.levels import proofs_until
+from crenel.evasion.levels import PROOFS
 from crenel.exposure import HealthTest
 
 #: How far proofs go at each level; `levels.PROOFS` says how long.
 EFFORT: dict[Level, str] = {"quick": "interval", "standard": "slopes", "deep": "branch"}
-#: Broken rows that a proof is asked of though it must fail, and seconds for them.
-BROKEN, SECONDS = 8, 5.0
+#: Broken rows that a proof is asked of though it must fail, and multiplications for them.
+BROKEN, WORK = 8, 2e10
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,12 @@ def proofs(
     """
     from crenel.evasion.certify import certified_radius
 
-    def radius(rows: NDArray[np.int64], until: float, known: Any) -> NDArray[np.float64]:
+    def radius(
+        rows: NDArray[np.int64], work: float, until: float | None, known: Any
+    ) -> NDArray[np.float64]:
         return certified_radius(
             module, x[rows], y[rows], norm=norm, epsilons=epsilons, bounds=bounds, seed=seed,
-            deadline=until, upper=known, effort=EFFORT[level],
+            deadline=until, upper=known, effort=EFFORT[level], work=work,
         )  # fmt: skip
 
     lower = np.zeros(len(x))
@@ -88,7 +89,7 @@ def proofs(
     if norm == 0 or not rows.size:
         return Proofs(lower)
     try:
-        lower[rows] = radius(rows, proofs_until(level, deadline), upper[rows])
+        lower[rows] = radius(rows, PROOFS[level], deadline, upper[rows])
     except NotApplicable as reason:
         return Proofs(lower, notes=(f"Nothing is proven: {str(reason).rstrip('.')}.",))
     if not lower.any():
@@ -97,7 +98,7 @@ def proofs(
     clash = np.zeros(0, dtype=bool)
     if broken.size:
         # The radii above were only tried below each witness: here they are tried beyond it.
-        clash = radius(broken, time.monotonic() + SECONDS, None) >= upper[broken]
+        clash = radius(broken, WORK, None, None) >= upper[broken]
     test = HealthTest(
         name="no row with a witness can be proven",
         ok=not clash.any(),

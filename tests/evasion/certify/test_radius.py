@@ -15,7 +15,8 @@ from torch import nn  # noqa: E402
 from crenel.adapters import wrap  # noqa: E402
 from crenel.errors import NotApplicable, UsageError  # noqa: E402
 from crenel.evasion import gradient_attack  # noqa: E402
-from crenel.evasion.certify import certified, certified_radius  # noqa: E402
+from crenel.evasion.certify import certified, certified_radius, graph_of  # noqa: E402
+from crenel.evasion.certify.limit import CALL  # noqa: E402
 
 
 def trained(seed=0, d=6, k=3, width=16):
@@ -102,6 +103,31 @@ def test_radii_that_are_broken_already_are_not_tried_and_time_is_kept():
     late = certified_radius(net, x, y, epsilons=levels, deadline=time.monotonic() - 1)
     assert (late == 0).all()
     assert np.array_equal(certified(net, x, y, 0.05, effort="slopes"), free >= 0.05)
+
+
+def test_an_amount_of_work_is_a_limit_that_counts_alike_each_time():
+    net, x, y = trained(width=8)
+    levels = np.linspace(0.02, 0.3, 29)
+    found = [
+        certified_radius(net, x, y, epsilons=levels, effort="branch", work=work)
+        for work in (0, 5e7, 5e7, None)
+    ]
+    assert (found[0] == 0).all()
+    assert np.array_equal(found[1], found[2])
+    assert (found[1] <= found[3]).all()
+    assert 0 < found[1].sum() < found[3].sum()
+
+
+def test_work_is_counted_by_the_multiplications_of_layers():
+    convolution = nn.Conv2d(2, 3, (3, 2), stride=2, padding=1, bias=False)
+    x = torch.zeros(5, 2, 7, 8)
+    kept = convolution(x)[0].numel()
+    net = nn.Sequential(convolution, nn.Flatten(), nn.Linear(kept, 4)).eval()
+    graph = graph_of(net, x[:1])
+    before = graph.meter.work
+    graph.forward(x)
+    one = x[0].numel() + kept * 2 * 3 * 2 + kept + kept * 4
+    assert graph.meter.work - before == 5 * one + 4 * CALL
 
 
 def test_models_of_one_logit_wrapped_models_and_legal_ranges():

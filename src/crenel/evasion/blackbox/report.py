@@ -18,6 +18,7 @@ from crenel.evasion.blackbox.rows import Numbers, decisions_and_scores
 from crenel.evasion.curves import flip_curve, percent, telling, within
 from crenel.evasion.field_report import right_rows
 from crenel.evasion.gradient_report import twins
+from crenel.evasion.pace import SOME, seconds_a_row
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.model import Model
@@ -97,11 +98,7 @@ def _affordable(model: Model, test: Data, queries: int, context: Context) -> int
     most = ROWS[context.level]
     if context.deadline is None:
         return most
-    some = test.take(np.arange(min(16, len(test)))).x
-    model.predict(some)  # the first call is slower
-    begun = time.perf_counter()
-    model.predict(some)
-    each = (time.perf_counter() - begun) / len(some)
+    each = seconds_a_row(model.predict, test.take(np.arange(min(SOME, len(test)))).x)
     return int(np.clip(0.5 * context.time_left() / (queries * each), 10, most))
 
 

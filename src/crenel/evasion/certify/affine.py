@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from crenel.evasion.certify.layers import Affine, Shape, Tensor
@@ -12,8 +13,9 @@ def dense(weight: Tensor, bias: Tensor | None) -> Affine:
     """``x @ weight.T + bias``, weight (out, in)."""
     magnitude = weight.abs()
     return Affine(
-        lambda x: x @ weight.T, lambda g: g @ weight, lambda x: x @ magnitude.T, bias, dense=True
-    )
+        lambda x: x @ weight.T, lambda g: g @ weight, lambda x: x @ magnitude.T, bias, dense=True,
+        cost=weight.numel(),
+    )  # fmt: skip
 
 
 def convolution(
@@ -41,7 +43,9 @@ def convolution(
         return backward(g, weight, None, stride, padding, left, groups, dilation)
 
     added = None if bias is None else bias.reshape(-1, *[1] * d)
-    return Affine(apply, adjoint, absolute, added, dense=True)
+    places = [(size[i] + 2 * padding[i] - reach[i]) // stride[i] + 1 for i in range(d)]
+    cost = weight.numel() * math.prod(places)
+    return Affine(apply, adjoint, absolute, added, dense=True, cost=cost)
 
 
 def scale(by: Tensor, bias: Tensor | None = None) -> Affine:

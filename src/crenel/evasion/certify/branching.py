@@ -8,7 +8,6 @@ Lagrangian decomposition").
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from crenel.evasion.certify.candidates import descended, least_points
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import Bounds, intervals
 from crenel.evasion.certify.layers import Rectifier
+from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.linear import Freedom
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.region import Region
@@ -101,15 +101,15 @@ class Branching:
         self.seen = 0
         self.witness: Tensor | None = None
 
-    def prove(self, deadline: float | None, most: int = 4000) -> bool:
-        """Whether the function is above zero; False also where the time was too short."""
+    def prove(self, limit: Limit | None = None, most: int = 4000) -> bool:
+        """Whether the function is above zero; False also where the limit was too near."""
         slopes = {k: self.freedom.slopes[k] for k in self.steps}
         zero = {k: torch.zeros_like(s) for k, s in slopes.items()}
         start = torch.full((1,), -torch.inf, dtype=self.graph.dtype)
         waiting = self.bounded(Parts(zero, slopes, dict(zero), start))
         waiting = waiting.take(waiting.value <= 0)
         while len(waiting):
-            if self.seen >= most or (deadline is not None and time.monotonic() >= deadline):
+            if self.seen >= most or (limit is not None and limit.reached):
                 return False
             order = waiting.value.argsort(descending=True)  # nearly proven parts first
             now, waiting = waiting.take(order[:PARTS]), waiting.take(order[PARTS:])

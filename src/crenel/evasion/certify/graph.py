@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from crenel.evasion.certify.layers import (
@@ -15,6 +16,7 @@ from crenel.evasion.certify.layers import (
     Squashing,
     Total,
 )
+from crenel.evasion.certify.limit import Meter
 from crenel.evasion.network import torch
 
 Tensor = Any
@@ -60,10 +62,18 @@ class Graph:
         The first is the input, the last the output.
     dtype : torch.dtype
         Of the weights: float64 for layers of matrices, float32 where there are convolutions.
+    meter : Meter
+        Counts what is computed over it.
     """
 
     nodes: tuple[Node, ...]
     dtype: Any
+    meter: Meter = field(default_factory=Meter, compare=False)
+
+    @cached_property
+    def prices(self) -> list[int]:
+        """Multiplications of every node for one row."""
+        return [max(n.size, getattr(n.layer, "cost", 0)) for n in self.nodes]
 
     @property
     def outputs(self) -> int:
@@ -73,8 +83,9 @@ class Graph:
     def values(self, x: Tensor) -> list[Tensor]:
         """Values of every node on rows (n, …)."""
         out: list[Tensor] = []
-        for node in self.nodes:
+        for node, price in zip(self.nodes, self.prices, strict=True):
             given = [x.to(self.dtype)] if not out else [out[i] for i in node.inputs]
+            self.meter.count(len(x) * price)
             out.append(node.layer.forward(*given))
         return out
 

@@ -44,6 +44,7 @@ def intervals(
     for i in range(len(out), len(graph.nodes)):
         node = graph.nodes[i]
         given = [out[j] for j in node.inputs]
+        graph.meter.count(2 * len(region) * graph.prices[i])
         low, high = (region.low, region.high) if i == 0 else _through(node.layer, given, room)
         if low.shape[0] != len(region):
             low, high = (v.expand(len(region), *v.shape[1:]) for v in (low, high))

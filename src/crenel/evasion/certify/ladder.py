@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from crenel.evasion.certify.branching import Branching
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import intervals
 from crenel.evasion.certify.layers import Rectifier
+from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.linear import Freedom
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.refining import refined
@@ -19,8 +19,8 @@ from crenel.evasion.certify.splitting import split_inputs
 from crenel.evasion.network import torch
 
 Tensor = Any
-#: From a graph, regions, questions and a deadline to what is proven, shape (n,).
-Rung = Callable[[Graph, Region, Question, float | None], Tensor]
+#: From a graph, regions, questions and a limit to what is proven, shape (n,).
+Rung = Callable[[Graph, Region, Question, Limit], Tensor]
 #: Inputs that are cut in two rather than ReLUs.
 FEW_INPUTS = 8
 #: Gradient steps for slopes of the outputs, and of the whole network.
@@ -31,58 +31,55 @@ MANY, SOME = 512, 32
 MATRIX = 2**23
 
 
-def by_intervals(graph: Graph, region: Region, question: Question, _: float | None) -> Tensor:
+def by_intervals(graph: Graph, region: Region, question: Question, _: Limit) -> Tensor:
     """Intervals alone."""
     return question.proven(question.by_interval(intervals(graph, region)))
 
 
-def by_last_lines(graph: Graph, region: Region, question: Question, _: float | None) -> Tensor:
+def by_last_lines(graph: Graph, region: Region, question: Question, _: Limit) -> Tensor:
     """Linear bounds of the outputs over intervals inside."""
     return question.proven(question.bound(graph, intervals(graph, region), region))
 
 
-def by_lines(graph: Graph, region: Region, question: Question, _: float | None) -> Tensor:
+def by_lines(graph: Graph, region: Region, question: Question, _: Limit) -> Tensor:
     """Linear bounds throughout."""
     bounds, _opened = refined(graph, region)
     return question.proven(question.bound(graph, bounds, region))
 
 
-def by_slopes(graph: Graph, region: Region, question: Question, until: float | None) -> Tensor:
+def by_slopes(graph: Graph, region: Region, question: Question, limit: Limit) -> Tensor:
     """Linear bounds throughout, the slopes of the last ones chosen."""
     bounds, _opened = refined(graph, region)
-    best, _freedom = raised(graph, question, bounds, region, steps=STEPS, deadline=until)
+    best, _freedom = raised(graph, question, bounds, region, steps=STEPS, limit=limit)
     return question.proven(best)
 
 
-def by_branching(graph: Graph, region: Region, question: Question, until: float | None) -> Tensor:
-    """All slopes chosen, then branch and bound, one row after another within equal times."""
+def by_branching(graph: Graph, region: Region, question: Question, limit: Limit) -> Tensor:
+    """All slopes chosen, then branch and bound, one row after another within equal shares."""
     out = torch.zeros(len(region), dtype=torch.bool)
     for i in range(len(region)):
-        now = time.monotonic()
-        if until is not None and now >= until:
+        if limit.reached:
             break
-        limit = None if until is None else now + (until - now) / (len(region) - i)
-        row = slice(i, i + 1)
-        out[i] = branched(graph, region.rows(row), question.of(row), limit)[0]
+        row, own = slice(i, i + 1), limit.share(1 / (len(region) - i))
+        out[i] = branched(graph, region.rows(row), question.of(row), own)[0]
     return out
 
 
 def branched(
-    graph: Graph, region: Region, question: Question, until: float | None
+    graph: Graph, region: Region, question: Question, limit: Limit | None = None
 ) -> tuple[bool, Tensor | None]:
     """Branch and bound for one row: whether it is proven, and else a counterexample if found."""
+    limit = limit or Limit(graph.meter)
     if graph.nodes[0].size <= FEW_INPUTS and region.center is None:
-        got = split_inputs(graph, question, region, deadline=until)
+        got = split_inputs(graph, question, region, limit=limit)
         return got.proven, got.witness
     bounds, opened = refined(graph, region)
     left = _left(question, question.bound(graph, bounds, region))
     if left is None:
         return True, None
     question = left
-    now = time.monotonic()
-    half = None if until is None else now + (until - now) / 2
     best, bounds, freedom = raised_throughout(
-        graph, question, bounds, opened, region, steps=THROUGHOUT, deadline=half
+        graph, question, bounds, opened, region, steps=THROUGHOUT, limit=limit.share(0.5)
     )
     if bool(question.proven(best)[0]):
         return True, None
@@ -94,7 +91,7 @@ def branched(
         slopes = Freedom({k: s[:, i : i + 1] for k, s in freedom.slopes.items()})
         one = Question(question.rows[:, i : i + 1], question.thresholds[:, i : i + 1])
         search = Branching(graph, one, bounds, region, slopes)
-        if not search.prove(until):
+        if not search.prove(limit):
             return False, search.witness
     return True, None
 
@@ -131,17 +128,17 @@ LADDER: tuple[tuple[Rung, int], ...] = (
 
 
 def climb(
-    rung: Rung, size: int, graph: Graph, region: Region, question: Question, until: float | None
+    rung: Rung, size: int, graph: Graph, region: Region, question: Question, limit: Limit
 ) -> Tensor:
-    """One rung for all rows, some at a time; rows that the deadline leaves out are not proven."""
+    """One rung for all rows, some at a time; rows that the limit leaves out are not proven."""
     out = torch.zeros(len(region), dtype=torch.bool)
     if size == SOME:
         widest = max(node.size for node in graph.nodes)
         size = max(1, min(size, MATRIX // widest**2))
     with torch.no_grad():
         for i in range(0, len(region), size):
-            if until is not None and time.monotonic() >= until:
+            if limit.reached:
                 break
             part = slice(i, i + size)
-            out[part] = rung(graph, region.rows(part), question.of(part), until)
+            out[part] = rung(graph, region.rows(part), question.of(part), limit)
     return out

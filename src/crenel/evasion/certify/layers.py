@@ -35,6 +35,8 @@ class Affine:
         Broadcast against one row of the output.
     dense : bool
         Whether it sums over several inputs, so that two in a row lose by intervals.
+    cost : int
+        Multiplications for one row, where they are more than its numbers.
     """
 
     apply: Callable[[Tensor], Tensor]
@@ -42,6 +44,7 @@ class Affine:
     absolute: Callable[[Tensor], Tensor]
     bias: Tensor | None = None
     dense: bool = False
+    cost: int = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of the layer."""

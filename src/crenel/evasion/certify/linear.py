@@ -82,6 +82,7 @@ def lower_bounds(
             continue
         a = waiting.pop(k)
         layer = graph.nodes[k].layer
+        graph.meter.count(len(a) * a.shape[1] * graph.prices[k])
         if watch is not None and isinstance(layer, Rectifier):
             watch[k] = a.detach()
         if isinstance(layer, (Affine, Fixed)):

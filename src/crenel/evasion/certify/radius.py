@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from crenel.errors import UsageError
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.ladder import LADDER, Rung, climb
+from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.region import Region
 from crenel.evasion.certify.tracing import graph_of
@@ -24,7 +24,7 @@ EFFORTS = {"interval": 1, "linear": 3, "slopes": 4, "branch": 5}
 def certified_radius(
     model: Any, x: Any, y: Any, *, norm: float = math.inf, epsilons: Any,
     bounds: tuple[Any, Any] = (0.0, 1.0), seed: int = 0, deadline: float | None = None,
-    upper: Any = None, effort: str = "slopes",
+    upper: Any = None, effort: str = "slopes", work: float | None = None,
 ) -> NDArray[np.float64]:  # fmt: skip
     """The largest of some radii within which no legal point is decided otherwise.
 
@@ -53,6 +53,9 @@ def certified_radius(
         Radii at which rows are broken already: none of them or above is tried.
     effort : {"interval", "linear", "slopes", "branch"}
         How far to go.
+    work : float or None
+        Multiplications after which what is proven is returned: a limit that, unlike a deadline,
+        is the same on any machine.
 
     Returns
     -------
@@ -86,7 +89,9 @@ def certified_radius(
         top = np.searchsorted(levels, np.asarray(upper, dtype=np.float64), side="left")
     top = np.where(correct, top, 0)
     legal = tuple(as_tensor(b, module) if hasattr(b, "shape") else b for b in bounds)
-    search = _Search(graph, rows, right, norm, levels, (legal[0], legal[1]), deadline)
+    until = None if work is None else graph.meter.work + work
+    search = _Search(graph, rows, right, norm, levels, (legal[0], legal[1]),
+                     Limit(graph.meter, deadline, until))  # fmt: skip
     found = search.run(top, EFFORTS[effort])
     return np.append(0.0, levels)[found]
 
@@ -131,10 +136,10 @@ class _Search:
 
     def __init__(
         self, graph: Graph, x: Any, y: Any, norm: float, levels: NDArray[np.float64],
-        bounds: tuple[Any, Any], deadline: float | None,
+        bounds: tuple[Any, Any], limit: Limit,
     ) -> None:  # fmt: skip
         self.graph, self.x, self.y, self.norm, self.levels = graph, x, y, norm, levels
-        self.bounds, self.deadline = bounds, deadline
+        self.bounds, self.limit = bounds, limit
 
     def run(self, top: NDArray[np.int64], rungs: int) -> NDArray[np.int64]:
         """Numbers of levels proven, shape (n,), at most ``top``."""
@@ -144,8 +149,7 @@ class _Search:
             high = top + 1
             while True:
                 open_ = np.flatnonzero(low + 1 < high)
-                late = self.deadline is not None and time.monotonic() >= self.deadline
-                if not open_.size or late:
+                if not open_.size or self.limit.reached:
                     break
                 # a dear proof is tried just above what is proven, where it is likeliest
                 middle = low[open_] + 1 if dear else (low[open_] + high[open_]) // 2
@@ -164,7 +168,7 @@ class _Search:
             self.x[rows], radius, self.norm, (bounds[0], bounds[1]), self.graph.dtype
         )
         question = Question.decided(self.y[rows], self.graph.outputs, self.graph.dtype)
-        got = climb(rung, size, self.graph, region, question, self.deadline)
+        got = climb(rung, size, self.graph, region, question, self.limit)
         return np.asarray(got.cpu().numpy(), dtype=np.bool_)
 
 

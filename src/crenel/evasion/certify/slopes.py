@@ -6,12 +6,12 @@ with rapid and massively parallel incomplete verifiers".
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import Bounds
 from crenel.evasion.certify.layers import Rectifier
+from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.linear import Freedom
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.refining import Open, refined
@@ -48,7 +48,7 @@ def confined(graph: Graph, slopes: dict[int, Tensor]) -> None:
 
 def raised(
     graph: Graph, question: Question, bounds: list[Bounds], region: Region, *,
-    steps: int = 20, deadline: float | None = None,
+    steps: int = 20, limit: Limit | None = None,
 ) -> tuple[Tensor, Freedom]:  # fmt: skip
     """The best bounds (n, s) of a question over some steps of its own slopes, and the slopes."""
     last = len(graph.nodes) - 1
@@ -58,14 +58,14 @@ def raised(
     ascent = Ascent(graph, [slopes])
     for _ in range(steps):
         ascent.step(lambda: question.bound(graph, bounds, region, Freedom(slopes)))
-        if bool((ascent.best.amin(1) > 0).all()) or _late(deadline):
+        if bool((ascent.best.amin(1) > 0).all()) or (limit is not None and limit.reached):
             break
     return ascent.best, Freedom({k: v.detach() for k, v in slopes.items()})
 
 
 def raised_throughout(
     graph: Graph, question: Question, bounds: list[Bounds], opened: list[Open], region: Region, *,
-    steps: int = 20, deadline: float | None = None,
+    steps: int = 20, limit: Limit | None = None,
 ) -> tuple[Tensor, list[Bounds], Freedom]:  # fmt: skip
     """As `raised`, with the slopes of the bounds inside the network chosen too.
 
@@ -96,7 +96,7 @@ def raised_throughout(
 
     for _ in range(steps):
         ascent.step(value)
-        if bool((ascent.best.amin(1) > 0).all()) or _late(deadline):
+        if bool((ascent.best.amin(1) > 0).all()) or (limit is not None and limit.reached):
             break
     with torch.no_grad():
         last_freedom = Freedom({k: v.detach() for k, v in final.items()})
@@ -141,7 +141,3 @@ class Ascent:
             confined(self.graph, group)
         for setting in self.adam.param_groups:
             setting["lr"] *= DECAY
-
-
-def _late(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from crenel.evasion.certify.candidates import descended, least_points
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import intervals
+from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.refining import refined
 from crenel.evasion.certify.region import Region
@@ -39,7 +39,7 @@ class Splitting:
 
 def split_inputs(
     graph: Graph, question: Question, region: Region, *,
-    deadline: float | None = None, most: int = 10**6,
+    limit: Limit | None = None, most: int = 10**6,
 ) -> Splitting:  # fmt: skip
     """Answer a question over a box of few inputs by cutting it until each piece is proven.
 
@@ -50,8 +50,7 @@ def split_inputs(
         Of one row.
     region : Region
         A box, of one row.
-    deadline : float or None
-        On `time.monotonic`'s clock.
+    limit : Limit, optional
     most : int
         Boxes looked at, at most.
     """
@@ -59,8 +58,7 @@ def split_inputs(
     seen = 0
     with torch.no_grad():
         while len(waiting):
-            late = deadline is not None and time.monotonic() >= deadline
-            if seen >= most or (late and seen):
+            if seen >= most or (seen and limit is not None and limit.reached):
                 return Splitting(False, None, seen)
             # the least bounds first: all must be proven, and there a counterexample is likeliest
             order = worth.argsort()
