@@ -259,7 +259,7 @@ def test_a_regression_is_taken_in_fifths():
 
 
 def test_what_the_probes_lose_falls_with_the_rows_planted():
-    x, y = blobs(3000)
+    x, y = blobs(1200)
     subject = Subject("rows", train=data(x, y))
     found = poi104.measure(subject, Context("POI-104"))
     for exposure in found.exposures:

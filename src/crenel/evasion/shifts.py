@@ -280,34 +280,42 @@ def _ascend(
     own = np.column_stack([order(x[f.name], f) for f in numeric])
     sweeps = SWEEPS if len(numeric) <= WIDE else 1
 
-    def ask(numbers: NDArray[np.float64]) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    def ask(*options: NDArray[np.float64]) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+        """Rows of all options, one below the other, and their shifts, shape (options, n)."""
         nonlocal asked
-        asked += n
-        trial = repair(x, written(x, numbers, (numbers != own) & np.isfinite(own), numeric), schema)
-        moved = np.asarray(predict(trial), dtype=np.float64) - before
-        return trial, np.where(legal(x, trial, schema) & np.isfinite(moved), moved, 0.0)
+        asked += n * len(options)
+        rows = x.iloc[np.tile(np.arange(n), len(options))].reset_index(drop=True)
+        numbers, old = np.concatenate(options), np.tile(own, (len(options), 1))
+        trial = written(rows, numbers, (numbers != old) & np.isfinite(old), numeric)
+        trial = repair(rows, trial, schema)
+        moved = np.asarray(predict(trial), dtype=np.float64) - np.tile(before, len(options))
+        moved = np.where(legal(rows, trial, schema) & np.isfinite(moved), moved, 0.0)
+        return trial, moved.reshape(len(options), n)
+
+    def with_end(point: NDArray[np.float64], j: int, side: int) -> NDArray[np.float64]:
+        changed = point.copy()
+        changed[:, j] = ends[side][:, j]
+        return changed
 
     single = np.zeros((2, n, len(numeric)))
     for j in range(len(numeric)):
-        for side in (0, 1):
-            trial = own.copy()
-            trial[:, j] = ends[side][:, j]
-            single[side, :, j] = ask(trial)[1]
+        single[:, :, j] = ask(with_end(own, j, 0), with_end(own, j, 1))[1]
     for way in (1.0, -1.0):
         now = np.where(
             np.maximum(way * single[0], way * single[1]) <= 0, own,
             np.where(way * single[0] >= way * single[1], ends[0], ends[1]),
         )  # fmt: skip
-        made, height = ask(now)
+        made, (height,) = ask(now)
         frame, shift = _better(frame, shift, made, height)
         for j in [j for _ in range(sweeps) for j in range(len(numeric))]:
-            for option in (ends[0], ends[1]):
-                trial = now.copy()
-                trial[:, j] = option[:, j]
-                made, reached = ask(trial)
-                up = way * reached > way * height
-                now, height = np.where(up[:, None], trial, now), np.where(up, reached, height)
-                frame, shift = _better(frame, shift, made, reached)
+            options = with_end(now, j, 0), with_end(now, j, 1)
+            made, reached = ask(*options)
+            for side in (0, 1):
+                up = way * reached[side] > way * height
+                now = np.where(up[:, None], options[side], now)
+                height = np.where(up, reached[side], height)
+                part = made.iloc[side * n : (side + 1) * n]
+                frame, shift = _better(frame, shift, part, reached[side])
     return frame, shift, asked
 
 
