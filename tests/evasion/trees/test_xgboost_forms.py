@@ -1,11 +1,14 @@
 """XGBoost's binary form is read as its JSON form is; what is not plain is left to the latter."""
 
 import json
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import xgboost
 
+from crenel.evasion.trees import from_xgboost, kept, tree_distance
 from crenel.evasion.trees.flat import flatten
 from crenel.evasion.trees.from_xgboost import grow
 from crenel.evasion.trees.xgboost_binary import trees_of
@@ -60,3 +63,45 @@ def test_only_plain_trees_are_read_from_the_binary_form():
     assert trees_of(raw["binary"], 5, None) is None
     assert trees_of(raw["binary"][:-1500], 4, None) is None
     assert trees_of(b"", 4, None) is None
+
+
+def test_a_model_is_read_once_and_anew_when_it_was_trained_further(monkeypatch):
+    read = []
+
+    def counted(raw, trees, used):
+        read.append(trees)
+        return trees_of(raw, trees, used)
+
+    monkeypatch.setattr(from_xgboost, "trees_of", counted)
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(120, 3))
+    y = (x[:, 0] > 0).astype(int)
+    booster = xgboost.XGBClassifier(n_estimators=3, max_depth=2, n_jobs=1).fit(x, y).get_booster()
+    once = [tree_distance(booster, x, y).upper for _ in range(2)]
+    assert read == [3]
+    np.testing.assert_array_equal(*once)
+    for i in range(3, 13):
+        booster.update(xgboost.DMatrix(x, (x[:, 1] > 0).astype(int)), i)
+    later = tree_distance(booster, x, y).upper
+    assert read == [3, 13]
+    assert (later != once[0]).any()
+
+
+def test_few_models_are_kept_and_no_large_ones(monkeypatch):
+    made = []
+
+    def build(size):
+        def one():
+            made.append(size)
+            return SimpleNamespace(feature=np.zeros(size))
+
+        return one
+
+    monkeypatch.setattr(kept, "_kept", OrderedDict())
+    for i in range(kept.KEPT + 1):
+        kept.read_once(bytes([i]), build(1))
+    kept.read_once(bytes([kept.KEPT]), build(2))
+    kept.read_once(bytes([0]), build(3))
+    kept.read_once(b"large", build(kept.NODES + 1))
+    kept.read_once(b"large", build(kept.NODES + 1))
+    assert made == [1] * (kept.KEPT + 1) + [3] + [kept.NODES + 1] * 2

@@ -8,7 +8,7 @@ float64 input, the same as ``x < b`` for one float64 number b, found here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -146,8 +146,17 @@ def at_most(threshold: Floats) -> Floats:
 
 @dataclass
 class Growing:
-    """Node arrays that are filled tree by tree and then frozen into a `TreeEnsemble`."""
+    """Node arrays that are filled tree by tree and then frozen into a `TreeEnsemble`.
 
+    Trees are only gathered: all that is computed of their nodes is computed once, of all of them.
+
+    Attributes
+    ----------
+    below : callable or None
+        From thresholds as they are given to numbers that a row is below where it goes left.
+    """
+
+    below: Callable[[Floats], Floats] | None = None
     parts: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
     categories: dict[int, CategorySplit] = field(default_factory=dict)
     roots: list[int] = field(default_factory=list)
@@ -155,25 +164,20 @@ class Growing:
 
     def add(
         self,
-        feature: Ints,
+        feature: NDArray[np.integer],
         threshold: Floats,
         left: NDArray[np.integer],
         right: NDArray[np.integer],
-        missing_left: NDArray[np.bool_],
+        missing_left: NDArray[np.generic],
         value: Floats,
         categories: Mapping[int, CategorySplit] | None = None,
         roots: Sequence[int] = (0,),
     ) -> None:
-        """Append trees whose children are numbered within the arrays (leaf: feature -1)."""
-        inner = feature >= 0
+        """Append trees whose children are numbered within the arrays (leaf: feature below 0)."""
         arrays: dict[str, NDArray[np.generic]] = {
-            "feature": feature.astype(np.int32),
-            "threshold": np.where(inner, threshold, np.nan),
-            "left": np.where(inner, left + self.size, -1).astype(np.int32),
-            "right": np.where(inner, right + self.size, -1).astype(np.int32),
-            "missing_left": missing_left.astype(bool),
-            "value": np.where(inner[:, None], 0.0, value),
-        }
+            "feature": feature, "threshold": threshold, "left": left, "right": right,
+            "missing_left": missing_left, "value": value,
+        }  # fmt: skip
         for name, array in arrays.items():
             self.parts.setdefault(name, []).append(array)
         for node, split in (categories or {}).items():
@@ -189,9 +193,20 @@ class Growing:
         link_tolerance: float = 0.0,
     ) -> TreeEnsemble:
         """All trees added so far as one ensemble with the given ``base`` scores (k,)."""
-        arrays = {name: np.concatenate(parts) for name, parts in self.parts.items()}
+        whole = {name: np.concatenate(parts) for name, parts in self.parts.items()}
+        sizes = [len(part) for part in self.parts["feature"]]
+        inner = whole["feature"] >= 0
+        offset = np.repeat(np.cumsum(sizes) - sizes, sizes)
+        threshold = np.asarray(whole["threshold"], dtype=np.float64)
+        if self.below is not None:
+            threshold = self.below(threshold)
         return TreeEnsemble(
-            **arrays,
+            feature=np.where(inner, whole["feature"], -1).astype(np.int32),
+            threshold=np.where(inner, threshold, np.nan),
+            left=np.where(inner, whole["left"] + offset, -1).astype(np.int32),
+            right=np.where(inner, whole["right"] + offset, -1).astype(np.int32),
+            missing_left=whole["missing_left"].astype(bool),
+            value=np.where(inner[:, None], 0.0, whole["value"]),
             roots=np.array(self.roots, dtype=np.int32),
             base=np.asarray(base, dtype=np.float64),
             divisor=divisor,

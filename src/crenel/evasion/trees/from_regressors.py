@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crenel.errors import NotApplicable
-from crenel.evasion.trees.ensemble import Floats, Growing, TreeEnsemble
+from crenel.evasion.trees.ensemble import Floats, Growing, TreeEnsemble, at_most
 from crenel.evasion.trees.flat import FlatModel, plain, quietly, two_columns
 
 Link = Literal["identity", "exp", "sigmoid"]
@@ -138,9 +138,9 @@ def _second(values: Floats) -> Floats:
 
 
 def _averaging(model: Any, members: list[Any], columns: Any, width: int) -> FlatRegressor:
-    from crenel.evasion.trees.from_sklearn import add_tree
+    from crenel.evasion.trees.from_sklearn import add_tree, float32_splits
 
-    growing = Growing()
+    growing = float32_splits()
     for i, member in enumerate(members):
         shown = None if columns is None else columns[i]
         add_tree(growing, member.tree_, _second(member.tree_.value[:, 0, 0]), shown)
@@ -149,7 +149,7 @@ def _averaging(model: Any, members: list[Any], columns: Any, width: int) -> Flat
 
 
 def _boosting(model: Any, width: int) -> FlatRegressor:
-    from crenel.evasion.trees.from_sklearn import add_tree
+    from crenel.evasion.trees.from_sklearn import add_tree, float32_splits
 
     init = getattr(model, "init_", None)
     if not (init is None or init == "zero" or type(init).__name__ == "DummyRegressor"):
@@ -157,7 +157,7 @@ def _boosting(model: Any, width: int) -> FlatRegressor:
             f"GradientBoostingRegressor starts from {type(init).__name__}, which is not made of "
             "its trees; exact ranges need the default init or 'zero'."
         )
-    growing = Growing()
+    growing = float32_splits()
     for (member,) in model.estimators_:
         values = model.learning_rate * member.tree_.value[:, 0, 0]
         add_tree(growing, member.tree_, _second(values))
@@ -174,7 +174,7 @@ def _histogram(model: Any, width: int) -> FlatRegressor:
         raise NotApplicable(
             "HistGradientBoostingRegressor recodes categorical columns; exact ranges need numbers."
         )
-    growing = Growing()
+    growing = Growing(below=at_most)
     for (predictor,) in model._predictors:
         add_histogram_tree(growing, predictor, 1, 2)
     base = float(np.ravel(model._baseline_prediction)[0])

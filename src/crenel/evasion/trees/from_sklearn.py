@@ -65,32 +65,40 @@ def asker(model: Any) -> Any:
     return quietly(lambda x: index_of(classes, model.predict(x)))
 
 
+def float32_splits() -> Growing:
+    """What grows by trees that cast a row to float32 and send it left on ``x <= t``."""
+    return Growing(below=at_most_float32)
+
+
 def add_tree(
     growing: Growing, tree: Any, value: Floats, columns: NDArray[np.integer] | None = None
 ) -> None:
     """Append one of scikit-learn's ``tree_`` objects with the leaf values (nodes, k).
 
+    ``growing`` is one of `float32_splits`.
     ``columns`` are the columns that the tree was shown, where not all.
     """
-    inner = tree.children_left >= 0
-    feature = np.maximum(tree.feature, 0)
-    feature = feature if columns is None else np.asarray(columns)[feature]
-    missing = getattr(tree, "missing_go_to_left", np.zeros(tree.node_count))
+    feature = tree.feature  # negative at leaves
+    if columns is not None:
+        feature = np.where(feature >= 0, np.asarray(columns)[np.maximum(feature, 0)], -1)
+    missing = getattr(tree, "missing_go_to_left", None)
     growing.add(
-        feature=np.where(inner, feature, -1).astype(np.int32),
-        threshold=at_most_float32(tree.threshold),
+        feature=feature,
+        threshold=tree.threshold,
         left=tree.children_left,
         right=tree.children_right,
-        missing_left=np.asarray(missing, dtype=bool),
+        missing_left=np.zeros(tree.node_count) if missing is None else missing,
         value=value,
     )
 
 
 def averaging(model: Any, members: list[Any], width: int) -> FlatModel:
     """Trees whose class probabilities are averaged."""
-    growing = Growing()
-    for member in members:
-        add_tree(growing, member.tree_, leaf_shares(member.tree_.value[:, 0, :]))
+    growing, trees = float32_splits(), [member.tree_ for member in members]
+    shares = leaf_shares(np.concatenate([tree.value[:, 0, :] for tree in trees]))
+    ends = np.cumsum([tree.node_count for tree in trees])
+    for tree, value in zip(trees, np.split(shares, ends[:-1])):
+        add_tree(growing, tree, value)
     base = np.zeros(len(model.classes_))
     ensemble = growing.freeze(base, divisor=float(len(members)))
     scores = quietly(lambda x: model.predict_proba(x))
@@ -115,7 +123,7 @@ def boosting(model: Any, width: int) -> FlatModel:
             f"GradientBoostingClassifier starts from {type(init).__name__}, which is not made of "
             "its trees; exact distances need the default init or 'zero'."
         )
-    growing = Growing()
+    growing = float32_splits()
     trees = model.estimators_
     classes = len(model.classes_)
     for stage in trees:
@@ -134,7 +142,7 @@ def boosting(model: Any, width: int) -> FlatModel:
 
 def histogram_boosting(model: Any, width: int) -> FlatModel:
     """``HistGradientBoostingClassifier`` over its inner columns (categories come first)."""
-    growing = Growing()
+    growing = Growing(below=at_most)
     classes = len(model.classes_)
     for stage in model._predictors:
         for column, predictor in enumerate(stage):
@@ -151,14 +159,17 @@ def histogram_boosting(model: Any, width: int) -> FlatModel:
 
 
 def add_histogram_tree(growing: Growing, predictor: Any, target: int, classes: int) -> None:
-    """Append one predictor of histogram boosting, whose leaves add to class ``target``."""
+    """Append one predictor of histogram boosting, whose leaves add to class ``target``.
+
+    ``growing`` turns thresholds by `at_most`.
+    """
     nodes: NDArray[Any] = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     value = np.zeros((len(nodes), classes))
     value[:, target] = nodes["value"]
     growing.add(
         feature=np.where(leaf, -1, nodes["feature_idx"]).astype(np.int32),
-        threshold=at_most(nodes["num_threshold"]),
+        threshold=nodes["num_threshold"],
         left=nodes["left"].astype(np.int64),
         right=nodes["right"].astype(np.int64),
         missing_left=nodes["missing_go_to_left"].astype(bool),

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import NotApplicable
-from crenel.evasion.trees.ensemble import Floats, Growing
+from crenel.evasion.trees.ensemble import Floats
 from crenel.evasion.trees.flat import FlatModel, plain, quietly, two_columns
-from crenel.evasion.trees.from_sklearn import add_tree, asker, leaf_shares
+from crenel.evasion.trees.from_sklearn import add_tree, asker, float32_splits, leaf_shares
 
 
 def bagging(model: Any, width: int) -> FlatModel:
     """``BaggingClassifier`` of trees, each on its own columns; their shares are averaged."""
-    growing = Growing()
+    growing = float32_splits()
     for member, columns in zip(model.estimators_, model.estimators_features_):
         share = leaf_shares(member.tree_.value[:, 0, :])
         value = np.zeros((len(share), len(model.classes_)))
@@ -38,7 +38,7 @@ def adaptive(model: Any, width: int) -> FlatModel:
         raise NotApplicable("AdaBoostClassifier was fitted with SAMME.R; fit it with SAMME.")
     if any(len(member.classes_) != classes for member in model.estimators_):
         raise NotApplicable("A member of AdaBoostClassifier does not know every class.")
-    growing = Growing()
+    growing = float32_splits()
     weights = model.estimator_weights_[: len(model.estimators_)]
     for member, weight in zip(model.estimators_, weights):
         chosen = member.tree_.value[:, 0, :].argmax(axis=1)
@@ -62,7 +62,7 @@ def isolation(model: Any, width: int) -> FlatModel:
     """
     from sklearn.ensemble._iforest import _average_path_length
 
-    growing = Growing()
+    growing = float32_splits()
     for member, columns in zip(model.estimators_, model.estimators_features_):
         tree = member.tree_
         depth = node_depths(tree) + _average_path_length(tree.n_node_samples)

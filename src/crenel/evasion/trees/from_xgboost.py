@@ -11,8 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import NotApplicable
-from crenel.evasion.trees.ensemble import CategorySplit, Floats, Growing, below_float32
+from crenel.evasion.trees.ensemble import (
+    CategorySplit,
+    Floats,
+    Growing,
+    TreeEnsemble,
+    below_float32,
+)
 from crenel.evasion.trees.flat import FlatModel, index_of, plain, two_columns
+from crenel.evasion.trees.kept import read_once
 from crenel.evasion.trees.xgboost_binary import trees_of
 
 LOGISTIC = ("binary:logistic", "binary:logitraw")
@@ -37,11 +44,15 @@ def read(model: Any, width: int) -> FlatModel:
             "XGBClassifier treats a number as missing (its parameter `missing`); fit it with NaN."
         )
     classes = max(2, int(learner["learner_model_param"]["num_class"]))
-    growing = grown(booster, learner, classes, used_trees(model, learner, wrapped))
-    # The sigmoid and the softmax in float32 merge scores that differ by less than this.
-    ensemble = growing.freeze(
-        base_scores(learner, classes, objective), single=True, link_tolerance=5e-7
-    )
+    used, raw = used_trees(model, learner, wrapped), bytes(booster.save_raw("ubj"))
+
+    def build() -> TreeEnsemble:
+        growing = grown(booster, raw, learner, classes, used)
+        base = base_scores(learner, classes, objective)
+        # The sigmoid and the softmax in float32 merge scores that differ by less than this.
+        return growing.freeze(base, single=True, link_tolerance=5e-7)
+
+    ensemble = read_once(raw + f" {used}".encode(), build)
 
     def matrix(x: Any) -> Any:
         return xgboost.DMatrix(
@@ -54,6 +65,8 @@ def read(model: Any, width: int) -> FlatModel:
     limit = iteration_range(model, wrapped)
 
     def scores(x: Any) -> Floats:
+        if wrapped:  # without a matrix of XGBoost's own where that can be
+            return two_columns(model.predict(x, output_margin=True))
         return two_columns(booster.predict(matrix(x), output_margin=True, iteration_range=limit))
 
     def predict(x: Any) -> Any:
@@ -96,11 +109,13 @@ def model_parameters(booster: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def grown(booster: Any, learner: dict[str, Any], classes: int, used: int | None) -> Growing:
-    """All trees of a booster with the given configuration: by the binary form if it is plain."""
+def grown(
+    booster: Any, raw: bytes, learner: dict[str, Any], classes: int, used: int | None
+) -> Growing:
+    """All trees of a booster with the given configuration: by its binary form if it is plain."""
     if learner["gradient_booster"]["name"] == "gbtree":
         count = int(model_parameters(learner["gradient_booster"])["num_trees"])
-        trees = trees_of(bytes(booster.save_raw("ubj")), count, used)
+        trees = trees_of(raw, count, used)
         if trees is not None:
             several = classes > 2 or trees.group.max() > 0
             targets = trees.group if several else trees.group + 1

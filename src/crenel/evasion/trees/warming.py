@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from crenel.evasion.trees.distance import tree_distance
@@ -9,12 +11,14 @@ from crenel.evasion.trees.ensemble import TreeEnsemble
 from crenel.evasion.trees.ranges import tree_ranges
 
 
+@cache
 def warm_up() -> None:
     """Search one tree of one split, so that numba compiles the kernels or finds them compiled."""
     rows = np.array([[0.0], [1.0]])
     tree_distance(stump(), rows, np.array([0, 1]), box=(np.zeros(1), np.ones(1)))
 
 
+@cache
 def warm_up_ranges() -> None:
     """The same for ranges of predictions."""
     tree_ranges(stump(1.0), np.array([[0.0], [1.0]]), epsilon=1.0)
