@@ -41,12 +41,16 @@ def doctor(
     from crenel.store import default_url
 
     if compile:
-        from crenel.evasion.trees import warm_up
+        from crenel.evasion.trees import warm_up, warm_up_near, warm_up_ranges
+        from crenel.poisoning.leftout import warm_up as warm_up_left_out
         from crenel.poisoning.mining.warming import warm_up as warm_up_mining
         from crenel.provenance.sha256 import warm_up as warm_up_digests
         from crenel.scan.skim import warm_up as warm_up_scan
 
         warm_up()
+        warm_up_near()
+        warm_up_ranges()
+        warm_up_left_out()
         warm_up_digests()
         warm_up_scan()
         warm_up_mining()

@@ -19,6 +19,11 @@ def warm_up() -> None:
 
 
 @cache
+def warm_up_near() -> None:
+    """The same for distances that are not exact."""
+    tree_distance(stump(), np.array([[0.0], [1.0]]), np.array([0, 1]), exact=False)
+
+
 def warm_up_ranges() -> None:
     """The same for ranges of predictions."""
     tree_ranges(stump(1.0), np.array([[0.0], [1.0]]), epsilon=1.0)
