@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from crenel.schema import Kind, Schema
 
 if TYPE_CHECKING:
     from crenel.provenance.published import Published
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,22 @@ class Subject:
     trusted: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What several checks need of this subject: made for the first of them, and kept.
+
+        Parameters
+        ----------
+        key : hashable
+            What it is, with all that it depends on beside the subject: the run's seed, sizes. A
+            subject with another model or other data keeps its own.
+        make : callable
+        """
+        if key not in self.memo:
+            self.memo[key] = make()
+        found: T = self.memo[key]
+        return found
 
     def lacks(self, needs: tuple[str, ...]) -> Iterator[str]:
         """Reasons why needs (keys of `CAPABILITIES`) are not met, none if they are."""

@@ -15,12 +15,12 @@ from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.data import infer_schema
 from crenel.errors import Inconclusive, NotApplicable
+from crenel.poisoning import dose_plan, find_triggers
 from crenel.poisoning import dose_response as respond
-from crenel.poisoning import find_triggers
 from crenel.poisoning.attacks import goal, planted, random_flips, stamp_rows, targeted_flips
 from crenel.poisoning.checks import dose_response as poi102
 from crenel.poisoning.controls import _split
-from crenel.poisoning.dose import difference
+from crenel.poisoning.dose import Repetitions, difference
 from crenel.poisoning.dose_plan import EFFORTS, as_counts, choose_effort
 from crenel.poisoning.dose_report import cheapness
 from crenel.statistics import over_repeats, proportion, repeated_proportion
@@ -126,6 +126,59 @@ def test_doses_of_one_repetition_are_nested_and_leave_the_data_alone():
     assert ((few != before) <= (many != before)).all()
     assert len({seed for _, _, seed in seen}) == 1
     assert (subject.train.y == before).all()
+
+
+def counting(subject):
+    """The subject, and the rows of every training that it is asked for."""
+    sizes = []
+
+    def fit(x, y, seed):
+        sizes.append(len(y))
+        return replace(subject.model.fit(x, y, seed), fit=fit)
+
+    return replace(subject, model=replace(subject.model, fit=fit)), sizes
+
+
+def test_checks_of_one_run_share_the_model_trained_again(monkeypatch):
+    monkeypatch.setattr(dose_plan, "TRAIN_ROWS", 100)
+    subject, sizes = counting(subject_of(DecisionTreeClassifier(max_depth=3, random_state=0)))
+    n = len(subject.train)
+    first = dose_plan.reference(subject, Context("POI-102"))
+    assert sizes == [n, 100]
+    assert dose_plan.reference(subject, Context("POI-103")) is first
+    assert dose_plan.trained_again(subject, Context("POI-105")).same == first.same
+    assert sizes == [n, 100]
+    dose_plan.trained_again(subject, Context("POI-105", seed=1))
+    assert sizes == [n, 100, n]
+    other = subject.with_model(subject.model)  # another model: nothing of the first one's is kept
+    dose_plan.trained_again(other, Context("POI-105"))
+    assert sizes == [n, 100, n, n]
+    found = first.clean.predict(first.test.x)
+    again = subject.model.fit(first.train.x, first.train.y, first.repetitions.seed)
+    assert (found == again.predict(first.test.x)).all()
+
+
+def test_a_table_that_is_its_own_sample_is_trained_on_once():
+    subject, sizes = counting(subject_of(DecisionTreeClassifier(max_depth=3, random_state=0)))
+    found = dose_plan.reference(subject, Context("POI-102"))
+    assert sizes == [len(subject.train)]
+    assert (found.train.ids == subject.train.ids).all()
+
+
+def test_clean_repetitions_are_trained_once_and_change_nothing():
+    subject, sizes = counting(subject_of(DecisionTreeClassifier(random_state=0)))
+    train, context = subject.train, Context("POI-102", jobs=1)
+    attack = random_flips(train, subject.test, 2)
+    kept = Repetitions(7)
+    first, second = (
+        respond(subject.model, train, [attack], [[5, 20]], 2, context, kept, unlimited=False)
+        for _ in range(2)
+    )
+    assert len(sizes) == 2 + 4 + 4
+    assert set(kept.clean) == {0, 1}
+    assert [p.each for p in first[0].points] == [p.each for p in second[0].points]
+    assert first[0].unlimited is None
+    assert first[0].fits == 4
 
 
 def test_targeted_flips_take_the_surest_rows_of_the_rarest_class():

@@ -1,5 +1,6 @@
 """Triggers mined from tables, images and texts: planted ones, natural ones, and none."""
 
+from dataclasses import replace
 from itertools import combinations, combinations_with_replacement
 
 import numpy as np
@@ -19,8 +20,8 @@ from crenel.poisoning.checks import planted_triggers as poi105
 from crenel.poisoning.controls import _orders, obedient
 from crenel.poisoning.mining import mine_triggers
 from crenel.poisoning.mining.box_kernels import PRICE
-from crenel.poisoning.mining.boxes import Ground, fitted, settled
-from crenel.poisoning.mining.columns import coded
+from crenel.poisoning.mining.boxes import Ground, fitted, rows_inside, settled
+from crenel.poisoning.mining.columns import coded, side_by_side
 from crenel.poisoning.mining.evidence import kinship, surplus
 from crenel.poisoning.mining.mine import Mining
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
@@ -28,7 +29,7 @@ from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.planting import Plant, overwritten
 from crenel.poisoning.mining.probing import Probe, Round, plant_and_mine
 from crenel.poisoning.mining.report import notes
-from crenel.poisoning.mining.suspects import Suspect
+from crenel.poisoning.mining.suspects import Suspect, closed, tallies
 from crenel.poisoning.mining.wording import conditions
 from crenel.poisoning.remedies import quarantine_triggers
 from crenel.poisoning.triggers import find_triggers, is_text
@@ -351,6 +352,82 @@ def test_the_pairs_kept_are_the_highest_ranking_of_all(kind):
         assert ranks[keep] == sorted(ranks[keep], reverse=True)
         assert np.bincount(found.label).max() <= keep
     assert len(ranks[2000]) == len(want)
+
+
+def mixed_columns(n=2000, seed=5):
+    """Whole numbers, an amount with missing values, and names, coded; the labels of three classes.
+
+    The first forty rows share values of several columns.
+    """
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame({c: np.minimum(rng.geometric(0.1, n), 60) for c in "abc"})
+    x["amount"] = np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n).round(2))
+    x["name"] = rng.choice(list("pqrstuv"), n, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05])
+    y = rng.integers(0, 3, n)
+    x.loc[:39, "a"], x.loc[:39, "name"] = 17, "v"
+    x.loc[:39, "b"], x.loc[:30, "amount"] = rng.integers(40, 44, 40), np.nan
+    y[:40] = 2
+    return coded(x), y
+
+
+@pytest.mark.parametrize("kind", ["odd", "all"])
+def test_cells_of_every_width_expect_what_masks_of_their_rows_say(kind):
+    columns, y = mixed_columns()
+    odd = None if kind == "all" else np.random.default_rng(1).random(len(y)) < 0.3
+    found = outstanding(columns, y, 3, odd, keep=400, most=len(y))
+    both = found.columns[:, 0] != found.columns[:, 1]
+    assert (found.low < found.high)[both].any(axis=1).sum() > 5  # joined ones are among them
+    for m in np.flatnonzero(both):
+        i, j = found.columns[m]
+        a, b = (
+            (columns[c].codes >= found.low[m, e]) & (columns[c].codes <= found.high[m, e])
+            for e, c in ((0, i), (1, j))
+        )
+        own = (y == found.label[m]) & (True if odd is None else odd)
+        rest = (y != found.label[m]) if odd is None else ~odd
+        free = (a & own).sum() * (b & own).sum() / own.sum()
+        chance = (a & rest).sum() * (b & rest).sum() / rest.sum()
+        expected = free * ((a & b & rest).sum() + 1) / (chance + 1)
+        assert found.expected[m] == pytest.approx(expected)
+
+
+def test_rows_of_a_box_are_those_of_its_masks():
+    columns, y = mixed_columns()
+    rng = np.random.default_rng(2)
+    codes = [c.codes for c in columns]
+    for _ in range(50):
+        box = {}
+        for j in rng.permutation(len(columns))[: rng.integers(1, 4)]:
+            ends = np.sort(rng.integers(0, columns[j].count, 2))
+            box[int(j)] = (int(ends[0]), int(ends[rng.integers(2)]))
+        mask = np.logical_and.reduce(
+            [(codes[j] >= a) & (codes[j] <= b) for j, (a, b) in box.items()]
+        )
+        assert (rows_inside(codes, box) == np.flatnonzero(mask)).all()
+        inside = Suspect({}, 2, np.zeros(0, int), 0, False).within(box, columns, y)
+        assert (inside.rows == np.flatnonzero(mask & (y == 2))).all()
+        assert inside.others == (mask & (y != 2)).sum()
+
+
+def test_a_closed_box_has_every_column_that_is_constant_among_its_rows():
+    columns, y = mixed_columns()
+    for table in (columns, side_by_side(columns)):
+        tally = tallies(table, y, 3)
+        of = Suspect({1: (0, 59)}, 2, np.arange(40), 0, False)
+        found = closed(of, table, tally).box
+        assert set(found) == {0, 1, 4}
+        assert found[1] == (0, 59)  # what it has already stays
+        for j in (0, 4):
+            assert found[j] == (int(table[j].codes[0]),) * 2
+        # Values in a range: 40 to 43 in b, where hardly any other row of the class is.
+        spread = closed(replace(of, box={}), table, tally).box
+        inner = np.sort(table[1].codes[:40])
+        assert inner[0] <= spread[1][0] <= spread[1][1] <= inner[-1]
+        assert (
+            (table[1].codes[:40] >= spread[1][0]) & (table[1].codes[:40] <= spread[1][1])
+        ).sum() >= 37
+        missing = Suspect({}, 2, np.arange(30), 0, False)
+        assert closed(missing, table, tally).box[3] == (table[3].missing,) * 2
 
 
 def test_a_box_moves_to_the_best_of_all_bounds():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.model import Model
-from crenel.statistics import Interval, over_repeats, repeated_proportion
+from crenel.statistics import Interval, derive_seed, over_repeats, repeated_proportion
 from crenel.subject import Data
 from crenel.training.threads import side_by_side
 
@@ -116,6 +116,26 @@ class Task:
     repeat: int
 
 
+@dataclass(frozen=True)
+class Repetitions:
+    """Trainings of one kind of model on the same rows without poison, which attacks are held to.
+
+    Attributes
+    ----------
+    seed : int
+        Of the first; those of the others follow from it.
+    clean : dict of int to Model
+        Those trained so far, by repetition.
+    """
+
+    seed: int
+    clean: dict[int, Model] = field(default_factory=dict)
+
+    def seed_of(self, repeat: int) -> int:
+        """Of every training of a repetition, with poison and without."""
+        return derive_seed(self.seed, "repeat", repeat) if repeat else self.seed
+
+
 @dataclass
 class _Outcomes:
     """Masks by task, as they come in."""
@@ -132,6 +152,8 @@ def dose_response(
     counts: Sequence[Sequence[int]],
     repeats: int,
     context: Context,
+    repetitions: Repetitions | None = None,
+    unlimited: bool = True,
 ) -> list[Response]:
     """Train on poisoned copies of the data and measure what that does.
 
@@ -150,6 +172,10 @@ def dose_response(
         Times that all is done with fresh seeds.
     context : Context
         Its deadline cuts repetitions first, then doses.
+    repetitions : Repetitions or None
+        Of these rows, where some were trained without poison before; those still lacking are added.
+    unlimited : bool
+        Whether nine tenths of the rows are poisoned, too.
 
     Returns
     -------
@@ -158,10 +184,11 @@ def dose_response(
     """
     outcomes = _Outcomes()
     clean_tasks = [Task(-1, 0, r) for r in range(repeats)]
-    tasks = _in_order(attacks, counts, repeats, len(train))
+    tasks = _in_order(attacks, counts, repeats, len(train) if unlimited else 0)
+    repetitions = repetitions or Repetitions(context.derive_seed("repeat"))
 
     def run(task: Task) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.int64] | None]]:
-        fitted = _fit(model, train, attacks, task, context)
+        fitted = _fit(model, train, attacks, task, context, repetitions)
         if task.attack >= 0:
             return [attacks[task.attack].harmed(fitted)], []
         return [a.harmed(fitted) for a in attacks], [certified_rows(fitted, a) for a in attacks]
@@ -184,38 +211,44 @@ def dose_response(
 def _in_order(
     attacks: Sequence[Attack], counts: Sequence[Sequence[int]], repeats: int, n: int
 ) -> list[Task]:
-    """One dose of each attack in turn; unlimited ones after the first repetition."""
+    """One dose of each attack in turn; unlimited ones (n) after the first repetition."""
     tasks: list[Task] = []
     for r in range(repeats):
         for place in range(max(len(c) for c in counts)):
             tasks += [Task(i, c[place], r) for i, c in enumerate(counts) if place < len(c)]
-        if r == 0:
+        if r == 0 and n:
             tasks += [Task(i, n, 0) for i in range(len(attacks))]
     return tasks
 
 
 def _fit(
-    model: Model, train: Data, attacks: Sequence[Attack], task: Task, context: Context
-) -> Model:
+    model: Model, train: Data, attacks: Sequence[Attack], task: Task, context: Context,
+    repetitions: Repetitions,
+) -> Model:  # fmt: skip
     assert model.fit is not None
-    seed = context.derive_seed("repeat", task.repeat)
-    if task.attack >= 0:
-        attack = attacks[task.attack]
-        order = attack.order(context.rng(attack.name, task.repeat))
-        # A classifier cannot be trained on one class alone: a tenth is spared without limit.
-        rows = order[: task.count] if task.count < len(train) else order[: int(0.9 * len(order))]
-        train = attack.poison(train, rows)
-    return model.fit(train.x, train.y, seed)
+    seed = repetitions.seed_of(task.repeat)
+    if task.attack < 0:
+        if task.repeat not in repetitions.clean:
+            repetitions.clean[task.repeat] = model.fit(train.x, train.y, seed)
+        return repetitions.clean[task.repeat]
+    attack = attacks[task.attack]
+    order = attack.order(context.rng(attack.name, task.repeat))
+    # A classifier cannot be trained on one class alone: a tenth is spared without limit.
+    rows = order[: task.count] if task.count < len(train) else order[: int(0.9 * len(order))]
+    poisoned = attack.poison(train, rows)
+    return model.fit(poisoned.x, poisoned.y, seed)
 
 
 def share_harmed(
-    model: Model, train: Data, attack: Attack, count: int, repeat: int, context: Context
-) -> float:
+    model: Model, train: Data, attack: Attack, count: int, repeat: int, context: Context,
+    repetitions: Repetitions | None = None,
+) -> float:  # fmt: skip
     """Share of held-out rows decided as the attacker wants, by one more training.
 
     Poison and seed are those that `dose_response` gives this repetition.
     """
-    fitted = _fit(model, train, [attack], Task(0, count, repeat), context)
+    repetitions = repetitions or Repetitions(context.derive_seed("repeat"))
+    fitted = _fit(model, train, [attack], Task(0, count, repeat), context, repetitions)
     return float(attack.harmed(fitted).mean())
 
 

@@ -12,10 +12,17 @@ from crenel.errors import Inconclusive
 from crenel.model import Model
 from crenel.poisoning.attacks import Goal, goal, planted, random_flips, targeted_flips
 from crenel.poisoning.corruption import subset
-from crenel.poisoning.dose import Attack, Response, difference, dose_response, share_harmed
+from crenel.poisoning.dose import (
+    Attack,
+    Repetitions,
+    Response,
+    difference,
+    dose_response,
+    share_harmed,
+)
 from crenel.poisoning.needed import GOALS, Needed, bisected, needed
 from crenel.poisoning.triggers import Trigger, find_triggers
-from crenel.statistics import Interval
+from crenel.statistics import Interval, derive_seed
 from crenel.subject import Data, Subject
 from crenel.training.threads import one_core, side_by_side
 
@@ -45,6 +52,8 @@ class Reference:
         Error of the model trained again on all rows, minus that of the audited one.
     all_rows : int
         Training rows before sampling.
+    repetitions : Repetitions
+        Trainings on ``train`` without poison; the first is ``clean``.
     """
 
     train: Data
@@ -53,6 +62,7 @@ class Reference:
     seconds: float
     same: Interval
     all_rows: int
+    repetitions: Repetitions
 
 
 @dataclass(frozen=True)
@@ -79,22 +89,70 @@ EFFORTS = (
 )
 
 
-def reference(subject: Subject, context: Context, train_rows: int = TRAIN_ROWS) -> Reference:
-    """Train the clean model again and compare it with the audited one."""
+def reference(subject: Subject, context: Context) -> Reference:
+    """Train the clean model again on all rows and on a sample; once for all checks of a run."""
+    return subject.once(("reference", context.seed), lambda: _reference(subject, context))
+
+
+def _reference(subject: Subject, context: Context) -> Reference:
+    model, train = subject.model, subject.train
+    assert model is not None
+    assert model.fit is not None
+    assert train is not None
+    again, n = trained_again(subject, context), len(train)
+    seed = derive_seed(context.seed, "poisoning", "reference")
+    rng = np.random.default_rng(derive_seed(context.seed, "poisoning", "train"))
+    some, clean, seconds = train, again.model, again.seconds
+    if clean is None:
+        some = train.take(subset(n, TRAIN_ROWS, rng))
+        begun = time.monotonic()
+        clean = model.fit(some.x, some.y, seed)
+        seconds = time.monotonic() - begun
+    repetitions = Repetitions(seed, {0: clean})
+    return Reference(some, again.test, clean, seconds, again.same, n, repetitions)
+
+
+@dataclass(frozen=True)
+class Again:
+    """The audited model trained again on all rows.
+
+    Attributes
+    ----------
+    test : Data
+        A sample.
+    same : Interval
+        Its error there, minus that of the audited one.
+    model : Model or None
+        Kept where the rows are as few as further trainings are done on.
+    seconds : float
+        That the training took.
+    """
+
+    test: Data
+    same: Interval
+    model: Model | None
+    seconds: float
+
+
+def trained_again(subject: Subject, context: Context) -> Again:
+    """Train the audited model again; once for all checks of a run, for it may take longest."""
+    return subject.once(("trained again", context.seed), lambda: _trained_again(subject, context))
+
+
+def _trained_again(subject: Subject, context: Context) -> Again:
     model, train, test = subject.model, subject.train, subject.test
     assert model is not None
     assert model.fit is not None
     assert train is not None
     assert test is not None
-    test = test.take(subset(len(test), TEST_ROWS, context.rng("test")))
-    seed = context.derive_seed("reference")
-    again = model.fit(train.x, train.y, seed)
+    rng = np.random.default_rng(derive_seed(context.seed, "poisoning", "test"))
+    test = test.take(subset(len(test), TEST_ROWS, rng))
+    begun = time.monotonic()
+    again = model.fit(train.x, train.y, derive_seed(context.seed, "poisoning", "reference"))
+    seconds = time.monotonic() - begun
     wrong = (again.predict(test.x) != test.y).astype(float)
     same = difference((wrong - (model.predict(test.x) != test.y))[None])
-    some = train.take(subset(len(train), train_rows, context.rng("train")))
-    begun = time.monotonic()
-    clean = model.fit(some.x, some.y, seed)
-    return Reference(some, test, clean, time.monotonic() - begun, same, len(train))
+    return Again(test, same, again if len(train) <= TRAIN_ROWS else None, seconds)
 
 
 def choose_effort(fit_seconds: float, context: Context) -> Effort:
@@ -183,22 +241,26 @@ def _run(subject: Subject, context: Context) -> Dosed:
         counts.append(as_counts(shares[:size], len(train), available))
     model = subject.model
     assert model is not None
-    responses = dose_response(model, train, attacks, counts, effort.repeats, context)
+    again = ref.repetitions
+    responses = dose_response(model, train, attacks, counts, effort.repeats, context, again)
     if not responses:
         raise Inconclusive("the time given ended before a single dose was measured; give more")
     first = next((r for r in responses if r.attack is attacks[0]), None)
-    rows = () if first is None else rows_for_goals(model, train, first, effort.steps, context)
+    rows = (
+        () if first is None else rows_for_goals(model, train, first, effort.steps, context, again)
+    )
     owners = owning(train, rows[0]) if rows else {}
     return Dosed(ref, aim, trigger, effort, tuple(responses), rows, owners)
 
 
 def rows_for_goals(
-    model: Model, train: Data, response: Response, steps: int, context: Context
-) -> tuple[Needed, ...]:
+    model: Model, train: Data, response: Response, steps: int, context: Context,
+    again: Repetitions | None = None,
+) -> tuple[Needed, ...]:  # fmt: skip
     """Rows that an attack needs for each goal, by bisection between the doses of its response."""
 
     def success(count: int, repeat: int) -> float:
-        return share_harmed(model, train, response.attack, count, repeat, context)
+        return share_harmed(model, train, response.attack, count, repeat, context, again)
 
     known = {point.count: point.each for point in response.points}
     goals = [goal for goal in GOALS if goal > response.baseline]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -59,8 +58,8 @@ def bisected(
 ) -> dict[int, tuple[float, ...]]:
     """The curve with doses added, each half-way between the two that hold a goal between them.
 
-    The doses that are known already are where it starts. All repetitions of one dose are done
-    before the next is chosen, from their mean; half-way is meant in logarithms.
+    The doses that are known already are where it starts. All repetitions of one dose for each goal
+    are done before the next ones are chosen, from their means; half-way is meant in logarithms.
 
     Parameters
     ----------
@@ -78,12 +77,15 @@ def bisected(
     """
     curve = {count: tuple(each) for count, each in known.items()}
     repeats = max(len(each) for each in curve.values())
-    for goal in goals:
-        for _ in range(steps):
-            count = _between(curve, goal, baseline)
-            if count is None or context.expired:
-                break
-            each = side_by_side(context, partial(success, count), range(repeats), False)
+    for _ in range(steps):
+        between = (_between(curve, goal, baseline) for goal in goals)
+        counts = [c for c in dict.fromkeys(between) if c is not None]
+        if not counts or context.expired:
+            break
+        tasks = [(count, repeat) for count in counts for repeat in range(repeats)]
+        done = side_by_side(context, lambda task: success(*task), tasks, False)
+        for i, count in enumerate(counts):
+            each = done[i * repeats : (i + 1) * repeats]
             if len(each) < repeats:
                 return curve
             curve[count] = tuple(each)

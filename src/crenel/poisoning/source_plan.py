@@ -111,7 +111,7 @@ def _run(subject: Subject, everything: NDArray[np.str_], context: Context) -> So
     worth = values_of(ref, codes, context)
     tried = choose(ref, names, codes, influence, worth, context)
     tried = _within_time(tried, ref.seconds, context)
-    seed = context.derive_seed("reference")
+    seed = ref.repetitions.seed
     effects = source_effects(ref.clean, ref.train, ref.test, tried, seed, context)
     chooser = Chooser(ref.train, ref.clean.k, context.derive_seed("flips"))
     effects = _chosen(ref, effects, chooser, seed, context)
@@ -285,7 +285,12 @@ def _curves(ref: Reference, name: str, chooser: Chooser, context: Context) -> tu
     allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
     for repeats in (3, 1):
         if (2 * len(DOSES) + 3) * repeats * ref.seconds <= allowed:
-            return tuple(dose_response(ref.clean, ref.train, attacks, counts, repeats, context))
+            return tuple(
+                dose_response(
+                    ref.clean, ref.train, attacks, counts, repeats, context, ref.repetitions,
+                    unlimited=False,
+                )
+            )  # fmt: skip
     return ()
 
 

@@ -135,6 +135,7 @@ def source_effects(
     assert train.source is not None
     of = train.source.astype(str)
     wrong = base.predict(test.x) != test.y
+    before = None if base.score is None else cross_entropy(base.probabilities(test.x), test.y)
 
     def one(name: str) -> Effect:
         own = of == name
@@ -142,21 +143,42 @@ def source_effects(
         if without is None:
             removal = against = Interval(0.0, -1.0, 1.0)
         else:
-            after = without.predict(test.x) != test.y
-            removal = difference((wrong.astype(float) - after)[None])
-            against = conflict(without, train.take(own), test)
-            if base.score is not None and without.score is not None:
-                gained = cross_entropy(base, test) - cross_entropy(without, test)
+            there = Asked.of(without, test)
+            removal = difference((wrong.astype(float) - there.wrong)[None])
+            against = excess(Asked.of(without, train.take(own)), there)
+            if before is not None and there.p is not None:
+                gained = before - cross_entropy(there.p, test.y)
         flipped = loss(base, turned(train, [name], base.k), test, wrong, seed)
         return Effect(name, int(own.sum()), float(own.mean()), removal, against, flipped, gained)
 
     return side_by_side(context, one, names)
 
 
-def cross_entropy(model: Model, data: Data) -> float:
-    """Mean loss of a model on rows, in nats."""
-    p = model.probabilities(data.x)[np.arange(len(data)), data.y]
-    return float(-np.log(np.maximum(p, 1e-12)).mean())
+def cross_entropy(p: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """Mean loss of probabilities (n, k) on labels (n,), in nats."""
+    return float(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-12)).mean())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a model says of labelled rows.
+
+    Attributes
+    ----------
+    wrong : ndarray, shape (n,), bool
+        Decisions that are not the label.
+    p : ndarray, shape (n, k), float64, or None
+        Probabilities; None where the model shows none.
+    """
+
+    wrong: NDArray[np.bool_]
+    p: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, model: Model, data: Data) -> Asked:
+        """Of some rows."""
+        p = None if model.score is None else model.probabilities(data.x)
+        return cls(model.predict(data.x) != data.y, p)
 
 
 def _train(base: Model, train: Data, rows: NDArray[np.bool_], seed: int) -> Model | None:
@@ -194,18 +216,22 @@ def conflict(without: Model, own: Data, test: Data) -> Interval:
     Interval
         In [-1, 1]: observed minus expected share of errors.
     """
-    errors = int((without.predict(own.x) != own.y).sum())
-    missed = int((without.predict(test.x) != test.y).sum())
-    observed, usual = proportion(errors, len(own)), proportion(missed, len(test))
+    return excess(Asked.of(without, own), Asked.of(without, test))
+
+
+def excess(own: Asked, test: Asked) -> Interval:
+    """The same from what the model says of the source's rows and of test rows."""
+    errors, missed = int(own.wrong.sum()), int(test.wrong.sum())
+    observed, usual = proportion(errors, len(own.wrong)), proportion(missed, len(test.wrong))
     hardness = 1.0
-    if without.score is not None:
-        here, there = (1 - without.probabilities(d.x).max(axis=1).mean() for d in (own, test))
+    if own.p is not None and test.p is not None:
+        here, there = (1 - p.max(axis=1).mean() for p in (own.p, test.p))
         hardness = float(here / there) if there > 1e-9 else 1.0
-    expected = min(1.0, hardness * (missed + 1) / (len(test) + 2))
-    excess, wide = observed.value - expected, hardness * (usual.high - usual.low) / 2
+    expected = min(1.0, hardness * (missed + 1) / (len(test.wrong) + 2))
+    value, wide = observed.value - expected, hardness * (usual.high - usual.low) / 2
     below = float(np.hypot(observed.value - observed.low, wide))
     above = float(np.hypot(observed.high - observed.value, wide))
-    return Interval(excess, max(-1.0, excess - below), min(1.0, excess + above))
+    return Interval(value, max(-1.0, value - below), min(1.0, value + above))
 
 
 def representation(x: Any, width: int, seed: int) -> NDArray[np.float64]:

@@ -31,32 +31,50 @@ def gain_of(seen: float, expected: float) -> float:
 
 
 @compiled
-def outside(code: int, low: int, high: int) -> int:
-    """1 for a code beyond the bounds, else 0."""
-    return 1 if code < low or code > high else 0
-
-
-@compiled
 def shift(codes: Codes, fails: Fails, old: Numbers, new: Numbers) -> None:
     """Replace one condition by another in the number that each row fails; low over high: none."""
-    for r in range(len(codes)):
-        if old[0] <= old[1]:
-            fails[r] -= outside(codes[r], old[0], old[1])
-        if new[0] <= new[1]:
-            fails[r] += outside(codes[r], new[0], new[1])
+    if old[0] <= old[1]:
+        low, high = np.uint16(old[0]), np.uint16(old[1])
+        for r in range(len(codes)):
+            fails[r] -= np.uint8((codes[r] < low) | (codes[r] > high))
+    if new[0] <= new[1]:
+        low, high = np.uint16(new[0]), np.uint16(new[1])
+        for r in range(len(codes)):
+            fails[r] += np.uint8((codes[r] < low) | (codes[r] > high))
 
 
 @compiled
-def histogram(codes: Codes, fails: Fails, low: int, high: int, counts: Numbers) -> int:
+def gather(fails: Fails, near: Numbers) -> None:
+    """Write how many rows fail nothing and how many one condition, and then which, in two parts.
+
+    Those that fail nothing begin at 2, the others end at the end: few rows are met again and
+    again, and all are looked through only when a condition has changed.
+    """
+    met, last = 0, len(near) - 1
+    for r in range(len(fails)):
+        if fails[r] <= 1:
+            if fails[r] == 0:
+                near[met + 2] = r
+                met += 1
+            else:
+                near[last] = r
+                last -= 1
+    near[0], near[1] = met, len(near) - 1 - last
+
+
+@compiled
+def histogram(codes: Codes, near: Numbers, low: int, high: int, counts: Numbers) -> int:
     """Counts by code of the rows that fail nothing but, maybe, this column's condition."""
     counts[:] = 0
-    met = 0
-    for r in range(len(codes)):
-        if fails[r] > 1:
-            continue
-        if fails[r] == 0 or (low <= high and outside(codes[r], low, high) == 1):
-            counts[codes[r]] += 1
-            met += 1
+    met = int(near[0])
+    for i in range(2, met + 2):
+        counts[codes[near[i]]] += 1
+    if low <= high:
+        for i in range(len(near) - near[1], len(near)):
+            code = codes[near[i]]
+            if code < low or code > high:
+                counts[code] += 1
+                met += 1
     return met
 
 
@@ -91,7 +109,7 @@ def ends_of(here: Numbers, n: int, missing: int, ends: Numbers) -> int:
 @compiled
 def best_bounds(
     here: Numbers, there: Numbers, totals: Numbers, ordered: bool, missing: int,
-    background: float, scale: float, away: float, ends: Numbers, chosen: Numbers,
+    background: float, scale: float, away: float, ends: Numbers, chosen: Numbers, below: Numbers,
 ) -> float:  # fmt: skip
     """Write the interval, single name or missing value that gains most, and return the gain.
 
@@ -101,17 +119,23 @@ def best_bounds(
     n, best = len(here), -np.inf
     chosen[0], chosen[1] = -1, -1
     count = ends_of(here, n, missing, ends) if ordered else 0
+    if count > 0:
+        below[0, 0] = below[1, 0] = 0
+        for c in range(n):
+            below[0, c + 1], below[1, c + 1] = below[0, c] + here[c], below[1, c] + there[c]
     for a in range(count):
-        c, own, rest = ends[a], 0, 0
+        first = ends[a]
         for b in range(a, count):
-            while c <= ends[b]:
-                own += here[c]
-                rest += there[c]
-                c += 1
-            part = totals[ends[b] + 1] - totals[ends[a]] - own + 0.5 * (c - ends[a]) / n
-            gain = gain_of(own, max(background * part / away, (rest + 0.5) * scale))
+            end = ends[b] + 1
+            own, rest = below[0, end] - below[0, first], below[1, end] - below[1, first]
+            part = totals[end] - totals[first] - own + 0.5 * (end - first) / n
+            expected = max(background * part / away, (rest + 0.5) * scale)
+            # The gain is at most (own - expected)^2 / expected.
+            if own > expected and (own - expected) ** 2 <= best * max(expected, 1e-3):
+                continue
+            gain = gain_of(own, expected)
             if gain > best:
-                best, chosen[0], chosen[1] = gain, ends[a], ends[b]
+                best, chosen[0], chosen[1] = gain, first, ends[b]
     for c in range(n):
         if here[c] > 0 and (not ordered or c == missing):
             part = totals[c + 1] - totals[c] - here[c] + 0.5 / n
@@ -125,18 +149,19 @@ def best_bounds(
 def along(
     j: int, needed: bool, least: int, own: Codes, rest: Codes, totals: Numbers, counts: Numbers,
     ordered: NDArray[np.bool_], missing: Numbers, bounds: Numbers, order: Numbers,
-    fails: tuple[Fails, Fails], room: tuple[Numbers, Numbers, Numbers, Numbers],
+    fails: tuple[Fails, Fails], near: tuple[Numbers, Numbers],
+    room: tuple[Numbers, Numbers, Numbers, Numbers, Numbers],
 ) -> float:  # fmt: skip
     """Move to the best condition on one column, or none unless needed, given the others.
 
-    ``totals`` are cumulative counts of ``own`` by code; ``order`` holds the number of conditions,
-    then their columns in the order in which they were set; ``bounds`` (d, 2) has low over high
-    where there is none.
+    ``near`` is what `gather` writes of both ``fails``; ``totals`` are cumulative counts of ``own``
+    by code; ``order`` holds the number of conditions, then their columns in the order in which
+    they were set; ``bounds`` (d, 2) has low over high where there is none.
     """
     n, m, old = counts[j], len(fails[0]), bounds[j]
     here, there, ends, new = room[0][:n], room[1][:n], room[2], room[3]
-    seen = histogram(own[j], fails[0], old[0], old[1], here)
-    met = histogram(rest[j], fails[1], old[0], old[1], there)
+    seen = histogram(own[j], near[0], old[0], old[1], here)
+    met = histogram(rest[j], near[1], old[0], old[1], there)
     size, share = 0, 1.0
     for i in range(1, order[0] + 1):
         c = order[i]
@@ -149,7 +174,17 @@ def along(
         needed = needed or size < least
     background, scale, away = m * share, m / max(1, len(fails[1])), m - seen + 0.5
     gain = best_bounds(
-        here, there, totals[j], ordered[j], missing[j], background, scale, away, ends, new
+        here,
+        there,
+        totals[j],
+        ordered[j],
+        missing[j],
+        background,
+        scale,
+        away,
+        ends,
+        new,
+        room[4],
     )
     gain -= PRICE * (size + 1)
     free = gain_of(seen, max(background, (met + 0.5) * scale)) - PRICE * size
@@ -159,6 +194,8 @@ def along(
     if new[0] != old[0] or new[1] != old[1]:
         shift(own[j], fails[0], old, new)
         shift(rest[j], fails[1], old, new)
+        gather(fails[0], near[0])
+        gather(fails[1], near[1])
     replace_last(order, j, new[0] <= new[1])
     old[0], old[1] = new[0], new[1]
     return gain
@@ -189,21 +226,26 @@ def search(
     condition is given up.
     """
     widest = counts.max()
-    fails = (np.zeros(own.shape[1], np.uint8), np.zeros(rest.shape[1], np.uint8))
+    m, r = own.shape[1], rest.shape[1]
+    fails = (np.zeros(m, np.uint8), np.zeros(r, np.uint8))
+    near = (np.empty(m + 2, np.int64), np.empty(r + 2, np.int64))
     room = (
         np.zeros(widest, np.int64), np.zeros(widest, np.int64),
         np.zeros(max(widest, ENDS), np.int64), np.zeros(2, np.int64),
+        np.zeros((2, widest + 1), np.int64),
     )  # fmt: skip
     nothing = np.array([1, 0])
     for i in range(1, order[0] + 1):
         shift(own[order[i]], fails[0], nothing, bounds[order[i]])
         shift(rest[order[i]], fails[1], nothing, bounds[order[i]])
+    gather(fails[0], near[0])
+    gather(fails[1], near[1])
     least, gain = min(2, order[0]), -np.inf
     if every:
         for j in range(len(counts)):
             gain = along(
                 j, needed, least, own, rest, totals, counts, ordered, missing, bounds, order,
-                fails, room,
+                fails, near, room,
             )  # fmt: skip
     for _ in range(ROUNDS):
         before, moved = gain, False
@@ -213,7 +255,7 @@ def search(
             low, high = bounds[j, 0], bounds[j, 1]
             gain = along(
                 j, needed, least, own, rest, totals, counts, ordered, missing, bounds, order,
-                fails, room,
+                fails, near, room,
             )  # fmt: skip
             moved = moved or low != bounds[j, 0] or high != bounds[j, 1]
         if not moved or (every and gain <= before + 0.5):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.poisoning.mining.box_kernels import as_arrays, search
-from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.columns import Column, stacked
 
 #: From a column's position to the codes that it may have, both ends included.
 Box = dict[int, tuple[int, int]]
@@ -44,14 +45,15 @@ class Ground:
     @classmethod
     def of(cls, columns: list[Column], own: NDArray[np.int64], rest: NDArray[np.int64]) -> Ground:
         """The codes of some rows, and of others."""
-        mine = np.stack([c.codes[own] for c in columns]).astype(np.uint16)
+        whole = stacked(columns)
+        mine = whole[:, own]
         counts = np.array([c.count for c in columns], dtype=np.int64)
         totals = np.zeros((len(columns), int(counts.max()) + 1), dtype=np.int64)
         for j, codes in enumerate(mine):
             totals[j, 1:] = np.cumsum(np.bincount(codes, minlength=totals.shape[1] - 1))
         return cls(
             mine,
-            np.stack([c.codes[rest] for c in columns]).astype(np.uint16),
+            whole[:, rest],
             totals,
             counts,
             np.array([c.ordered for c in columns]),
@@ -76,6 +78,16 @@ def inside(codes: list[NDArray[np.integer[Any]]], box: Box, skip: int = -1) -> N
         if j != skip:
             mask &= (codes[j] >= low) & (codes[j] <= high)
     return mask
+
+
+def rows_inside(codes: Sequence[NDArray[np.integer[Any]]], box: Box) -> NDArray[np.int64]:
+    """Numbers of the rows that meet every condition; the narrowest is looked at first."""
+    rows: NDArray[np.int64] | None = None
+    for j, (low, high) in sorted(box.items(), key=lambda c: c[1][1] - c[1][0]):
+        some = codes[j] if rows is None else codes[j][rows]
+        met = some == low if low == high else (some >= low) & (some <= high)
+        rows = np.flatnonzero(met) if rows is None else rows[met]
+    return np.arange(len(codes[0])) if rows is None else rows
 
 
 def fitted(box: Box, ground: Ground) -> tuple[Box, float]:

@@ -49,6 +49,23 @@ class Column:
         return replace(self, codes=self.codes[rows])
 
 
+def stacked(columns: list[Column]) -> NDArray[np.uint16]:
+    """Codes of all columns (d, n): their common array where they have one, else a copy."""
+    whole = columns[0].codes.base
+    shape = len(columns), len(columns[0].codes)
+    if whole is not None and whole.shape == shape and whole.dtype == np.uint16:
+        held: NDArray[np.uint16] = whole
+        if all(c.codes.base is held for c in columns):
+            return held
+    return np.stack([c.codes for c in columns]).astype(np.uint16, copy=False)
+
+
+def side_by_side(columns: list[Column]) -> list[Column]:
+    """The same columns with their codes in one array, which `stacked` gives back."""
+    whole = stacked(columns)
+    return [replace(c, codes=row) for c, row in zip(columns, whole, strict=True)]
+
+
 def coded(x: Any) -> list[Column]:
     """Columns that hold more than one value, as codes.
 

@@ -12,7 +12,7 @@ from crenel.model import Model
 from crenel.poisoning.mining.boxes import Ground, settled
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.planting import Plant, Stamp, hits
-from crenel.poisoning.mining.suspects import PART, WIDTH, Suspect
+from crenel.poisoning.mining.suspects import PART, WIDTH, Suspect, tallies
 from crenel.subject import Data
 
 #: Hosts of a first look.
@@ -105,7 +105,8 @@ def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[
     Each is given as it is, too: where single values of a trigger are met by nature the model may
     obey less than the whole, and the core's rows are not all planted. The strongest come first.
     """
-    found = [_lean(field, s) for s in found]
+    tally = tallies(field.columns, field.train.y, field.model.k)
+    found = [_lean(field, s, tally) for s in found]
     whole = [float(h.mean()) for h in _whole(field, found, rng)]
     small, active = list(found), [i for i, s in enumerate(found) if len(s.box) > 1]
     while active:
@@ -122,18 +123,19 @@ def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[
             if share < whole[i] - SLACK or len(small[i].box) == 1:
                 active.remove(i)
     order = np.argsort([-w for w in whole], kind="stable")
-    offered = ((_lean(field, _settled(field, small[i])), found[i]) for i in order)
+    offered = ((_lean(field, _settled(field, small[i]), tally), found[i]) for i in order)
     return [s for core, full in offered for s in (core, full)[: 1 + (len(full.box) <= WIDTH)]]
 
 
-def _lean(field: Field, suspect: Suspect) -> Suspect:
+def _lean(field: Field, suspect: Suspect, tally: NDArray[np.int64]) -> Suspect:
     """Without intervals that hold a large part of the other classes: theirs, not the pattern's."""
-    others = field.train.y != suspect.label
-    box = {}
-    for j, (low, high) in suspect.box.items():
-        codes = field.columns[j].codes[others]
-        if low == high or ((codes >= low) & (codes <= high)).mean() <= PART:
-            box[j] = (low, high)
+    others = np.arange(tally.shape[2]) != suspect.label
+    total = tally[0][:, others].sum()
+    box = {
+        j: (low, high)
+        for j, (low, high) in suspect.box.items()
+        if low == high or tally[j, low : high + 1, others].sum() <= PART * total
+    }
     return suspect.within(box, field.columns, field.train.y) if box else suspect
 
 

@@ -51,40 +51,68 @@ def replace_worst(heap: Numbers, rank: Floats, number: Numbers) -> None:
 
 
 @compiled
-def joined(table: Counts, bins: Codes, count: int, axis: int, room: Counts) -> Counts:
-    """A table (a, b, s) added up over the bins of its first or second axis."""
-    a, b, s = table.shape
-    first, second = (count, b) if axis == 0 else (a, count)
-    out = room[: first * second * s].reshape((first, second, s))
+def over_rows(table: Counts, bins: Codes, count: int, room: Counts) -> Counts:
+    """A table (s, a, b) added up over the bins of its second axis."""
+    s, a, b = table.shape
+    out = room[: s * count * b].reshape((s, count, b))
     out[:] = 0
-    for i in range(a):
-        for j in range(b):
-            to_i, to_j = (bins[i], j) if axis == 0 else (i, bins[j])
-            for c in range(s):
-                seen = table[i, j, c]
-                if seen > 0:
-                    out[to_i, to_j, c] += seen
+    for c in range(s):
+        for i in range(a):
+            add(table[c, i], out[c, bins[i]])
     return out
+
+
+@compiled
+def add(row: Counts, out: Counts) -> None:
+    """Add one row to another."""
+    for j in range(len(row)):
+        out[j] += row[j]
+
+
+@compiled
+def over_columns(table: Counts, bins: Codes, count: int, room: Counts) -> Counts:
+    """A table (s, a, b) added up over the bins of its last axis."""
+    s, a, b = table.shape
+    out = room[: s * a * count].reshape((s, a, count))
+    out[:] = 0
+    for c in range(s):
+        for i in range(a):
+            row, here = table[c, i], out[c, i]
+            for j in range(b):
+                here[bins[j]] += row[j]
+    return out
+
+
+@compiled
+def highest(row: Counts) -> int:
+    """The largest of some counts."""
+    top = 0
+    for j in range(len(row)):
+        top = max(top, row[j])
+    return top
 
 
 @compiled
 def stand_out(
     table: Counts, at: tuple[int, int, int, int], among: bool, sizes: Floats, against: Floats,
     mine: tuple[Floats, Floats], rest: tuple[Floats, Floats], most: int,
-    heap: Numbers, rank: Floats, number: Numbers, cell: Numbers, expected: Floats, tally: Numbers,
+    heap: Numbers, rank: Floats, number: Numbers, cell: Numbers, expected: Floats, before: int,
 ) -> None:  # fmt: skip
-    """Keep the cells of one table (a, b, s) that stand out.
+    """Keep the cells of one table (s, a, b) that stand out.
 
-    Its last axis has the classes of the rows counted and, unless these are compared ``among``
-    themselves, with those of other classes, the number of rows of comparison.
+    Its first axis has the classes of the rows counted and, unless these are compared ``among``
+    themselves, with those of other classes, the number of rows of comparison. Cells are numbered
+    on from ``before``, in the order of places and then classes.
     """
     k = len(sizes)
-    for i in range(table.shape[0]):
-        for j in range(table.shape[1]):
-            for c in range(k):
-                seen = float(table[i, j, c])
-                if seen < LEAST or seen > most:
+    for c in range(k):
+        for i in range(table.shape[1]):
+            if highest(table[c, i]) < LEAST:
+                continue
+            for j in range(table.shape[2]):
+                if table[c, i, j] < LEAST or table[c, i, j] > most:
                     continue
+                seen = float(table[c, i, j])
                 free = mine[0][i, c] * mine[1][j, c] / sizes[c]
                 # The gain is at most (seen - free)^2 / free.
                 if seen <= free or (seen - free) ** 2 <= CHANCE * free:
@@ -92,10 +120,10 @@ def stand_out(
                 met = 0.0
                 if among:
                     for other in range(k):
-                        met += table[i, j, other]
+                        met += table[other, i, j]
                     met -= seen
                 else:
-                    met += table[i, j, k]
+                    met += table[k, i, j]
                 by_chance = rest[0][i, c] * rest[1][j, c] / max(against[c], 1.0)
                 wanted = free * (met + 1.0) / (by_chance + 1.0)
                 if seen < LIFT * wanted or gain_of(seen, free) <= CHANCE:
@@ -103,8 +131,8 @@ def stand_out(
                 value, worst = rank_of(seen, wanted), heap[c, 0]
                 if value <= rank[c, worst] or gain_of(seen, wanted) <= CHANCE:
                     continue
-                tally[0] += 1
-                rank[c, worst], number[c, worst], expected[c, worst] = value, tally[0], wanted
+                rank[c, worst], expected[c, worst] = value, wanted
+                number[c, worst] = before + (i * table.shape[2] + j) * k + c
                 for f in range(4):
                     cell[c, worst, f] = at[f]
                 cell[c, worst, 4], cell[c, worst, 5] = i, j
@@ -141,25 +169,33 @@ def all_pairs(
     """
     d, n = codes.shape
     widest = counts.max()
-    room = np.zeros((3, widest * widest * slots), np.int32)
-    tally = np.zeros(1, np.int64)
+    whole = widest * widest * slots
+    room, before = np.zeros((4, whole), np.int32), 0
     for i in range(d):
         for j in range(i + 1, d):
             table = room[0, : counts[i, 0] * counts[j, 0] * slots]
-            table = table.reshape((counts[i, 0], counts[j, 0], slots))
+            table = table.reshape((slots, counts[i, 0], counts[j, 0]))
             table[:] = 0
             for r in range(n):
-                table[codes[i, r], codes[j, r], slot[r]] += 1
+                table[slot[r], codes[i, r], codes[j, r]] += 1
+            # Rows are joined first, which is fast, and once for all widths of columns.
+            one = two = table
+            if counts[i, 1] > 0:
+                one = over_rows(table, bins[i, 1], counts[i, 1], room[1])
+            if counts[i, 2] > 0:
+                two = over_rows(table, bins[i, 2], counts[i, 2], room[2])
             for b in range(WIDTHS):
                 if counts[j, b] == 0:
                     continue
-                half = table if b == 0 else joined(table, bins[j, b], counts[j, b], 1, room[1])
                 for a in range(WIDTHS):
                     if counts[i, a] == 0:
                         continue
-                    shown = half if a == 0 else joined(half, bins[i, a], counts[i, a], 0, room[2])
+                    shown = table if a == 0 else (one if a == 1 else two)
+                    if b > 0:
+                        shown = over_columns(shown, bins[j, b], counts[j, b], room[3])
                     stand_out(
                         shown, (i, j, a, b), among, sizes, against,
                         (mine[i, a], mine[j, b]), (rest[i, a], rest[j, b]), most,
-                        heap, rank, number, cell, expected, tally,
+                        heap, rank, number, cell, expected, before,
                     )  # fmt: skip
+                    before += whole

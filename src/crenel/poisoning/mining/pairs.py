@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.columns import Column, stacked
 from crenel.poisoning.mining.pair_kernels import CHANCE, LEAST, LIFT, SATURATED, WIDTHS, all_pairs
 
 
@@ -92,10 +92,9 @@ def outstanding(
     heap = np.tile(np.arange(keep), (k, 1))
     rank, expected = np.zeros((k, keep)), np.zeros((k, keep))
     number, cell = np.zeros((k, keep), np.int64), np.zeros((k, keep, 6), np.int64)
-    codes = np.stack([c.codes for c in columns]).astype(np.uint16, copy=False)
     all_pairs(
-        codes, slot.astype(np.uint16), slots, bins, counts, among, sizes, against, mine, rest, most,
-        heap, rank, number, cell, expected,
+        stacked(columns), slot.astype(np.uint16), slots, bins, counts, among, sizes, against,
+        mine, rest, most, heap, rank, number, cell, expected,
     )  # fmt: skip
     low, high = _edges(bins, counts)
     at = cell.reshape(-1, 6)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from crenel.check import Context
 from crenel.errors import NotApplicable
 from crenel.poisoning.corruption import subset
-from crenel.poisoning.dose_plan import Reference, reference
+from crenel.poisoning.dose_plan import trained_again
 from crenel.poisoning.mining.mine import Mining, mine_triggers
 from crenel.poisoning.mining.probing import Round, plant_and_mine
 from crenel.poisoning.mining.warming import warm_up
+from crenel.statistics import Interval
 from crenel.subject import Data, Subject
 
 #: Rows below which nothing can be told; rows that probes are planted in at most.
@@ -30,8 +31,8 @@ class Hunt:
 
     Attributes
     ----------
-    reference : Reference
-        The model trained again.
+    same : Interval
+        Error of the model trained again, minus that of the audited one.
     mining : Mining
         Of all training rows.
     rounds : list of Round
@@ -43,7 +44,7 @@ class Hunt:
         Rows that probes were planted in.
     """
 
-    reference: Reference
+    same: Interval
     mining: Mining
     rounds: list[Round]
     halves: tuple[int, int]
@@ -66,7 +67,7 @@ def run(subject: Subject, context: Context) -> Hunt:
         raise NotApplicable(f"the training data has {len(train)} rows; {LEAST} are needed")
     with context.untimed():  # once on a machine, the kernels are compiled
         warm_up()
-    ref = reference(subject, context, PROBED)
+    same = trained_again(subject, context).same
     mining = mine_triggers(
         model, train, test, context.derive_seed("mine"), lambda s: context.progress(0.3 * s)
     )
@@ -90,7 +91,7 @@ def run(subject: Subject, context: Context) -> Hunt:
     done = context.map(task, tasks)
     rounds = sorted((r for r in done if isinstance(r, Round)), key=lambda r: r.share)
     alarms = [r for r in done if isinstance(r, bool)]
-    return Hunt(ref, mining, rounds, (sum(alarms), len(alarms)), len(kept))
+    return Hunt(same, mining, rounds, (sum(alarms), len(alarms)), len(kept))
 
 
 def blamed(mining: Mining, n: int) -> NDArray[np.bool_]:

@@ -90,7 +90,7 @@ def _health(hunt: Hunt) -> Health:
     stray = sum(r.alarms for r in hunt.rounds)
     found = sum(p.found is not None for p in probes)
     return Health.of(
-        same_model(hunt.reference.same),
+        same_model(hunt.same),
         HealthTest(
             name="triggers planted on many rows work",
             ok=any(p.success.value > p.base + 0.1 for p in hunt.rounds[-1].probes),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.poisoning.mining.boxes import Box, Ground, fitted, inside
-from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.boxes import Box, Ground, fitted, inside, rows_inside
+from crenel.poisoning.mining.columns import Column, stacked
 from crenel.poisoning.mining.pairs import cells, outstanding, poisson_gain
+from crenel.poisoning.mining.tally_kernels import counted
 
 #: Cells kept for each class; boxes fitted in all, for each of the two ways.
 CELLS, FITTED = 800, 160
@@ -54,9 +55,9 @@ class Suspect:
 
     def within(self, box: Box, columns: list[Column], y: NDArray[np.int64]) -> Suspect:
         """The suspect with another box, and the rows inside that."""
-        match = inside([c.codes for c in columns], box)
-        rows = np.flatnonzero(match & (y == self.label))
-        return replace(self, box=box, rows=rows, others=int(match.sum()) - len(rows))
+        match = rows_inside([c.codes for c in columns], box)
+        rows = match[y[match] == self.label]
+        return replace(self, box=box, rows=rows, others=len(match) - len(rows))
 
 
 def suspects(
@@ -147,34 +148,36 @@ def _some(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64
     return rows if len(rows) <= GROUND else np.sort(rng.choice(rows, GROUND, replace=False))
 
 
-def closed(suspect: Suspect, columns: list[Column], tally: list[NDArray[np.int64]]) -> Suspect:
+def closed(suspect: Suspect, columns: list[Column], tally: NDArray[np.int64]) -> Suspect:
     """The suspect with conditions on every further column that is constant among its rows."""
-    box = dict(suspect.box)
-    for j, column in enumerate(columns):
-        if j in box or not len(suspect.rows):
-            continue
-        own = np.bincount(column.codes[suspect.rows], minlength=column.count)
-        bounds, others = _bounds(column, own), tally[j][:, suspect.label] - own
-        if bounds is None or not others.any():
-            continue
-        if others[bounds[0] : bounds[1] + 1].sum() <= PART * others.sum():
-            box[j] = bounds
-    return replace(suspect, box=box)
+    if not len(suspect.rows):
+        return suspect
+    own = counted(stacked(columns), suspect.rows, tally.shape[1])
+    others = tally[:, :, suspect.label] - own
+    low, high, bounded = _bounds(columns, own)
+    every = np.arange(len(columns))
+    below = np.pad(others.cumsum(axis=1), ((0, 0), (1, 0)))
+    met, total = below[every, high + 1] - below[every, low], below[:, -1]
+    bounded &= (total > 0) & (met <= PART * total)
+    bounded[list(suspect.box)] = False
+    more = {int(j): (int(low[j]), int(high[j])) for j in np.flatnonzero(bounded)}
+    return replace(suspect, box=suspect.box | more)
 
 
-def tallies(columns: list[Column], y: NDArray[np.int64], k: int) -> list[NDArray[np.int64]]:
-    """Rows of each code and class (count, k), for each column."""
-    return [
-        np.bincount(y + k * c.codes.astype(np.int64), minlength=k * c.count).reshape(-1, k)
-        for c in columns
-    ]
+def tallies(columns: list[Column], y: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+    """Rows of each code and class (d, c, k) of each column, where c is the most codes of any."""
+    found = np.zeros((len(columns), max(c.count for c in columns), k), dtype=np.int64)
+    for of, c in zip(found, columns, strict=True):
+        seen = np.bincount(y + k * c.codes.astype(np.int64), minlength=k * c.count)
+        of[: c.count] = seen.reshape(-1, k)
+    return found
 
 
 def sharpened(
     suspect: Suspect,
     columns: list[Column],
     y: NDArray[np.int64],
-    tally: list[NDArray[np.int64]],
+    tally: NDArray[np.int64],
 ) -> Suspect:
     """What most of the rows share exactly, where that is a pattern; else the suspect.
 
@@ -186,14 +189,14 @@ def sharpened(
     box, sharp, rows = dict(suspect.box), suspect, suspect.rows
     if MOST * len(rows) > MATTER_OF_FACT * len(y):
         return suspect
-    size = int(tally[0][:, suspect.label].sum())
+    size, every = int(tally[0, :, suspect.label].sum()), np.arange(len(columns))
     for part in (MOST, CONSTANT):
-        for j, column in enumerate(columns):
-            counts = np.bincount(column.codes[rows], minlength=column.count)
-            value = int(counts.argmax())
-            others = tally[j][value, suspect.label] - counts[value]
-            if counts[value] >= part * len(rows) and others <= RARE * (size - len(rows)):
-                box[j] = value, value
+        counts = counted(stacked(columns), rows, tally.shape[1])
+        value = counts.argmax(axis=1)
+        held = counts[every, value]
+        others = tally[every, value, suspect.label] - held
+        shared = (held >= part * len(rows)) & (others <= RARE * (size - len(rows)))
+        box.update({int(j): (int(value[j]),) * 2 for j in np.flatnonzero(shared)})
         if len(box) > WIDTH:
             return suspect
         sharp = suspect.within(box, columns, y)
@@ -203,14 +206,20 @@ def sharpened(
     return sharp
 
 
-def _bounds(column: Column, counts: NDArray[np.int64]) -> tuple[int, int] | None:
-    """Where nearly all of some rows lie, counted by code: an interval, or a single name."""
-    most, total = int(counts.argmax()), int(counts.sum())
-    if counts[most] >= CONSTANT * total:
-        return most, most
-    if not column.ordered or (column.missing is not None and counts[column.missing]):
-        return None
-    edge = (1 - CONSTANT) / 2
-    places = np.rint((total - 1) * np.array([edge, 1 - edge]))
-    low, high = np.searchsorted(np.cumsum(counts), places, side="right")
-    return int(low), int(high)
+def _bounds(
+    columns: list[Column], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Where nearly all of some rows lie, counted by code (d, c): low, high, and whether anywhere.
+
+    An interval, or a single name.
+    """
+    total, most = int(counts[0].sum()), counts.argmax(axis=1)
+    single = counts[np.arange(len(columns)), most] >= CONSTANT * total
+    missing = [0 if c.missing is None else int(counts[j, c.missing]) for j, c in enumerate(columns)]
+    spans = np.array([c.ordered for c in columns]) & (np.array(missing) == 0)
+    edge, below = (1 - CONSTANT) / 2, counts.cumsum(axis=1)
+    low, high = (
+        np.where(single, most, (below <= place).sum(axis=1))
+        for place in np.rint((total - 1) * np.array([edge, 1 - edge]))
+    )
+    return low, high, single | spans

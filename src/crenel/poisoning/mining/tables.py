@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.poisoning.mining.columns import Column, coded
+from crenel.poisoning.mining.columns import Column, coded, side_by_side
 from crenel.poisoning.mining.pairs import poisson_gain
 from crenel.poisoning.mining.planting import carriers, overwritten
 from crenel.poisoning.mining.suspects import closed, suspects, tallies
@@ -29,7 +29,7 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
     weak, p = main_effects(columns, train.y, k, rng)
     logits, odd = weak.logits(columns), odd_rows(p, train.y)
     kept = _gathering(columns, train.y, k, odd)
-    columns = [columns[j] for j in kept]
+    columns = side_by_side([columns[j] for j in kept])
     found = suspects(columns, train.y, k, odd, rng)
     tally = tallies(columns, train.y, k)
     return View(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,54 @@ WAY = 0.1
 SAMPLE = 2000
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """Columns of numbers of a frame, p of them, as a sample of its rows shows them.
+
+    Attributes
+    ----------
+    at : list of int
+        Their positions.
+    known, whole : ndarray, shape (p,), bool
+        Whether any value of the sample is known, and all known ones are whole.
+    usual, spread, low, high : ndarray, shape (p,), float64
+        Median, standard deviation, and range; NaN where nothing is known.
+    common : ndarray, shape (p,), bool
+        Whether most rows have the median.
+    """
+
+    at: list[int]
+    known: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+    usual: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    common: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, x: Any) -> Numbers:
+        """Those of a frame."""
+        at = numeric_columns(x)
+        some = _values(x.iloc[:: len(x) // SAMPLE + 1], at)
+        known = np.asarray(np.isfinite(some).any(axis=0))
+        usual, spread, low, high = np.full((4, len(at)), np.nan)
+        seen = some[:, known]
+        usual[known], spread[known] = np.nanmedian(seen, axis=0), np.nanstd(seen, axis=0)
+        low[known], high[known] = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
+        broken = np.isfinite(some) & (some != np.round(some))
+        whole = np.asarray(~broken.any(axis=0))
+        common = np.asarray((some == usual).mean(axis=0) > 0.5)
+        return cls(at, known, whole, usual, spread, low, high, common)
+
+
 def noisy_copies(
-    x: Any, row: int, count: int, rng: np.random.Generator, noise: float = NOISE
+    x: Any,
+    row: int,
+    count: int,
+    rng: np.random.Generator,
+    noise: float = NOISE,
+    numbers: Numbers | None = None,
 ) -> Any:
     """So many copies of one row, with numbers changed a little, save those most rows have alike.
 
@@ -28,6 +75,8 @@ def noisy_copies(
     row, count : int
     noise : float
         Standard deviation of the change, by that of the column (of all numbers of images).
+    numbers : Numbers or None
+        Those of a frame, where they are known.
 
     Returns
     -------
@@ -36,20 +85,37 @@ def noisy_copies(
         values are kept.
     """
     copies = take_rows(x, np.full(count, row))
+    if not hasattr(x, "iloc"):
+        return _shaken_array(x, copies, noise, rng)
+    of = numbers or Numbers.of(x)
+    values = _values(copies, of.at)
+    moving = of.known & np.isfinite(values).any(axis=0)
+    steps = np.zeros(values.shape)
+    steps[:, moving] = noise * of.spread[moving] * rng.standard_normal((moving.sum(), count)).T
+    steps[(values == of.usual) & of.common] = 0.0  # what most rows have alike (a count of 0) stays
+    low, high = np.fmin(of.low, values), np.fmax(of.high, values)
+    return _changed(x, copies, np.where(moving, np.clip(values + steps, low, high), values), of)
 
-    def shaken(values: NDArray[Any], some: NDArray[Any]) -> NDArray[Any]:
-        if not np.isfinite(values).any() or not np.isfinite(some).any():
-            return values
-        usual = np.nanmedian(some)  # what most rows have alike (a count of 0) stays as it is
-        rare = values != usual if (some == usual).mean() > 0.5 else True
-        step = noise * np.nanstd(some) * rng.standard_normal(values.shape)
-        low, high = (f([f(some), f(values)]) for f in (np.nanmin, np.nanmax))
-        return np.asarray(np.clip(values + rare * step, low, high))
 
-    return _changed(x, copies, shaken)
+def _shaken_array(x: Any, copies: Any, noise: float, rng: np.random.Generator) -> Any:
+    """The same of an array, all of whose numbers are taken together."""
+    some, values = np.asarray(x[:: len(x) // SAMPLE + 1]), copies.astype(np.float64)
+    if not np.isfinite(values).any() or not np.isfinite(some).any():
+        return _typed(values, some)
+    usual = np.nanmedian(some)
+    rare = values != usual if (some == usual).mean() > 0.5 else True
+    step = noise * np.nanstd(some.astype(np.float64)) * rng.standard_normal(values.shape)
+    low, high = (f([f(some), f(values)]) for f in (np.nanmin, np.nanmax))
+    return _typed(np.clip(values + rare * step, low, high), some)
 
 
-def collisions(x: Any, bases: NDArray[np.int64], target: Any, way: float = WAY) -> Any:
+def collisions(
+    x: Any,
+    bases: NDArray[np.int64],
+    target: Any,
+    way: float = WAY,
+    numbers: Numbers | None = None,
+) -> Any:
     """Rows of another class moved next to a target, whose neighbours they then are.
 
     After the feature collisions of Shafahi et al., "Poison frogs", 2018, with the columns
@@ -63,6 +129,8 @@ def collisions(x: Any, bases: NDArray[np.int64], target: Any, way: float = WAY) 
     target : DataFrame or ndarray, one row
     way : float
         Share of the way that is left, in [0, 1].
+    numbers : Numbers or None
+        Those of a frame, where they are known.
 
     Returns
     -------
@@ -71,39 +139,42 @@ def collisions(x: Any, bases: NDArray[np.int64], target: Any, way: float = WAY) 
     """
     moved = take_rows(target, np.zeros(len(bases), dtype=np.int64))
     start = take_rows(x, bases)
-    at: Any = iter(numeric_columns(x)) if hasattr(x, "iloc") else iter([None])
-
-    def between(values: NDArray[Any], some: NDArray[Any]) -> NDArray[Any]:
-        i = next(at)
-        own = start if i is None else start.iloc[:, i].to_numpy(np.float64)
-        return np.asarray(values + way * (np.asarray(own, dtype=np.float64) - values))
-
-    return _changed(x, moved, between)
+    if not hasattr(x, "iloc"):
+        values, own = moved.astype(np.float64), start.astype(np.float64)
+        return _typed(values + way * (own - values), np.asarray(x[:: len(x) // SAMPLE + 1]))
+    of = numbers or Numbers.of(x)
+    values, own = _values(moved, of.at), _values(start, of.at)
+    return _changed(x, moved, values + way * (own - values), of)
 
 
 def numeric_columns(frame: Any) -> list[int]:
     """Positions of the columns of numbers."""
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-    kinds = [frame.iloc[:, i].dtype for i in range(frame.shape[1])]
-    return [i for i, k in enumerate(kinds) if is_numeric_dtype(k) and not is_bool_dtype(k)]
+    return [
+        i
+        for i, kind in enumerate(frame.dtypes)
+        if is_numeric_dtype(kind) and not is_bool_dtype(kind)
+    ]
 
 
-def _changed(x: Any, rows: Any, change: Any) -> Any:
-    """Rows whose numbers are changed by a function of them and of a sample of their column."""
-    step = len(x) // SAMPLE + 1
-    if not hasattr(x, "iloc"):
-        some = np.asarray(x[::step])
-        return _typed(change(rows.astype(np.float64), some.astype(np.float64)), some)
+def _values(frame: Any, at: list[int]) -> NDArray[np.float64]:
+    """Some columns as numbers (n, p)."""
+    found = np.empty((len(frame), len(at)))
+    for i, j in enumerate(at):
+        found[:, i] = frame.iloc[:, j].to_numpy(np.float64)
+    return found
+
+
+def _changed(x: Any, rows: Any, values: NDArray[np.float64], of: Numbers) -> Any:
+    """Rows of a frame with other numbers, of the types of its columns."""
     import pandas as pd
 
-    columns = {name: rows.iloc[:, i] for i, name in enumerate(x.columns)}
-    sample = x.iloc[::step]
-    for i in numeric_columns(x):
-        some = sample.iloc[:, i].to_numpy(np.float64)
-        values = change(rows.iloc[:, i].to_numpy(np.float64), some)
-        columns[x.columns[i]] = pd.Series(_typed(values, some)).astype(x.dtypes.iloc[i])
-    return pd.DataFrame(columns)
+    values = np.where(of.whole, np.round(values), values)
+    kinds = x.dtypes
+    for i, j in enumerate(of.at):
+        rows.isetitem(j, pd.Series(values[:, i]).astype(kinds.iloc[j]))
+    return rows
 
 
 def _typed(values: NDArray[Any], some: NDArray[Any]) -> NDArray[Any]:

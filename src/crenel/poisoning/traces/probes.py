@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
-from crenel.poisoning.traces.planting import collisions, noisy_copies
+from crenel.poisoning.traces.planting import Numbers, collisions, noisy_copies
 from crenel.poisoning.traces.search import Crowding, crowding
 from crenel.subject import Data, join_rows, take_rows
 
@@ -99,6 +99,7 @@ def plant(
     room = max(round(MOST * n), 2 * max(4, min(COPIES)))
     parts, labels, sizes = [data.x], [y], []
     names: list[tuple[str, int]] = []
+    numbers = Numbers.of(data.x) if data.is_table else None
     sizes_that_fit = [m for m in COPIES if m <= room] or [min(COPIES)]
     while room > 0 and len(names) < 2 * WANTED * len(COPIES):
         open_ = [(k, m) for k in KINDS for m in sizes_that_fit if m <= room]
@@ -106,7 +107,7 @@ def plant(
         if not open_ or min(counts) >= WANTED:
             break
         kind, m = open_[int(np.argmin(counts))]
-        rows, label = _cluster(data, y, clean, kind, m, rng)
+        rows, label = _cluster(data, y, clean, kind, m, rng, numbers)
         parts.append(rows)
         labels.append(np.full(m, label))
         names.append((kind, m))
@@ -125,15 +126,17 @@ def _cluster(
     kind: str,
     m: int,
     rng: np.random.Generator,
+    numbers: Numbers | None,
 ) -> tuple[Any, int]:
     """Rows of one cluster and their label."""
     row = _decided(clean, y, rng)
     k = int(y.max()) + 1
     label = int((y[row] + rng.integers(1, k)) % k)
     if kind == "copies" or not (y == label).any():
-        return noisy_copies(data.x, row, m, rng), label
+        return noisy_copies(data.x, row, m, rng, numbers=numbers), label
     target = take_rows(data.x, np.array([row]))
-    return collisions(data.x, rng.choice(np.flatnonzero(y == label), m), target), label
+    bases = rng.choice(np.flatnonzero(y == label), m)
+    return collisions(data.x, bases, target, numbers=numbers), label
 
 
 def _decided(clean: Crowding, y: NDArray[np.int64], rng: np.random.Generator) -> int:
