@@ -364,7 +364,7 @@ def test_little_time_is_inconclusive_and_more_gives_fewer_points():
         return subject.model.fit(x, y, seed)
 
     slow = replace(subject, model=replace(subject.model, fit=fit))
-    context = Context("POI-102", jobs=1, deadline=time.monotonic() + 0.5)
+    context = Context("POI-102", jobs=1, deadline=time.monotonic() + 1.0)
     found = responses(slow, [1, 2, 4, 8, 16, 32], repeats=20, context=context)
     assert 1 <= sum(r.fits for r in found.values()) < 20 * 18
     assert all(r.points for r in found.values())

@@ -1,14 +1,23 @@
 """Wrong labels, against slow literal versions, closed forms and planted truth."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
+from sklearn.datasets import load_digits
+from sklearn.tree import DecisionTreeClassifier
 
+from crenel.adapters import wrap
 from crenel.errors import SubjectError
 from crenel.poisoning import confident_joint, wrong_labels
 from crenel.poisoning.labels import noise_rate, posterior
+from crenel.poisoning.leftout.halves import by_halves
+from crenel.poisoning.neighbours import numbers
+from crenel.poisoning.review import review_labels
+from crenel.statistics import proportion
+from crenel.subject import Data
 
 
 def probabilities(rng, n, k, sharp=3.0):
@@ -89,6 +98,58 @@ def test_the_rate_is_the_maximum_of_the_likelihood():
         assert profile - best.fun == pytest.approx(1.9207, abs=0.1)
 
 
+def hard(n, k, share, seed, doubt=0.0):
+    """Scores of 0 and 1 (or as much less and more), and labels of which a share says otherwise."""
+    rng = np.random.default_rng(seed)
+    decided = rng.integers(0, k, n)
+    y, _ = flipped(rng, decided, k, share)
+    return np.where(np.eye(k)[decided] > 0, 1 - doubt, doubt / (k - 1)), y
+
+
+@pytest.mark.parametrize(("k", "share", "doubt"), [(2, 0.05, 0), (2, 0.3, 0), (5, 0.1, 1e-3)])
+def test_hard_scores_leave_open_whether_labels_are_wrong_or_records_hard(k, share, doubt):
+    """All that contradict may be wrong, or none: every rate up to their share fits as well."""
+    p, y = hard(4000, k, share, 1, doubt)
+    found = wrong_labels(p, y)
+    assert (found.rate.value, found.rate.low) == (0, 0)
+    # The upper end is that of a proportion: Wilks' interval and Wilson's agree to a thousandth.
+    assert found.rate.high == pytest.approx(proportion(share * 4000, 4000).high, abs=0.002)
+    assert not found.flagged.any()
+    against = p.argmax(axis=1) != y
+    assert found.score[against].min() > found.score[~against].max()  # they still rank first
+
+
+@pytest.mark.parametrize("sure", [0.3, 0.6, 0.9])
+def test_the_interval_of_scores_that_are_hard_in_part_is_that_of_the_profile(sure):
+    rng = np.random.default_rng(3)
+    soft = probabilities(rng, 1500, 3, 1.5)
+    y, _ = flipped(rng, drawn(rng, soft), 3, 0.1)
+    some = rng.random(1500) < sure
+    p = np.where(some[:, None], np.eye(3)[soft.argmax(axis=1)], soft)
+    logp, rows = np.log(np.maximum(p, 1e-12)), np.arange(1500)
+
+    def tempered(heat):
+        z = logp / np.exp(heat)
+        return 1 / np.exp(z - z[rows, y][:, None]).sum(axis=1)
+
+    heats = np.linspace(-1.6, 5.9, 60)
+    coarse = [tempered(t) for t in heats]
+
+    def profile(rate):
+        def loss(own):
+            return -np.log((1 - rate) * own + rate * (1 - own) / 2).sum()
+
+        i = int(np.clip(np.argmin([loss(own) for own in coarse]), 1, len(heats) - 2))
+        ends = heats[i - 1], heats[i + 1]
+        return minimize_scalar(lambda t: loss(tempered(t)), bounds=ends, method="bounded").fun
+
+    _, found = noise_rate(p, y)
+    least = min(profile(r) for r in np.linspace(0, 0.6, 61))
+    assert profile(found.value) - least < 0.11
+    for end in (found.low, found.high):
+        assert end == 0 or profile(end) - least == pytest.approx(1.92, abs=0.25)
+
+
 @pytest.mark.parametrize(("k", "sharp"), [(2, 2.0), (2, 4.0), (5, 3.0)])
 def test_planted_rates_lie_in_the_interval_and_clean_labels_are_left_alone(k, sharp):
     covered, silent, alarms = 0, 0, 0
@@ -155,3 +216,27 @@ def test_order_of_rows_and_of_classes_does_not_matter(seed):
 def test_bad_input_is_one_sentence(p, y, words):
     with pytest.raises(SubjectError, match=words):
         wrong_labels(p, np.asarray(y, dtype=int))
+
+
+def test_a_model_of_hard_scores_is_reviewed_with_the_help_of_neighbours():
+    x, y = load_digits(return_X_y=True)
+    wrong, rows = flipped(np.random.default_rng(0), y, 10, 0.1)
+    model = wrap(DecisionTreeClassifier(random_state=0).fit(x, wrong))
+    found = review_labels(model, Data(x, wrong, np.arange(len(y))), 0).scores
+    flagged = np.flatnonzero(found.flagged)
+    assert found.rate.low <= 0.1 <= found.rate.high
+    assert found.rate.high - found.rate.low < 0.05
+    assert np.isin(flagged, rows).mean() > 0.9
+    assert np.isin(rows, flagged).mean() > 0.7
+
+
+def test_columns_of_one_name_are_columns_all_the_same():
+    rng = np.random.default_rng(0)
+    x = pd.DataFrame(
+        {"a": rng.normal(size=400), "b": rng.choice(["p", "q"], 400), "c": rng.normal(size=400)}
+    )
+    x["d"] = rng.choice(["u", "v", "w"], 400)
+    y = ((x["c"] > 0) ^ (x["d"] == "u")).to_numpy().astype(np.int64)
+    twice = x.set_axis(["a", "b", "a", "b"], axis=1)
+    assert (by_halves(twice, y) == by_halves(x, y)).all()
+    assert (numbers(twice) == numbers(x)).all()

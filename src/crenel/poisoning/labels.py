@@ -17,6 +17,8 @@ HALF_CHI2 = 1.9207
 FIT_ROWS = 50_000
 #: Bins of probabilities in which more rows than that are gathered for the fit.
 GATHERED = 8_192
+#: Rise of the likelihood's logarithm below which no rate is as good an explanation as another.
+ALIKE = 0.1
 _FLOOR = 1e-12
 
 
@@ -139,12 +141,15 @@ def confident_joint(
 def noise_rate(p: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[float, Interval]:
     """Temperature and share of replaced labels by maximum likelihood, see `wrong_labels`.
 
-    The likelihood is tabulated over both, coarsely and then closely around the best entry.
+    The likelihood is tabulated over both, coarsely, and then closely around the rates that the
+    labels allow and all temperatures that go with them. Where no rate at all explains the labels
+    as well as any other does, the rate is 0: scores that are all 0 or 1 cannot tell a wrong label
+    from a hard record, and the interval then reaches from 0 to the share of contradictions.
 
     Returns
     -------
     temperature : float
-        In [0.2, 20].
+        In [0.2, 400].
     rate : Interval
         In [0, (k - 1) / k], profile likelihood at 95 %.
     """
@@ -154,16 +159,17 @@ def noise_rate(p: NDArray[np.float64], y: NDArray[np.int64]) -> tuple[float, Int
         rows = np.linspace(0, n - 1, FIT_ROWS).astype(np.int64)
         p, y, limit = p[rows], y[rows], limit * FIT_ROWS / n
     logp = np.asfortranarray(np.log(np.maximum(p, _FLOOR)))
-    most, bounds = (k - 1) / k, (math.log(0.2), math.log(20.0))
+    most, bounds = (k - 1) / k, (math.log(0.2), math.log(400.0))
     rates = most * np.concatenate([[0.0], np.geomspace(1e-4, 0.95, 40)])
-    heat = np.linspace(*bounds, 20)
+    heat = np.linspace(*bounds, 32)
     rate, hot = _profile(logp, y, rates, heat, limit)
     # Once more, closely around what the coarse table gave.
     wide = rate.high - rate.low
     edges = max(0.0, rate.low - 0.5 * wide), min(most, rate.high + 0.5 * wide)
-    heat = np.linspace(max(hot - 0.5, bounds[0]), min(hot + 0.5, bounds[1]), 11)
+    low, high = max(hot.low - 0.5, bounds[0]), min(hot.high + 0.5, bounds[1])
+    heat = np.linspace(low, high, max(11, math.ceil((high - low) / 0.12)))
     rate, hot = _profile(logp, y, np.linspace(*edges, 40), heat, limit)
-    return math.exp(hot), rate
+    return math.exp(hot.value), rate
 
 
 def _profile(
@@ -172,14 +178,39 @@ def _profile(
     rates: NDArray[np.float64],
     heat: NDArray[np.float64],
     limit: float,
-) -> tuple[Interval, float]:
-    """Rate with its profile-likelihood interval, and logarithm of the temperature there."""
+) -> tuple[Interval, Interval]:
+    """Rate with its profile-likelihood interval, and logarithms of the temperatures there."""
     table = np.array([_losses(logp, y, math.exp(t), rates) for t in heat])
-    best = [_lowest(heat, column) for column in table.T]
-    value, lowest = _lowest(rates, np.array([height for _, height in best]))
-    rise = np.array([height for _, height in best]) - lowest
-    hot = float(np.interp(value, rates, [at for at, _ in best]))
-    return Interval(value, *_edges(rates, rise, value, limit)), hot
+    at, heights = _valley(heat, table)
+    value, lowest = _lowest(rates, heights)
+    if rates[0] == 0 and heights[0] - lowest <= ALIKE:
+        value = 0.0
+    rise = heights - lowest
+    low, high = _edges(rates, rise, value, limit)
+    within = at[(rates >= low) & (rates <= high)]
+    hot = float(np.interp(value, rates, at))
+    span = np.append(within, np.interp([low, value, high], rates, at))
+    return Interval(value, low, high), Interval(hot, float(span.min()), float(span.max()))
+
+
+def _valley(
+    at: NDArray[np.float64], table: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Place and height of the minimum of each column, from a cubic spline through its entries.
+
+    The valleys are narrow where rows are many: a parabola through three entries would miss them.
+    """
+    from scipy.interpolate import CubicSpline
+
+    i, spline = table.argmin(axis=0).clip(1, len(at) - 2), CubicSpline(at, table)
+    fine, every = np.linspace(at[i - 1], at[i + 1], 25), np.arange(table.shape[1])
+    height = np.stack([spline(row)[every, every] for row in fine])
+    best = height.argmin(axis=0).clip(1, len(fine) - 2)
+    before, lowest, after = (height[best + step, every] for step in (-1, 0, 1))
+    bend = np.maximum(before - 2 * lowest + after, 1e-12)
+    shift = np.clip((before - after) / (2 * bend), -1, 1)
+    place = fine[best, every] + shift * (fine[1] - fine[0])
+    return place, lowest + shift * (after - before) / 2 + shift**2 * bend / 2
 
 
 def _lowest(at: NDArray[np.float64], heights: NDArray[np.float64]) -> tuple[float, float]:

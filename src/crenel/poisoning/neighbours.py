@@ -24,7 +24,8 @@ def numbers(x: Any) -> NDArray[np.float64]:
         import pandas as pd
 
         plain = x.select_dtypes(include=["number", "bool"]).astype(float)
-        rest = x.drop(columns=plain.columns).astype(str)
+        rest = x.select_dtypes(exclude=["number", "bool"]).astype(str)
+        rest = rest.set_axis(range(rest.shape[1]), axis=1)  # two columns may share a name
         rest = rest[[c for c in rest.columns if rest[c].nunique() <= 50]]
         parts = [plain] if rest.empty else [plain, pd.get_dummies(rest, dtype=float)]
         table = pd.concat(parts, axis=1).to_numpy(float)

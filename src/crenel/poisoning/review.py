@@ -25,6 +25,8 @@ SHARES = (0.01, 0.02, 0.05, 0.1)
 CLEAN_RUNS = 3
 #: Folds of trainings where a model's kind does not allow to do without.
 FOLDS = 5
+#: Share of scores of 0 and 1 from which a model is taken for one without scores.
+HARD = 0.9
 #: Rows on which both are simulated.
 SIMULATED_ROWS = 6000
 
@@ -127,7 +129,7 @@ def review_labels(
         return Reviewed(data, scores, predicted, predicted.probabilities)
     predicted = out_of_fold(model, data, seed, folds or FOLDS, deadline, jobs)
     p = predicted.probabilities
-    if model.score is None:
+    if model.score is None or _hard(p[predicted.covered]):
         p = softened(p, data, predicted.covered)
     reached = data if predicted.covered.all() else data.take(predicted.covered)
     p = p[predicted.covered]
@@ -149,12 +151,17 @@ def _without_training(
     return OutOfFold(p, p.argmax(axis=1), every, 0, seconds, found.means), found.probabilities
 
 
+def _hard(p: NDArray[np.float64]) -> bool:
+    """Whether nearly all scores (n, k) are 0 or 1: decisions in the dress of probabilities."""
+    return bool((p.max(axis=1) >= 1 - 1e-9).mean() >= HARD)
+
+
 def softened(
     decisions: NDArray[np.float64], data: Data, covered: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Decisions (n, k) averaged with each row's nearest neighbours' labels, its own left out.
 
-    A model without scores cannot say how sure it is; the neighbours can.
+    A model without scores, or with scores of 0 and 1, cannot say how sure it is; neighbours can.
     """
     from crenel.poisoning.neighbours import neighbour_votes
 

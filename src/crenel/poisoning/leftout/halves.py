@@ -103,8 +103,8 @@ def _columns(x: Any) -> list[Floats]:
     import pandas as pd
 
     found = []
-    for name in x.columns:
-        column = x[name]
+    for i in range(x.shape[1]):
+        column = x.iloc[:, i]
         if not pd.api.types.is_numeric_dtype(column):
             order = column.value_counts().index
             place = pd.Series(np.arange(len(order), dtype=float), index=order)
