@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names that hold this")
     args = parser.parse_args()
     keep = args.keep or Path(tempfile.mkdtemp())
-    right, wrong, planted, clean, spent = 0, 0, 0, 0, 0.0
+    right, wrong, planted, clean, spent = [0, 0], [0, 0], 0, 0, 0.0
     for case in cases(args.data, keep, args.seed, args.count):
         if args.only not in case.name:
             continue
@@ -61,19 +61,26 @@ def main() -> None:
         got = judged(case, args.seed, args.level)
         cpu = time.process_time() - cpu
         spent += cpu
-        found = [str(f.evidence.values["class"]) for f in got.findings]
+        told = [(str(f.evidence.values["class"]), f.evidence.values["stands out"])
+                for f in got.findings]  # fmt: skip
+        found = [name + ("" if sure else " (suspicious)") for name, sure in told]
+        # those that stand out, and suspicions with them
+        for i, names in enumerate(([n for n, sure in told if sure], [n for n, _ in told])):
+            wrong[i] += case.target is None and bool(names)
+            right[i] += str(case.target) in names
         if case.target is None:
-            clean, wrong = clean + 1, wrong + bool(found)
+            clean += 1
             print(f"{case.name}: clean, {found or 'silent'}, {cpu:.0f} CPU s", flush=True)
         else:
-            planted, right = planted + 1, right + (str(case.target) in found)
+            planted += 1
             print(f"{case.name}: turns {case.success:.0%} to {case.target}, found "
                   f"{found or 'nothing'}, {cpu:.0f} CPU s", flush=True)  # fmt: skip
         for line in [f.sentence for f in got.findings] + list(got.notes[1:]):
             print(f"    {line}", flush=True)
-    for words, k, n in (("found", right, planted), ("false alarms", wrong, clean)):
-        share = exact_proportion(k, n)
-        print(f"{words}: {k} of {n} [{share.low:.2f}, {share.high:.2f}]")
+    for words, counts, n in (("found", right, planted), ("false alarms", wrong, clean)):
+        for k, which in zip(counts, ("standing out", "with suspicions")):
+            share = exact_proportion(k, n)
+            print(f"{words}, {which}: {k} of {n} [{share.low:.2f}, {share.high:.2f}]")
     print(f"{spent / max(1, planted + clean):.0f} CPU s a network")
 
 
