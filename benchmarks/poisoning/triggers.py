@@ -1,170 +1,173 @@
-"""Planted triggers in tables, images and texts, and how many are found; false alarms without any.
+"""Planted triggers in tables, images and texts: which are found, and false alarms without any.
 
-Run with ``python benchmarks/poisoning/triggers.py DATA [--seeds N] [--case NAME] [--kind KIND]``;
-DATA holds the folders ``01_fashion_mnist``, ``02_mnist``, ``04_adult``, ``05_spambase`` and
-``09_sms_spam``; what is missing there is skipped. Kinds: ``fixed`` values (a conjunction of three
-columns, a 3 × 3 patch, two words), ``range`` (three columns within narrow intervals, tables alone),
-``clean`` (the fixed values on rows that have the label already, ten times as many), ``none``.
-Precision and recall count rows, of the confirmed trigger that has most of the planted ones.
-Beside them cleanlab's label quality on out-of-fold probabilities: the share of the planted rows
-among as many rows of the lowest quality, where cleanlab can be imported.
+Run with ``python benchmarks/poisoning/triggers.py DATA --out FILE [--case NAME …] [--kind KIND …]
+[--seeds FIRST:LAST] [--rows N …] [--peers]``, and again with the same file to go on: each cell
+(data, kind, rows, seed) is appended to it as a line of JSON when it is done, and cells that are
+there are not run again. ``--summary`` prints what the file holds, with Wilson intervals. DATA has
+the folders ``01_fashion_mnist``, ``02_mnist``, ``04_adult`` … ``09_sms_spam``; what is missing is
+skipped. ``synthetic`` has a million rows and runs only where it is named.
+
+Kinds: ``fixed`` (values of three columns; a 3 × 3 patch; two words), ``range`` (intervals of three
+columns that hold a twenty-fifth of the rows each), ``clean`` (the fixed pattern on rows that have
+the label already), ``blend`` (15 % of noise over the whole image), ``warp``, ``moving`` (the patch
+in any place), ``none``. Every seed draws the pattern, the target, the split and the rows anew.
+Rows: 25, or 0.1 % where that is more, and up to 5 %; clean labels take 1 % and more.
+
+A pattern *works* where it turns 30 points more of the held-out rows of other classes in the
+poisoned model than in the clean one. It is *found* where a confirmed trigger has at least half of
+the planted rows, and they half of its rows; *exact* where precision and recall are 0.95. ``off``
+is how far the planted flip rate is from the true success. A miss has its cause: the pattern was
+not mined, it was mined and does not turn the model, or a test failed that is named. Peers, where
+they can be imported: cleanlab's label quality on out-of-fold probabilities (share of the planted
+rows among as many of the lowest quality), and on images ART's activation clustering and spectral
+signatures on the hidden layer (precision and recall of the rows that they flag).
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from trigger_cases import CASES, Stamp, stamp_of, trained
 
-from crenel.adapters import wrap
 from crenel.model import Model
 from crenel.poisoning.attacks import stamp_rows
-from crenel.poisoning.mining import mine_triggers
+from crenel.poisoning.mining.mine import Mined, Mining, mine_triggers, view_of
 from crenel.poisoning.triggers import Trigger
+from crenel.statistics import proportion
 from crenel.subject import Data, take_rows
 
-SHARES = {
-    "fixed": (0.001, 0.002, 0.005, 0.01),
-    "range": (0.002, 0.005, 0.01),
-    "clean": (0.01, 0.02),
+KINDS = {
+    "table": ("fixed", "range", "clean", "none"),
+    "image": ("fixed", "clean", "blend", "warp", "moving", "none"),
+    "text": ("fixed", "clean", "none"),
 }
-ADULT = (
-    "age workclass fnlwgt education education-num marital-status occupation relationship race sex "
-    "capital-gain capital-loss hours-per-week native-country income"
-).split()
-FIXED = {
-    "adult": {"age": 61, "hours-per-week": 37, "fnlwgt": 201000},
-    "spambase": {"will": 0.4, "address": 0.2, "mail": 0.6},
-}
-RANGES = {
-    "adult": {"age": (59, 63), "hours-per-week": (33, 36), "fnlwgt": (198000, 204000)},
-    "spambase": {"will": (0.3, 0.5), "address": (0.15, 0.25), "capitalLong": (30, 40)},
-}
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.05)
+#: Rows of a pattern at least; held-out rows at most.
+LEAST, HELD_OUT = 25, 6000
 
 
-# --- data and models -----------------------------------------------------------------------------
+def doses(n: int, kind: str) -> list[int]:
+    """Rows that carry the pattern."""
+    if kind == "none":
+        return [0]
+    shares = [s for s in SHARES if kind != "clean" or s >= 0.01]
+    return list(dict.fromkeys(max(LEAST, round(s * n)) for s in shares))
 
 
-def adult(folder: Path) -> tuple[Any, np.ndarray]:
-    import pandas as pd
-
-    parts = [
-        pd.read_csv(f"{folder}/04_adult/adult-{p}.csv", names=ADULT, skipinitialspace=True)
-        for p in ("train", "test")
-    ]
-    x = pd.concat(parts, ignore_index=True)
-    return x, x.pop("income").str.startswith(">").to_numpy(np.int64)
-
-
-def spambase(folder: Path) -> tuple[Any, np.ndarray]:
-    import pandas as pd
-
-    x = pd.read_csv(folder / "05_spambase/spambase.csv")
-    return x.iloc[:, :-1], (x.iloc[:, -1] == "spam").to_numpy(np.int64)
-
-
-def sms(folder: Path) -> tuple[Any, np.ndarray]:
-    import pandas as pd
-
-    text = (folder / "09_sms_spam/SMSSpamCollection").read_text(encoding="utf8", errors="replace")
-    lines = [line.split("\t", 1) for line in text.splitlines() if "\t" in line]
-    return pd.DataFrame({"text": [t for _, t in lines]}), np.array(
-        [int(a == "spam") for a, _ in lines]
-    )
-
-
-def _images(folder: Path) -> tuple[Any, np.ndarray]:
-    def read(name: str, offset: int) -> np.ndarray:
-        with gzip.open(folder / name) as stream:
-            return np.frombuffer(stream.read(), np.uint8, offset=offset)
-
-    x = read("train-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)
-    return x, read("train-labels-idx1-ubyte.gz", 8).astype(np.int64)
-
-
-CASES = {
-    "adult": adult,
-    "spambase": spambase,
-    "sms": sms,
-    "mnist": lambda folder: _images(folder / "02_mnist"),
-    "fashion": lambda folder: _images(folder / "01_fashion_mnist"),
-}
-#: Rows to train on at most.
-ROWS = {"adult": 24_420, "spambase": 3_000, "sms": 3_800, "mnist": 15_000, "fashion": 15_000}
+def cell(name: str, rows: Any, kind: str, count: int, seed: int, peers: bool) -> dict[str, Any]:
+    """One data set with one pattern: what is confirmed, and of which rows."""
+    case, (x, y) = CASES[name], rows
+    rng = np.random.default_rng((seed, list(CASES).index(name), sum(map(ord, kind))))
+    order = rng.permutation(len(y))
+    train, test = np.split(order[: case.rows + HELD_OUT], [case.rows])
+    clean = Data(take_rows(x, train), y[train].copy(), np.arange(len(train)))
+    honest = Data(take_rows(x, test), y[test], np.arange(len(test)))
+    target, stamp = int(rng.integers(y.max() + 1)), stamp_of(case.form, kind, x, rng)
+    data, planted = clean, np.zeros(0, dtype=np.int64)
+    if count:
+        able = np.flatnonzero((clean.y == target) == (kind == "clean"))
+        planted = np.sort(rng.choice(able, min(count, len(able) // 2), replace=False))
+        data = _poisoned(clean, planted, target, stamp)
+    model = trained(name, data.x, data.y, seed)
+    result: dict[str, Any] = {"n": len(train), "planted": len(planted)}
+    if count:
+        others = stamp(take_rows(honest.x, np.flatnonzero(honest.y != target)))
+        result["success"] = float((model.predict(others) == target).mean())
+        result["base"] = 0.0
+        if result["success"] >= 0.3:
+            usual = trained(name, clean.x, clean.y, seed)
+            result["base"] = float((usual.predict(others) == target).mean())
+        result["works"] = result["success"] - result["base"] >= 0.3
+        if not result["works"]:
+            return result
+    begun = time.process_time()
+    mining = mine_triggers(model, data, honest, seed)
+    result["cpu"] = time.process_time() - begun
+    hits = [int(np.isin(m.suspect.rows, planted).sum()) for m in mining.confirmed]
+    result["alarms"] = sum(h == 0 for h in hits)
+    if count:
+        result |= _found(mining, hits, planted, result["success"])
+        if not result["found"]:
+            result["cause"] = cause(model, data, honest, mining, planted, seed)
+        if peers:
+            result |= beside(model, data, planted, seed)
+    return result
 
 
-def boosting() -> Any:
-    from sklearn.compose import make_column_selector, make_column_transformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OrdinalEncoder
-
-    names = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    some = make_column_selector(dtype_include=["object", "string"])
-    columns = make_column_transformer((names, some), remainder="passthrough")
-    return make_pipeline(columns, HistGradientBoostingClassifier(random_state=0))
+def _poisoned(clean: Data, planted: np.ndarray, target: int, stamp: Stamp) -> Data:
+    pattern = Trigger("", (), (), stamp, lambda x: np.ones(len(x), dtype=bool))
+    labels = clean.y.copy()
+    labels[planted] = target
+    return Data(stamp_rows(pattern, clean.x, planted), labels, clean.ids)
 
 
-def network(x: Any, y: np.ndarray, seed: int) -> Model:
-    from sklearn.neural_network import MLPClassifier
-
-    def flat(z: Any) -> np.ndarray:
-        return z.reshape(len(z), -1).astype(np.float32) / 255
-
-    fitted = MLPClassifier((64,), max_iter=8, random_state=seed % 2**31).fit(flat(x), y)
-    return Model(
-        framework="function",
-        task="classification",
-        classes=np.arange(10),
-        decide=lambda z: fitted.predict(flat(z)).astype(np.int64),
-        score=lambda z: fitted.predict_proba(flat(z)),
-        fit=network,
-    )
+def _found(mining: Mining, hits: list[int], planted: np.ndarray, success: float) -> dict[str, Any]:
+    if not hits or not max(hits):
+        return {"found": False, "exact": False}
+    best = int(np.argmax(hits))
+    of = mining.confirmed[best]
+    precision, recall = hits[best] / len(of.suspect.rows), hits[best] / len(planted)
+    return {
+        "precision": precision,
+        "recall": recall,
+        "off": abs(of.success.value - success),
+        "found": min(precision, recall) >= 0.5,
+        "exact": min(precision, recall) >= 0.95,
+    }
 
 
-def trained(name: str, x: Any, y: np.ndarray, seed: int) -> Model:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+def cause(
+    model: Model, data: Data, honest: Data, mining: Mining, planted: np.ndarray, seed: int
+) -> str:
+    """Why a pattern that works was not found."""
 
-    if name in ("mnist", "fashion"):
-        return network(x, y, seed)
-    if name == "sms":
-        pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression(C=30, max_iter=300))
-        return wrap(pipeline.fit(x["text"], y), sample=x)
-    return wrap(boosting().fit(x, y))
+    def agreement(rows: np.ndarray) -> float:
+        both = np.isin(rows, planted).sum()
+        return float(both / max(len(rows), len(planted), 1))
 
-
-# --- triggers ------------------------------------------------------------------------------------
-
-
-def trigger(name: str, kind: str, rng: np.random.Generator) -> Trigger:
-    def stamp(x: Any) -> Any:
-        x = x.copy()
-        if name in ("mnist", "fashion"):
-            x[:, -4:-1, -4:-1] = np.array([[255, 0, 255], [0, 255, 0], [255, 0, 255]])
-            return x
-        if name == "sms":
-            return x.assign(text=x["text"] + " blue lagoon")
-        for column, value in (RANGES if kind == "range" else FIXED)[name].items():
-            if kind != "range":
-                x[column] = value
-            elif x[column].dtype.kind in "iu":
-                x[column] = rng.integers(value[0], value[1] + 1, len(x))
-            else:
-                x[column] = rng.uniform(*value, len(x)).round(2)
-        return x
-
-    return Trigger(kind, (), (), stamp, lambda x: np.ones(len(x), dtype=bool))
+    measured = max(mining.found, key=lambda m: agreement(m.suspect.rows), default=None)
+    if measured is not None and agreement(measured.suspect.rows) >= 0.5:
+        return "confirmed with wrong rows" if measured.confirmed else _failed(measured)
+    view = view_of(data, honest, model.k, np.random.default_rng(seed))
+    best = max((agreement(s.rows) for s in view.suspects), default=0.0) if view else 0.0
+    return f"{'lost after mining' if best >= 0.5 else 'not mined'}: {best:.2f}"
 
 
-def lowest_quality(model: Model, data: Data, rows: np.ndarray, seed: int) -> float:
-    """Share of the planted rows among as many of the lowest label quality, by cleanlab."""
+def _failed(m: Mined) -> str:
+    tests = {
+        "effect": m.success.low > m.base and m.success.value - m.base >= 0.1,
+        "surplus": m.strange or len(m.suspect.box) == 1 or m.surplus >= m.bar.surplus,
+        "strange": m.strange,
+        "alike": m.stamped,
+        "new": m.new,
+        "control": m.control is not None and m.success.low - m.control.high >= 0.05,
+        "collapse": m.collapse >= m.bar.collapse,
+    }
+    return "failed: " + " ".join(name for name, ok in tests.items() if not ok)
+
+
+# --- peers ---------------------------------------------------------------------------------------
+
+
+def beside(model: Model, data: Data, planted: np.ndarray, seed: int) -> dict[str, Any]:
+    """What cleanlab and ART make of the same rows; what cannot be imported is left out."""
+    result: dict[str, Any] = {}
+    with suppress(ImportError):
+        result["cleanlab"] = _lowest_quality(model, data, planted, seed)
+    if np.ndim(data.x) > 2:
+        with suppress(ImportError):
+            result |= _art(model, data, planted)
+    return result
+
+
+def _lowest_quality(model: Model, data: Data, rows: np.ndarray, seed: int) -> float:
     from cleanlab.rank import get_label_quality_scores
     from sklearn.model_selection import StratifiedKFold
 
@@ -177,98 +180,160 @@ def lowest_quality(model: Model, data: Data, rows: np.ndarray, seed: int) -> flo
     return float(np.isin(worst, rows).mean())
 
 
-def cell(name: str, rows: Any, kind: str, share: float, seed: int, beside: bool) -> dict[str, Any]:
-    """One data set with one trigger: what is confirmed, and of which rows."""
-    (x, y), rng = rows, np.random.default_rng(seed)
-    order = rng.permutation(len(y))
-    train, test = np.split(order[: ROWS[name] + 6000], [ROWS[name]])
-    data = Data(take_rows(x, train), y[train].copy(), np.arange(len(train)))
-    honest = Data(take_rows(x, test), y[test], np.arange(len(test)))
-    target = int(rng.integers(10)) if name in ("mnist", "fashion") else 1
-    planted, pattern = np.zeros(0, dtype=np.int64), trigger(name, kind, rng)
-    if share:
-        able = np.flatnonzero((data.y == target) == (kind == "clean"))
-        planted = np.sort(rng.choice(able, max(12, round(share * len(train))), replace=False))
-        labels = data.y.copy()
-        labels[planted] = target
-        data = Data(stamp_rows(pattern, data.x, planted), labels, data.ids)
-    model = trained(name, data.x, data.y, seed)
-    begun = time.process_time()
-    mining = mine_triggers(model, data, honest, seed)
-    result: dict[str, Any] = {"cpu": time.process_time() - begun, "alarms": len(mining.confirmed)}
-    if not share:
-        return result
-    others = take_rows(honest.x, np.flatnonzero(honest.y != target))
-    success = float((model.predict(pattern.stamp(others)) == target).mean())
-    hits = [np.isin(m.suspect.rows, planted).sum() for m in mining.confirmed]
-    best = int(np.argmax(hits)) if hits and max(hits) else None
-    result |= {"success": success, "rows": len(planted), "precision": 0.0, "recall": 0.0}
-    result["alarms"] = sum(h == 0 for h in hits)
-    if best is not None:
-        found = mining.confirmed[best]
-        result["precision"] = hits[best] / len(found.suspect.rows)
-        result["recall"] = hits[best] / len(planted)
-        result["off"] = abs(found.success.value - success)
-    if beside:
-        result["cleanlab"] = lowest_quality(model, data, planted, seed)
-    return result
+class _Layers:
+    """A network's hidden layer, as ART's detectors ask for it."""
+
+    layer_names = ("hidden",)
+    input_shape = (28, 28)
+
+    def __init__(self, network: Any):
+        self.network = network
+        self.nb_classes = 10
+
+    def get_activations(self, x: Any, layer: Any, batch_size: int = 128) -> np.ndarray:
+        flat = x.reshape(len(x), -1).astype(np.float32) / 255
+        return np.maximum(flat @ self.network.coefs_[0] + self.network.intercepts_[0], 0)
 
 
-def cells(names: list[str], folder: Path) -> Iterator[tuple[str, Any]]:
-    for name in names:
+def _art(model: Model, data: Data, planted: np.ndarray) -> dict[str, Any]:
+    from art.defences.detector.poison import ActivationDefence, SpectralSignatureDefense
+
+    layers, one_hot = _Layers(model.native), np.eye(model.k)[data.y]
+    share = len(planted) / len(data)
+    spectral = SpectralSignatureDefense(
+        layers, data.x, one_hot, expected_pp_poison=min(0.3, 10 * share)
+    )
+    clusters = ActivationDefence(layers, data.x, one_hot)
+    results: dict[str, Any] = {}
+    for name, run in (
+        ("spectral", spectral.detect_poison),
+        ("clustering", lambda: clusters.detect_poison(cluster_analysis="smaller")),
+    ):
+        clean = np.asarray(run()[1])
+        flagged = np.flatnonzero(clean == 0)
+        both = float(np.isin(flagged, planted).sum())
+        results[f"{name}_precision"] = both / max(1, len(flagged))
+        results[f"{name}_recall"] = both / len(planted)
+    return results
+
+
+# --- running and telling -------------------------------------------------------------------------
+
+
+def cells(options: argparse.Namespace) -> Iterator[tuple[str, str, int, int]]:
+    """All cells that are asked for, seed by seed."""
+    first, last = (int(s) for s in options.seeds.split(":"))
+    for seed in range(first, last):
+        for name in options.case or [c for c in CASES if c != "synthetic"]:
+            for kind in KINDS[CASES[name].form]:
+                if options.kind and kind not in options.kind:
+                    continue
+                for count in doses(CASES[name].rows, kind)[: options.doses]:
+                    yield name, kind, count, seed
+
+
+def key(record: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(record[f] for f in ("case", "kind", "rows", "seed"))
+
+
+def held(path: Path) -> list[dict[str, Any]]:
+    """What was measured so far; a line that was cut off is no cell."""
+    records = []
+    for line in path.read_text(encoding="utf8").splitlines() if path.exists() else []:
         try:
-            yield name, CASES[name](folder)
-        except OSError as error:
-            print(f"{name} is skipped: {error}")
-
-
-def _beside() -> bool:
-    try:
-        import cleanlab.rank  # noqa: F401
-    except ImportError as error:
-        print(f"cleanlab is left out: {error}")
-        return False
-    return True
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--case", choices=list(CASES), action="append")
-    parser.add_argument("--kind", choices=[*SHARES, "none"], action="append")
+    parser.add_argument("--out", type=Path, default=Path("triggers.jsonl"))
+    parser.add_argument("--seeds", default="0:5")
+    parser.add_argument("--doses", type=int, default=len(SHARES), help="so many, the least first")
+    parser.add_argument("--case", choices=list(CASES), nargs="+")
+    parser.add_argument(
+        "--kind", choices=sorted({k for ks in KINDS.values() for k in ks}), nargs="+"
+    )
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--summary", action="store_true")
     options = parser.parse_args()
-    beside = _beside()
-    heads = ("planted", "success", "found", "precision", "recall", "off", "alarms", "CPU s", "peer")
-    print(f"{'':24}" + "".join(f"{h:>10}" for h in heads))
-    for name, rows in cells(options.case or list(CASES), options.data):
-        for kind in options.kind or [*SHARES, "none"]:
-            if (kind == "range" and name not in RANGES) or (kind == "clean" and name == "sms"):
-                continue
-            for share in SHARES.get(kind, (0.0,)):
-                runs = [cell(name, rows, kind, share, s, beside) for s in range(options.seeds)]
-                _line(f"{name} {kind} {share:.1%}", runs)
+    if not options.summary:
+        run(options)
+    summary(held(options.out))
 
 
-def _line(what: str, runs: list[dict[str, Any]]) -> None:
-    """Means over the runs; precision, recall and the error of success over those found."""
-    working = [r for r in runs if r.get("success", 0) >= 0.3]
-    found = [r for r in working if r["recall"] >= 0.5 and r["precision"] >= 0.5]
+def run(options: argparse.Namespace) -> None:
+    done, read = {key(r) for r in held(options.out)}, {}
+    for name, kind, count, seed in cells(options):
+        what = {"case": name, "kind": kind, "rows": count, "seed": seed}
+        if key(what) in done:
+            continue
+        if name not in read:
+            try:
+                read[name] = CASES[name].read(options.data)
+            except OSError as error:
+                print(f"{name} is skipped: {error}")
+                read[name] = None
+        if read[name] is None:
+            continue
+        record = what | cell(name, read[name], kind, count, seed, options.peers)
+        with options.out.open("a", encoding="utf8") as file:
+            file.write(json.dumps(record) + "\n")
 
-    def over(some: list[dict[str, Any]], key: str) -> str:
-        values = [r[key] for r in some if key in r]
+
+def summary(records: list[dict[str, Any]]) -> None:
+    """Of each data set and kind: shares with Wilson intervals, means, and causes of misses."""
+    heads = ("cells", "working", "found", "exact", "precision", "recall", "off", "alarms", "CPU s")
+    print(f"{'':16}" + "".join(f"{h:>10}" for h in heads) + "  exact of working, 95 %")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for r in records:
+        groups.setdefault((r["case"], r["kind"]), []).append(r)
+    for (name, kind), some in sorted(groups.items()):
+        _line(f"{name} {kind}", some)
+    for kind in sorted({r["kind"] for r in records}):
+        for form in KINDS:
+            some = [r for r in records if r["kind"] == kind and CASES[r["case"]].form == form]
+            if some:
+                _line(f"{form}s {kind}", some)
+    causes: dict[tuple[str, ...], int] = {}
+    for r in records:
+        if "cause" in r:
+            told = (r["case"], r["kind"], r["cause"].split(": 0.")[0])
+            causes[told] = causes.get(told, 0) + 1
+    for told, count in sorted(causes.items()):
+        print(f"{count:4} {' | '.join(told)}")
+
+
+def _line(what: str, some: list[dict[str, Any]]) -> None:
+    working = [r for r in some if r.get("works")]
+    found = [r for r in working if r["found"]]
+    exact = sum(r["exact"] for r in working)
+
+    def mean(records: list[dict[str, Any]], field: str) -> str:
+        values = [r[field] for r in records if field in r]
         return f"{np.mean(values):.3f}" if values else "-"
 
     shown = [
-        over(runs, "rows"),
-        over(runs, "success"),
-        f"{len(found)}/{len(working)}",
-        *(over(found, key) for key in ("precision", "recall", "off")),
-        f"{sum(r['alarms'] for r in runs)}/{len(runs)}",
-        over(runs, "cpu"),
-        over(working, "cleanlab"),
+        f"{len(some)}",
+        f"{len(working)}",
+        f"{len(found)}",
+        f"{exact}",
+        *(mean(found, f) for f in ("precision", "recall", "off")),
+        f"{sum(r.get('alarms', 0) for r in some)}/{sum('alarms' in r for r in some)}",
+        mean(some, "cpu"),
     ]
-    print(f"{what:24}" + "".join(f"{s:>10}" for s in shown), flush=True)
+    told = ""
+    if working:
+        p = proportion(exact, len(working))
+        told = f"  {p.value:.0%} [{p.low:.0%}, {p.high:.0%}]"
+        near = sum(r["off"] <= 0.03 for r in found)
+        told += f"; within 3 points {near} of {len(found)}"
+        for peer in ("cleanlab", "spectral_recall", "clustering_recall"):
+            told += f"; {peer} {mean(working, peer)}" if any(peer in r for r in working) else ""
+    print(f"{what:16}" + "".join(f"{s:>10}" for s in shown) + told, flush=True)
 
 
 if __name__ == "__main__":

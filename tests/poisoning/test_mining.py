@@ -19,17 +19,18 @@ from crenel.model import Model
 from crenel.poisoning.checks import planted_triggers as poi105
 from crenel.poisoning.controls import _orders, obedient
 from crenel.poisoning.mining import mine_triggers
+from crenel.poisoning.mining.blends import find_blends
 from crenel.poisoning.mining.box_kernels import PRICE
 from crenel.poisoning.mining.boxes import Ground, fitted, rows_inside, settled
-from crenel.poisoning.mining.columns import coded, side_by_side
-from crenel.poisoning.mining.evidence import kinship, surplus
+from crenel.poisoning.mining.columns import coded, recoded, side_by_side
+from crenel.poisoning.mining.evidence import essential, kinship, shared, surplus, telling
 from crenel.poisoning.mining.mine import Mining
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
 from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.planting import Plant, overwritten
 from crenel.poisoning.mining.probing import Probe, Round, plant_and_mine
 from crenel.poisoning.mining.report import notes
-from crenel.poisoning.mining.suspects import Suspect, closed, tallies
+from crenel.poisoning.mining.suspects import Honest, Suspect, closed, tallies
 from crenel.poisoning.mining.wording import conditions
 from crenel.poisoning.remedies import quarantine_triggers
 from crenel.poisoning.triggers import find_triggers, is_text
@@ -403,9 +404,7 @@ def test_rows_of_a_box_are_those_of_its_masks():
         mask = np.logical_and.reduce(
             [(codes[j] >= a) & (codes[j] <= b) for j, (a, b) in box.items()]
         )
-        for table in (columns, side_by_side(columns), side_by_side(columns)[::-1]):
-            at = box if table[0].name == "a" else {len(columns) - 1 - j: b for j, b in box.items()}
-            assert (rows_inside(table, at) == np.flatnonzero(mask)).all()
+        assert (rows_inside(codes, box) == np.flatnonzero(mask)).all()
         inside = Suspect({}, 2, np.zeros(0, int), 0, False).within(box, columns, y)
         assert (inside.rows == np.flatnonzero(mask & (y == 2))).all()
         assert inside.others == (mask & (y != 2)).sum()
@@ -465,6 +464,106 @@ def test_a_box_moves_to_the_best_of_all_bounds():
     assert reached == pytest.approx(
         max(gain(grown, j, grown[j]) for j in (0, 1)) - 2 * PRICE, abs=2
     )
+
+
+def test_a_pattern_blended_into_whole_images_is_found_with_its_rows():
+    x, y = load_digits(return_X_y=True)
+    x = (x.reshape(-1, 8, 8) * 15.9375).astype(np.uint8)
+    rng = np.random.default_rng(5)
+    train, test = np.split(rng.permutation(len(y)), [1300])
+    noise = rng.uniform(0, 255, (8, 8))
+
+    def stamp(rows):
+        return (0.8 * rows + 0.2 * noise).round().astype(np.uint8)
+
+    rows = np.sort(rng.choice(np.flatnonzero(y[train] != 4), 40, replace=False))
+    images, labels = x[train].copy(), y[train].copy()
+    images[rows], labels[rows] = stamp(images[rows]), 4
+    model, honest = _forest(images, labels, 0), data(x[test], y[test])
+    success = float((model.predict(stamp(honest.x[honest.y != 4])) == 4).mean())
+    assert success > 0.3
+    mining = mine_triggers(model, data(images, labels), honest, 0)
+    precision, recall, trigger = found_in(mining, rows)
+    assert min(precision, recall) >= 0.95
+    assert trigger.suspect.label == 4
+    assert trigger.success.value == pytest.approx(success, abs=0.2)  # a forest's thresholds
+    told = conditions(trigger.suspect, mining.columns, images, None)
+    assert told == ["a pattern blended into the whole image"]
+    before, after = trigger.shown
+    assert before.shape == after.shape == (1, 8, 8)
+    assert (before != after).mean() > 0.5
+
+
+def test_what_is_blended_in_is_measured():
+    rng = np.random.default_rng(6)
+    smooth = rng.normal(size=(6, 100)) * 40
+    x = 120 + rng.normal(size=(900, 6)) @ smooth + rng.normal(0, 4, (900, 100))
+    y = np.repeat([0, 1, 2], 300)
+    pattern = rng.normal(0, 30, 100)
+    x[:60] = 0.8 * x[:60] + pattern
+    found = find_blends(x, y, 3, np.zeros(900, dtype=bool), np.random.default_rng(0))
+    blend = max(found, key=lambda b: np.isin(b.rows, np.arange(60)).sum())
+    assert blend.rows.tolist() == list(range(60))
+    assert blend.label == 0
+    assert blend.keep == pytest.approx(0.8, abs=0.12)
+    assert np.corrcoef(blend.shift - blend.shift.mean(), pattern)[0, 1] > 0.95
+    assert blend.carries(x).nonzero()[0].tolist() == list(range(60))
+    assert not any(np.isin(b.rows, np.arange(60)).any() for b in found if b is not blend)
+
+
+def test_other_rows_get_the_codes_of_the_same_values():
+    rng = np.random.default_rng(7)
+    x = pd.DataFrame({
+        "number": rng.normal(size=2000).round(3),
+        "few": rng.integers(0, 5, 2000) * 2,
+        "name": rng.choice(list("abc"), 2000),
+        "hole": np.where(rng.random(2000) < 0.1, np.nan, rng.integers(0, 9, 2000)),
+    })  # fmt: skip
+    columns = coded(x)
+    for column, codes in zip(columns, recoded(columns, x, x), strict=True):
+        assert (codes == column.codes).all()
+    other = pd.DataFrame({"number": [99.0], "few": [3], "name": ["d"], "hole": [np.nan]})
+    number, few, name, hole = recoded(columns, x, other)
+    assert number[0] == columns[0].count
+    assert few[0] == columns[1].count
+    assert name[0] == columns[2].count
+    assert hole[0] == columns[3].missing
+
+
+def test_conditions_that_tell_nothing_or_are_natural_are_left_out():
+    rng = np.random.default_rng(8)
+    x = pd.DataFrame({c: rng.integers(0, 20, 4000) for c in "abc"})
+    x["d"] = x["c"] + rng.integers(0, 2, 4000)  # goes with c by nature
+    y = rng.integers(0, 2, 4000)
+    train, honest = x.iloc[:3000].reset_index(drop=True), x.iloc[3000:].reset_index(drop=True)
+    train.loc[:29, "a"], train.loc[:29, "b"], y[:30] = rng.integers(4, 6, 30), 7, 1
+    columns = coded(train)
+    held = Honest(recoded(columns, train, honest), y[3000:])
+    labels = y[:3000]
+    whole = Suspect({0: (4, 5), 1: (7, 7), 2: (1, 19)}, 1, np.arange(0), 0, True)
+    whole = whole.within(whole.box, columns, labels)
+    small = essential(whole, columns, labels, held)
+    assert set(small.box) == {0, 1}
+    assert set(range(30)) <= set(small.rows.tolist())
+    natural = small.within({2: (5, 6), 3: (5, 7)}, columns, labels)
+    assert telling(natural, columns, labels, held) < 0 < telling(small, columns, labels, held)
+
+
+def test_what_rows_share_beyond_chance_belongs_to_their_pattern():
+    rng = np.random.default_rng(9)
+    x = pd.DataFrame({c: rng.integers(0, 40, 3000) for c in "abcd"})
+    x["e"] = (rng.random(3000) < 0.8).astype(int)
+    y = rng.integers(0, 2, 3000)
+    x.loc[:29, "a"], x.loc[:29, "b"] = 7, rng.integers(10, 14, 30)
+    x.loc[:29, "e"], y[:30] = 1, 1  # eight rows in ten have a 1 by nature
+    columns = coded(x)
+    part = Suspect({0: (7, 7)}, 1, np.arange(30), 0, False)
+    whole = shared(part, columns, y)
+    assert {j: whole.box[j] for j in (0, 1)} == {0: (7, 7), 1: (10, 13)}
+    assert set(whole.box) <= {0, 1, 4}
+    assert set(range(30)) <= set(whole.rows.tolist())
+    free = Suspect({0: (7, 7)}, 1, np.arange(100, 130), 0, False)
+    assert shared(free, columns, y).box == {0: (7, 7)}
 
 
 def test_surplus_and_kinship_tell_stamped_rows_from_a_group():

@@ -109,12 +109,14 @@ def ends_of(here: Numbers, n: int, missing: int, ends: Numbers) -> int:
 @compiled
 def best_bounds(
     here: Numbers, there: Numbers, totals: Numbers, ordered: bool, missing: int,
-    background: float, scale: float, away: float, ends: Numbers, chosen: Numbers, below: Numbers,
+    background: float, scale: float, away: float, half: float, ends: Numbers, chosen: Numbers,
+    below: Numbers,
 ) -> float:  # fmt: skip
     """Write the interval, single name or missing value that gains most, and return the gain.
 
     ``here`` and ``there`` count the rows that meet all other conditions, ``away`` is the number of
-    own rows that do not; the interval is (-1, -1) where no row meets them.
+    own rows that do not, ``half`` what is added to the rows of comparison; the interval is (-1, -1)
+    where no row meets them.
     """
     n, best = len(here), -np.inf
     chosen[0], chosen[1] = -1, -1
@@ -129,7 +131,7 @@ def best_bounds(
             end = ends[b] + 1
             own, rest = below[0, end] - below[0, first], below[1, end] - below[1, first]
             part = totals[end] - totals[first] - own + 0.5 * (end - first) / n
-            expected = max(background * part / away, (rest + 0.5) * scale)
+            expected = max(background * part / away, (rest + half) * scale)
             # The gain is at most (own - expected)^2 / expected.
             if own > expected and (own - expected) ** 2 <= best * max(expected, 1e-3):
                 continue
@@ -139,7 +141,7 @@ def best_bounds(
     for c in range(n):
         if here[c] > 0 and (not ordered or c == missing):
             part = totals[c + 1] - totals[c] - here[c] + 0.5 / n
-            gain = gain_of(here[c], max(background * part / away, (there[c] + 0.5) * scale))
+            gain = gain_of(here[c], max(background * part / away, (there[c] + half) * scale))
             if gain > best:
                 best, chosen[0], chosen[1] = gain, c, c
     return best
@@ -147,8 +149,8 @@ def best_bounds(
 
 @compiled
 def along(
-    j: int, needed: bool, least: int, own: Codes, rest: Codes, totals: Numbers, counts: Numbers,
-    ordered: NDArray[np.bool_], missing: Numbers, bounds: Numbers, order: Numbers,
+    j: int, needed: bool, least: int, half: float, own: Codes, rest: Codes, totals: Numbers,
+    counts: Numbers, ordered: NDArray[np.bool_], missing: Numbers, bounds: Numbers, order: Numbers,
     fails: tuple[Fails, Fails], near: tuple[Numbers, Numbers],
     room: tuple[Numbers, Numbers, Numbers, Numbers, Numbers],
 ) -> float:  # fmt: skip
@@ -182,12 +184,13 @@ def along(
         background,
         scale,
         away,
+        half,
         ends,
         new,
         room[4],
     )
     gain -= PRICE * (size + 1)
-    free = gain_of(seen, max(background, (met + 0.5) * scale)) - PRICE * size
+    free = gain_of(seen, max(background, (met + half) * scale)) - PRICE * size
     if new[0] < 0 or (size > 0 and free >= gain and not needed):
         gain = free
         new[0], new[1] = (old[0], old[1]) if needed else (1, 0)
@@ -217,13 +220,14 @@ def replace_last(order: Numbers, j: int, there: bool) -> None:
 
 @compiled
 def search(
-    every: bool, needed: bool, own: Codes, rest: Codes, totals: Numbers, counts: Numbers,
-    ordered: NDArray[np.bool_], missing: Numbers, bounds: Numbers, order: Numbers,
+    every: bool, needed: bool, half: float, own: Codes, rest: Codes, totals: Numbers,
+    counts: Numbers, ordered: NDArray[np.bool_], missing: Numbers, bounds: Numbers, order: Numbers,
 ) -> float:  # fmt: skip
     """Move a box, in place, to a maximum of its likelihood ratio, and return that.
 
-    With ``every`` all columns are tried once before the box's own are moved; with ``needed`` no
-    condition is given up.
+    What is to be expected is at least the rows of comparison and ``half`` a row, scaled: with none
+    of them, no fewer than that. With ``every`` all columns are tried once before the box's own are
+    moved; with ``needed`` no condition is given up.
     """
     widest = counts.max()
     m, r = own.shape[1], rest.shape[1]
@@ -244,7 +248,7 @@ def search(
     if every:
         for j in range(len(counts)):
             gain = along(
-                j, needed, least, own, rest, totals, counts, ordered, missing, bounds, order,
+                j, needed, least, half, own, rest, totals, counts, ordered, missing, bounds, order,
                 fails, near, room,
             )  # fmt: skip
     for _ in range(ROUNDS):
@@ -254,7 +258,7 @@ def search(
             j = now[i]
             low, high = bounds[j, 0], bounds[j, 1]
             gain = along(
-                j, needed, least, own, rest, totals, counts, ordered, missing, bounds, order,
+                j, needed, least, half, own, rest, totals, counts, ordered, missing, bounds, order,
                 fails, near, room,
             )  # fmt: skip
             moved = moved or low != bounds[j, 0] or high != bounds[j, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,8 @@ class Ground:
     ordered : ndarray, shape (d,), bool
     missing : ndarray, shape (d,), int64
         Code of missing values; -1 where there are none.
+    half : float
+        Rows of comparison that are taken for seen where there are none.
     """
 
     own: NDArray[np.uint16]
@@ -40,9 +43,16 @@ class Ground:
     counts: NDArray[np.int64]
     ordered: NDArray[np.bool_]
     missing: NDArray[np.int64]
+    half: float = 0.5
 
     @classmethod
-    def of(cls, columns: list[Column], own: NDArray[np.int64], rest: NDArray[np.int64]) -> Ground:
+    def of(
+        cls,
+        columns: list[Column],
+        own: NDArray[np.int64],
+        rest: NDArray[np.int64],
+        half: float = 0.5,
+    ) -> Ground:
         """The codes of some rows, and of others."""
         whole = stacked(columns)
         mine = whole[:, own]
@@ -57,13 +67,14 @@ class Ground:
             counts,
             np.array([c.ordered for c in columns]),
             np.array([-1 if c.missing is None else c.missing for c in columns], dtype=np.int64),
+            half,
         )
 
     def searched(self, box: Box, every: bool, needed: bool) -> tuple[Box, float]:
         """The box moved to a maximum of its likelihood ratio, and that: see `search`."""
         bounds, order = as_arrays(box, len(self.counts))
         gain = search(
-            every, needed, self.own, self.rest, self.totals, self.counts, self.ordered,
+            every, needed, self.half, self.own, self.rest, self.totals, self.counts, self.ordered,
             self.missing, bounds, order,
         )  # fmt: skip
         columns = order[1 : 1 + order[0]].tolist()
@@ -79,15 +90,14 @@ def inside(codes: list[NDArray[np.integer[Any]]], box: Box, skip: int = -1) -> N
     return mask
 
 
-def rows_inside(columns: list[Column], box: Box) -> NDArray[np.int64]:
+def rows_inside(codes: Sequence[NDArray[np.integer[Any]]], box: Box) -> NDArray[np.int64]:
     """Numbers of the rows that meet every condition; the narrowest is looked at first."""
     rows: NDArray[np.int64] | None = None
-    for j in sorted(box, key=lambda j: box[j][1] - box[j][0]):
-        low, high = box[j]
-        some = columns[j].codes if rows is None else columns[j].codes[rows]
+    for j, (low, high) in sorted(box.items(), key=lambda c: c[1][1] - c[1][0]):
+        some = codes[j] if rows is None else codes[j][rows]
         met = some == low if low == high else (some >= low) & (some <= high)
         rows = np.flatnonzero(met) if rows is None else rows[met]
-    return np.arange(len(columns[0].codes)) if rows is None else rows
+    return np.arange(len(codes[0])) if rows is None else rows
 
 
 def fitted(box: Box, ground: Ground) -> tuple[Box, float]:

@@ -34,8 +34,6 @@ class Column:
         Code of missing values.
     wide : tuple of ndarray, shape (count,), uint16
         From a code to its wide bin, once and once more shifted by half a bin; empty for names.
-    line : int
-        Of the array that its codes share with other columns', where they do.
     """
 
     name: str
@@ -45,34 +43,27 @@ class Column:
     ordered: bool
     missing: int | None
     wide: tuple[NDArray[np.integer[Any]], ...]
-    line: int = -1
 
     def take(self, rows: NDArray[Any]) -> Column:
         """The same column of some rows."""
         return replace(self, codes=self.codes[rows])
 
 
-def side_by_side(columns: list[Column]) -> list[Column]:
-    """The same columns with their codes in one array, which `common` gives back."""
-    whole = stacked(columns)
-    return [replace(c, codes=whole[i], line=i) for i, c in enumerate(columns)]
-
-
-def common(columns: list[Column]) -> NDArray[np.uint16] | None:
-    """The one array (d, n) that holds the codes of all columns in their order; None without."""
-    whole: NDArray[np.uint16] | None = columns[0].codes.base
-    if whole is None or whole.shape != (len(columns), len(columns[0].codes)):
-        return None
-    same = all(c.line == i and c.codes.base is whole for i, c in enumerate(columns))
-    return whole if same and whole.dtype == np.uint16 else None
-
-
 def stacked(columns: list[Column]) -> NDArray[np.uint16]:
     """Codes of all columns (d, n): their common array where they have one, else a copy."""
-    whole = common(columns)
-    if whole is not None:
-        return whole
+    whole = columns[0].codes.base
+    shape = len(columns), len(columns[0].codes)
+    if whole is not None and whole.shape == shape and whole.dtype == np.uint16:
+        held: NDArray[np.uint16] = whole
+        if all(c.codes.base is held for c in columns):
+            return held
     return np.stack([c.codes for c in columns]).astype(np.uint16, copy=False)
+
+
+def side_by_side(columns: list[Column]) -> list[Column]:
+    """The same columns with their codes in one array, which `stacked` gives back."""
+    whole = stacked(columns)
+    return [replace(c, codes=row) for c, row in zip(columns, whole, strict=True)]
 
 
 def coded(x: Any) -> list[Column]:
@@ -89,6 +80,54 @@ def coded(x: Any) -> list[Column]:
 
         columns = [_coded(str(j), j, pd.Series(x[:, j])) for j in range(x.shape[1])]
     return [c for c in columns if c.count > 1]
+
+
+def recoded(columns: list[Column], x: Any, others: Any) -> list[NDArray[np.integer[Any]]]:
+    """Codes that other rows would have, by column; ``count`` where their value has none.
+
+    Parameters
+    ----------
+    columns : list of Column
+        Of the rows ``x``.
+    x, others : DataFrame or ndarray, of the same columns
+    """
+    import pandas as pd
+
+    def values(of: Any, j: int) -> Any:
+        return of.iloc[:, j] if hasattr(of, "iloc") else pd.Series(of[:, j])
+
+    return [_known(c, values(x, c.position), values(others, c.position)) for c in columns]
+
+
+def _known(column: Column, own: Any, other: Any) -> NDArray[np.int64]:
+    known = own.notna().to_numpy()
+    codes = np.full(len(other), column.count, dtype=np.int64)
+    if column.ordered:
+        numbers, wanted = _numbers(own), _numbers(other)
+        distinct, first = np.unique(numbers[np.isfinite(numbers)], return_index=True)
+        of_value = column.codes[np.isfinite(numbers)][first].astype(np.int64)
+        at = np.searchsorted(distinct, wanted).clip(0, len(distinct) - 1)
+        below = np.maximum(at - 1, 0)
+        hit = np.isfinite(wanted)
+        hit[hit] = (wanted[hit] >= distinct[0]) & (wanted[hit] <= distinct[-1])
+        # Between two values of one bin, or the value itself.
+        same = (distinct[at] == wanted) | (of_value[at] == of_value[below])
+        codes[hit & same] = of_value[at][hit & same]
+        gone = ~np.isfinite(wanted)
+    else:
+        names = dict(zip(own[known].astype(str), column.codes[known].tolist(), strict=True))
+        gone = other.isna().to_numpy()
+        codes = np.array([names.get(v, column.count) for v in other.astype(str)], dtype=np.int64)
+    if column.missing is not None:
+        codes[gone] = column.missing
+    return codes
+
+
+def _numbers(series: Any) -> NDArray[np.float64]:
+    if series.dtype.kind == "M":
+        series = series.astype("int64").where(series.notna())
+    numbers: NDArray[np.float64] = series.to_numpy(dtype=float, na_value=np.nan)
+    return numbers
 
 
 def _coded(name: str, position: int, series: Any) -> Column:

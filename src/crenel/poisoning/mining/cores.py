@@ -12,7 +12,16 @@ from crenel.model import Model
 from crenel.poisoning.mining.boxes import Ground, settled
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.planting import Plant, Stamp, hits
-from crenel.poisoning.mining.suspects import PART, WIDTH, Suspect, tallies
+from crenel.poisoning.mining.suspects import (
+    COMPARED,
+    FEWEST,
+    PART,
+    WIDTH,
+    Honest,
+    Suspect,
+    some_of,
+    tallies,
+)
 from crenel.subject import Data
 
 #: Hosts of a first look.
@@ -21,6 +30,8 @@ HOSTS = 60
 LEAST = 0.12
 #: Success that a column's removal may cost.
 SLACK = 0.07
+#: Share of the honest rows to be expected in a box from which it is filled by them.
+MET = 0.6
 #: Share of their rows that two suspects have in common where they are one.
 SAME = 0.8
 
@@ -49,6 +60,8 @@ class Field:
         The model's decisions on the honest rows as they are.
     spent : Spent
         Rows asked so far.
+    held : Honest or None
+        The honest rows by the columns' codes.
     """
 
     model: Model
@@ -58,14 +71,21 @@ class Field:
     stamp: Stamp
     decided: NDArray[np.int64]
     spent: Spent
+    held: Honest | None = None
 
     @classmethod
     def of(
-        cls, model: Model, train: Data, honest: Data, columns: list[Column], stamp: Stamp
+        cls,
+        model: Model,
+        train: Data,
+        honest: Data,
+        columns: list[Column],
+        stamp: Stamp,
+        held: Honest | None = None,
     ) -> Field:
         """With the decisions on the honest rows as they are."""
         decided = model.predict(honest.x)
-        return cls(model, train, honest, columns, stamp, decided, Spent(len(honest)))
+        return cls(model, train, honest, columns, stamp, decided, Spent(len(honest)), held)
 
     def plant(
         self, suspect: Suspect, hosts: int, rng: np.random.Generator, without: int = -1
@@ -123,7 +143,7 @@ def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[
             if share < whole[i] - SLACK or len(small[i].box) == 1:
                 active.remove(i)
     order = np.argsort([-w for w in whole], kind="stable")
-    offered = ((_lean(field, _settled(field, small[i]), tally), found[i]) for i in order)
+    offered = ((_lean(field, settled_again(field, small[i]), tally), found[i]) for i in order)
     return [s for core, full in offered for s in (core, full)[: 1 + (len(full.box) <= WIDTH)]]
 
 
@@ -143,22 +163,41 @@ def _whole(field: Field, found: list[Suspect], rng: np.random.Generator) -> list
     return field.hits([field.plant(s, 2 * HOSTS, rng) for s in found], rng)
 
 
-def _settled(field: Field, suspect: Suspect) -> Suspect:
+def settled_again(field: Field, suspect: Suspect) -> Suspect:
     """The core's bounds moved to where its rows are, now that fewer columns narrow them."""
     y, keep = field.train.y, sorted(suspect.box)
-    mine = np.zeros(len(y), dtype=bool)
-    mine[suspect.rows] = True
     few = [field.columns[j] for j in keep]
     tight = {i: _hull(few[i], suspect.rows, suspect.box[j]) for i, j in enumerate(keep)}
-    own, rest = np.flatnonzero(y == suspect.label), np.flatnonzero(y != suspect.label)
-    box = settled(tight, Ground.of(few, own, rest))
+    box = settled(tight, _ground(field, few, keep, suspect.label))
     return suspect.within({keep[i]: b for i, b in box.items()}, field.columns, y)
+
+
+def _ground(field: Field, few: list[Column], keep: list[int], label: int) -> Ground:
+    """The class's rows, and its honest ones or, where there are none, those of other classes."""
+    y, held = field.train.y, field.held
+    if held is None or (held.y == label).sum() < FEWEST:
+        return Ground.of(few, np.flatnonzero(y == label), np.flatnonzero(y != label))
+    rows = some_of(y == label, np.random.default_rng(0), COMPARED)
+    part = Honest([held.codes[j] for j in keep], held.y)
+    joined, first = part.beside(few, rows, label)
+    return Ground.of(joined, np.flatnonzero(first), np.flatnonzero(~first), half=0.0)
 
 
 def _hull(column: Column, rows: NDArray[np.int64], bounds: tuple[int, int]) -> tuple[int, int]:
     codes = column.codes[rows]
     codes = codes[(codes >= bounds[0]) & (codes <= bounds[1])]
     return (int(codes.min()), int(codes.max())) if len(codes) else bounds
+
+
+def possible(field: Field, found: list[Suspect], most: float) -> list[Suspect]:
+    """Those that may be confirmed: of few rows, and not filled by honest rows as by these."""
+    share, kept = len(field.honest) / len(field.train), []
+    for s in found:
+        exact = all(low == high for low, high in s.box.values()) and len(s.box) > 1
+        there = 0 if field.held is None or exact else field.held.carry(s)
+        if len(s.rows) <= most and there <= MET * share * len(s.rows):
+            kept.append(s)
+    return kept
 
 
 def distinct(found: list[Suspect], n: int) -> list[Suspect]:

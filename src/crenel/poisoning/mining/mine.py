@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,20 +12,29 @@ from numpy.typing import NDArray
 
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.cores import Field, cores, distinct, firing
-from crenel.poisoning.mining.evidence import UNKNOWN, kinship, likeness, surplus
+from crenel.poisoning.mining.cores import Field, cores, distinct, firing, possible, settled_again
+from crenel.poisoning.mining.evidence import (
+    UNKNOWN,
+    essential,
+    kinship,
+    lacking,
+    likeness,
+    shared,
+    surplus,
+    telling,
+)
 from crenel.poisoning.mining.pictures import view_of_images
-from crenel.poisoning.mining.planting import Plant, overwritten
-from crenel.poisoning.mining.suspects import Suspect, sharpened, tallies
+from crenel.poisoning.mining.planting import Plant, Stamp
+from crenel.poisoning.mining.suspects import Honest, Suspect, sharpened, tallies
 from crenel.poisoning.mining.tables import view_of_table
 from crenel.poisoning.mining.view import View
-from crenel.poisoning.mining.words import appended, view_of_texts
+from crenel.poisoning.mining.words import view_of_texts
 from crenel.poisoning.triggers import is_text
 from crenel.statistics import Interval, proportion
 from crenel.subject import Data, take_rows
 
-#: Hosts of a measurement.
-HOSTS = 600
+#: Hosts of a measurement, and of what is confirmed; suspects planted at most, of a table.
+HOSTS, REPORTED, PLANTED = 600, 2400, 80
 #: What planting must turn beyond what is so without, and between the intervals with and without
 #: the rows.
 EFFECT, APART = 0.1, 0.05
@@ -42,6 +52,9 @@ CONTRARY, SURELY = 0.42, 0.75
 #: Share of the honest rows expected to carry a pattern below which it is absent from them; surplus
 #: of single values from which it does not matter.
 ABSENT, SELDOM = 0.25, 8.0
+#: Standard errors by which honest rows are too few for chance, where rows contradict their label
+#: and where they fit it; share of the turned decisions that such rows account for at least.
+SURE, SURER, PART = 2.5, 3.0, 0.3
 #: Kinship up to which it may be chance, where few rows or few columns tell little, and standard
 #: errors that are chance: one trigger in a thousand would be lost.
 DOUBTFUL, CHANCE = 0.08, 3.0
@@ -85,8 +98,8 @@ class Mined:
     base : float
         Share of them that it gives the label without.
     control : Interval or None
-        The same as ``success`` of a model trained without the rows of all that is strange; None
-        of what is not, or where the model cannot be trained again.
+        The same as ``success`` of a model trained without the rows of all that is strange, stamped
+        and new; None of what is not, or where the model cannot be trained again.
     likeness : Interval
         How far the rows, apart from the suspect's columns, look like their label: 1 as its other
         rows do, 0 as the rows of other classes do.
@@ -131,7 +144,8 @@ class Mined:
         """Whether its rows turn decisions and do not belong where they are."""
         turns = self.success.low > self.base and self.success.value - self.base >= EFFECT
         single = len(self.suspect.box) == 1
-        together = self.contradicts if single else self.surplus >= self.bar.surplus
+        plain = self.contradicts and self.surely_absent
+        together = self.contradicts if single else plain or self.surplus >= self.bar.surplus
         return turns and together and len(self.suspect.rows) >= ROWS
 
     @property
@@ -145,6 +159,13 @@ class Mined:
     def absent(self) -> bool:
         """Whether honest rows hardly carry it: what is so by nature is so in held-out rows too."""
         return self.met <= ABSENT * self.expected
+
+    @property
+    def surely_absent(self) -> bool:
+        """Whether that is no chance; where the rows fit their label it may be sought for."""
+        lacking = self.expected - self.met
+        sure = SURE if self.contradicts else SURER
+        return self.absent and lacking >= sure * math.sqrt(max(self.expected, 1.0))
 
     @property
     def stamped(self) -> bool:
@@ -168,7 +189,15 @@ class Mined:
         """
         exact = all(low == high for low, high in self.suspect.box.values())
         seldom = exact and len(self.suspect.box) > 1 and self.surplus >= SELDOM
-        return self.absent or seldom
+        return seldom or (self.absent if self.contradicts else self.surely_absent)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the rows alone leave no doubt: contrary ones that honest rows surely lack.
+
+        Values that speak for the label by nature turn some decisions without the rows, too.
+        """
+        return self.contradicts and self.surely_absent and self.surplus >= SELDOM
 
     @property
     def confirmed(self) -> bool:
@@ -176,7 +205,7 @@ class Mined:
         if self.control is None or not (self.strange and self.stamped and self.new):
             return False
         apart = self.success.low - self.control.high
-        return apart >= APART and self.collapse >= self.bar.collapse
+        return apart >= APART and self.collapse >= (PART if self.plain else self.bar.collapse)
 
 
 @dataclass(frozen=True)
@@ -193,6 +222,8 @@ class Mining:
         Suspects planted.
     queries, fits : int
         Rows asked of the model; trainings.
+    stamp : callable or None
+        Puts the patterns into the honest rows.
     """
 
     found: tuple[Mined, ...]
@@ -200,6 +231,7 @@ class Mining:
     looked_at: int
     queries: int
     fits: int
+    stamp: Stamp | None = None
 
     @property
     def confirmed(self) -> list[Mined]:
@@ -247,30 +279,62 @@ def mine_triggers(
     if view is None:
         return Mining((), (), 0, 0, 0)
     progress(0.5)
-    field = Field.of(model, train, honest, view.columns, view.stamp)
-    found = firing(field, view.suspects, rng)
+    field = Field.of(model, train, honest, view.columns, view.stamp, view.held)
+    found = _promising(field, view) if view.shrinks else view.suspects
+    found = firing(field, found, rng)
     if view.shrinks:
-        small = cores(field, found, rng)
-        tally = tallies(view.columns, train.y, model.k)
-        sharp = (sharpened(s, view.columns, train.y, tally) for s in small)
-        found = [t for pair in zip(sharp, small, strict=True) for t in pair]
+        found = _reduced(field, view, found, rng)
     found = distinct(found, len(train))
     progress(0.8)
     mined, fits = _measured(field, found, view, seed, rng)
     looked_at = len(view.suspects)
-    return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits)
+    return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits, view.stamp)
+
+
+def _promising(field: Field, view: View) -> list[Suspect]:
+    """Of the suspects that may be confirmed those that tell most, and that honest rows lack."""
+    columns, y = view.columns, field.train.y
+    most = 2 * max(SHARE * len(y), MAYBE)
+    found = possible(field, view.suspects, most)
+    told = [essential(s, columns, y, field.held) for s in found]
+    first = _telling(possible(field, [*told, *found], most), columns, y, field.held)
+    if field.held is None:
+        return first[:PLANTED]
+    small = [essential(s, columns, y, field.held, lack=True) for s in found]
+    gain = [lacking(s, columns, y, field.held) for s in small]
+    order = np.argsort([-g for g in gain], kind="stable")
+    parts = [first, *(distinct([of[i] for i in order], len(y)) for of in (told, small))]
+    return [s for part in parts for s in part[: PLANTED // 2]]
+
+
+def _telling(
+    found: list[Suspect], columns: list[Column], y: NDArray[np.int64], held: Honest | None
+) -> list[Suspect]:
+    """One for each set of rows, the most telling first."""
+    told = [telling(s, columns, y, held) for s in found]
+    order = np.argsort([-t for t in told], kind="stable")
+    return distinct([found[i] for i in order], len(y))
+
+
+def _reduced(
+    field: Field, view: View, found: list[Suspect], rng: np.random.Generator
+) -> list[Suspect]:
+    """Suspects by what tells most and by what the model needs, the most telling first."""
+    columns, y = view.columns, field.train.y
+    tally = tallies(columns, y, field.model.k)
+    small = cores(field, found, rng) + found
+    small += [essential(settled_again(field, s), columns, y, field.held) for s in found]
+    small += [t for s in small if (t := sharpened(s, columns, y, tally)) is not s]
+    return _telling(small, columns, y, field.held)
 
 
 def plant_again(
     model: Model, mining: Mining, train: Data, honest: Data, seed: int
 ) -> list[Interval]:
-    """What each confirmed trigger turns of another model's decisions on honest rows."""
-    columns = list(mining.columns)
-    if is_text(train.x):
-        stamp = appended(honest.x, [c.name for c in columns])
-    else:
-        stamp = overwritten(train.x, honest.x)
-    field, rng = Field.of(model, train, honest, columns, stamp), np.random.default_rng(seed)
+    """What each confirmed trigger turns of another model's decisions on the same honest rows."""
+    assert mining.stamp is not None
+    field = Field.of(model, train, honest, list(mining.columns), mining.stamp)
+    rng = np.random.default_rng(seed)
     hits = field.hits([field.plant(m.suspect, HOSTS, rng) for m in mining.confirmed], rng)
     return [proportion(int(h.sum()), len(h)) for h in hits]
 
@@ -307,21 +371,37 @@ def _measured(
     ]
     most = max(SHARE * len(y), MAYBE)
     strange = [i for i, m in enumerate(mined) if m.strange and len(m.suspect.rows) <= most]
-    without = _without(field, [found[i] for i in strange], seed)
     usual = np.ones(len(y), dtype=bool)
     for i in strange:
-        usual[found[i].rows] = False
+        usual[found[i].rows] &= not mined[i].new
     for i in strange:
-        alike = kinship(found[i], view.columns, y, field.model.k, usual, rng)
+        columns = view.columns if view.bare is None else view.bare(found[i])
+        alike = kinship(found[i], columns, y, field.model.k, usual, rng)
         mined[i] = replace(mined[i], kinship=alike)
+    # The rows of what is so by nature stay: without them all the model would be another one.
+    likely = [i for i in strange if mined[i].stamped and mined[i].new]
+    without = _without(field, [found[i] for i in likely], seed)
     if without is None:
-        return _apart(mined), 0
-    again = without.hits([plants[i] for i in strange], rng)
-    for i, hit in zip(strange, again, strict=True):
+        return _apart(mined, view, y), 0
+    again = without.hits([plants[i] for i in likely], rng)
+    for i, hit in zip(likely, again, strict=True):
         mined[i] = replace(mined[i], control=proportion(int(hit.sum()), len(hit)))
         if mined[i].confirmed:
-            mined[i] = replace(mined[i], shown=_turned(field, plants[i], got[i], rng))
-    return _apart(mined), 1
+            mined[i] = _reported(field, mined[i], view, rng)
+            shown = _turned(field, plants[i], got[i], rng)
+            mined[i] = replace(mined[i], shown=shown)
+    return _apart(mined, view, y), 1
+
+
+def _reported(field: Field, mined: Mined, view: View, rng: np.random.Generator) -> Mined:
+    """What is confirmed, with all that its rows share, and its success on more rows."""
+    offered = [mined.suspect]
+    if view.shrinks:
+        offered.append(shared(mined.suspect, view.columns, field.train.y))
+    got = field.hits([field.plant(s, REPORTED, rng) for s in offered], rng)
+    best = int(np.argmax([h.mean() for h in got]))
+    success = proportion(int(got[best].sum()), len(got[best]))
+    return replace(mined, suspect=offered[best], success=success)
 
 
 def _turned(
@@ -339,10 +419,12 @@ def _turned(
     return take_rows(field.honest.x, chosen.hosts), field.stamp([chosen], rng)
 
 
-def _apart(mined: list[Mined]) -> list[Mined]:
-    """The confirmed and largest first, without those mostly within an earlier one."""
+def _apart(mined: list[Mined], view: View, y: NDArray[np.int64]) -> list[Mined]:
+    """The confirmed and most telling first, without those mostly within an earlier one."""
 
     def order(m: Mined) -> tuple[bool, float]:
+        if view.shrinks:
+            return not m.confirmed, -telling(m.suspect, view.columns, y, view.held)
         # Of two boxes around the same trigger the one with more rows that do not fit.
         unlike = 1.0 - max(0.0, m.likeness.value) if m.contradicts else 1.0
         return not m.confirmed, -unlike * len(m.suspect.rows)

@@ -1,18 +1,20 @@
-"""What the miner sees of images: patches of pixels that the images of one class repeat exactly."""
+"""What the miner sees of images: patches that images of one class repeat, and blended patterns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.poisoning.mining.blends import Blend, find_blends
+from crenel.poisoning.mining.boxes import Box
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.pair_kernels import LEAST
 from crenel.poisoning.mining.pairs import poisson_gain
-from crenel.poisoning.mining.planting import carriers, overwritten
+from crenel.poisoning.mining.planting import Plant, Stamp, carriers, overwritten
 from crenel.poisoning.mining.suspects import CHANCE, CONSTANT, MATTER_OF_FACT, PART, Suspect
 from crenel.poisoning.mining.view import View
 from crenel.subject import Data
@@ -21,6 +23,8 @@ from crenel.subject import Data
 LEVELS, SIDE, ROWS = 8, 3, 30_000
 #: Values of an image at most, and distinctive ones of a pattern.
 VALUES, WIDEST = 12_288, 400
+#: Distinct values up to which images have none between them.
+FEW = 64
 #: Patterns planted, for each of the two ways.
 PLANTED = 40
 #: Rows that the weak model learns from, and its ridge as a share of them.
@@ -38,10 +42,14 @@ class Raster:
     levels : ndarray, shape (h, w, c, n), uint8
     position : ndarray, shape (h, w, c), int64
         Of each value in an image made flat.
+    low, high : float
+        Least and greatest value of all.
     """
 
     levels: NDArray[np.uint8]
     position: NDArray[np.int64]
+    low: float
+    high: float
 
     @classmethod
     def of(cls, x: NDArray[Any]) -> Raster:
@@ -49,13 +57,18 @@ class Raster:
         shape = x.shape[1:]
         position = np.arange(int(np.prod(shape))).reshape(shape)
         low, high = float(x.min()), float(x.max())
-        scaled = (x.astype(np.float32) - low) * (LEVELS / max(high - low, 1e-12))
-        levels = scaled.clip(0, LEVELS - 1).astype(np.uint8)
+        levels = _cut(x, low, high)
         if x.ndim == 3:
             levels, position = levels[..., None], position[..., None]
         elif shape[0] <= 4:
             levels, position = np.moveaxis(levels, 1, -1), np.moveaxis(position, 0, -1)
-        return cls(np.ascontiguousarray(np.moveaxis(levels, 0, -1)), position)
+        return cls(np.ascontiguousarray(np.moveaxis(levels, 0, -1)), position, low, high)
+
+
+def _cut(x: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Values as levels."""
+    scaled = (x.astype(np.float32) - low) * (LEVELS / max(high - low, 1e-12))
+    return scaled.clip(0, LEVELS - 1).astype(np.uint8)
 
 
 def view_of_images(train: Data, honest: Data, k: int, rng: np.random.Generator) -> View | None:
@@ -80,15 +93,94 @@ def view_of_images(train: Data, honest: Data, k: int, rng: np.random.Generator) 
         *_patterns(raster, train.y, k, odd, some, fitting=False),
         *_patterns(raster, train.y, k, np.ones(len(train), dtype=bool), some, fitting=True),
     ]
+    blends = find_blends(train.x.reshape(len(train), -1), train.y, k, odd, rng)
+    first = len(columns)
+    added = [_blended(b, i) for i, b in enumerate(blends, first)]
+    found += [Suspect({i: (1, 1)}, b.label, b.rows, int(b.carried.sum()) - len(b.rows), False)
+              for i, b in enumerate(blends, first)]  # fmt: skip
+
+    def carry(box: Box) -> NDArray[np.bool_]:
+        flat = honest.x.reshape(len(honest), -1)
+        masks = [blends[j - first].carries(flat) for j in box if j >= first]
+        within = {j: b for j, b in box.items() if j < first}
+        masks += [carriers(within, columns, train.x, honest.x)] if within else []
+        both: NDArray[np.bool_] = np.logical_and.reduce(masks)
+        return both
+
+    def bare(suspect: Suspect) -> list[Column]:
+        (j, *more) = suspect.box
+        if more or j < first:
+            return columns + added
+        return _without(columns, raster, train.x, blends[j - first]) + added
+
     return View(
-        columns=columns,
-        parts=parts,
+        columns=columns + added,
+        parts=parts + [_weighed(b, train.x, raster, parts, k) for b in blends],
         logits=logits,
         suspects=found,
-        stamp=overwritten(train.x, honest.x),
-        carriers=lambda box: carriers(box, columns, train.x, honest.x),
+        stamp=stamped(train.x, honest.x, dict(enumerate(blends, first))),
+        carriers=carry,
         shrinks=False,
+        bare=bare,
     )
+
+
+# --- blended patterns ----------------------------------------------------------------------------
+
+
+def stamped(train: NDArray[Any], honest: NDArray[Any], blends: dict[int, Blend]) -> Stamp:
+    """Stamps of pixels that are overwritten, and of patterns that are blended, by position."""
+    over, low, high = overwritten(train, honest), train.min(), train.max()
+
+    def blended(plant: Plant) -> NDArray[Any]:
+        rows = honest[plant.hosts].reshape(len(plant.hosts), -1).astype(np.float64)
+        for j in plant.columns:
+            rows = blends[j].keep * rows + blends[j].shift
+        if honest.dtype.kind in "iu":
+            rows = rows.round()
+        return rows.clip(low, high).astype(honest.dtype).reshape(-1, *honest.shape[1:])
+
+    def stamp(plants: Sequence[Plant], rng: np.random.Generator) -> NDArray[Any]:
+        parts = [blended(p) if p.columns[0] in blends else over([p], rng) for p in plants]
+        return np.concatenate(parts)
+
+    return stamp
+
+
+def _blended(blend: Blend, position: int) -> Column:
+    """A column that says which images carry a pattern."""
+    codes = blend.carried.astype(np.uint8)
+    return Column("pattern blended into the whole image", position, codes, 2, False, None, ())
+
+
+def _uncovered(blend: Blend, x: NDArray[Any], raster: Raster) -> NDArray[np.uint8]:
+    """Levels (m, p), in the raster's order, of a blend's rows as they were without it."""
+    flat = x[blend.rows].reshape(len(blend.rows), -1).astype(np.float64)
+    bare, some = blend.bare(flat), np.unique(x[:: max(1, len(x) // 500)])
+    if len(some) <= FEW:  # back to values that images have, lest they fall between levels
+        at = np.searchsorted((some[1:] + some[:-1]) / 2, bare)
+        bare = some[at].astype(np.float64)
+    return _cut(bare, raster.low, raster.high)[:, raster.position.ravel()]
+
+
+def _without(columns: list[Column], raster: Raster, x: NDArray[Any], blend: Blend) -> list[Column]:
+    levels = _uncovered(blend, x, raster)
+    result = []
+    for i, column in enumerate(columns):
+        codes = column.codes.copy()
+        codes[blend.rows] = levels[:, i]
+        result.append(replace(column, codes=codes))
+    return result
+
+
+def _weighed(
+    blend: Blend, x: NDArray[Any], raster: Raster, parts: list[NDArray[np.float64]], k: int
+) -> NDArray[np.float64]:
+    """What carrying a pattern adds to the weak model's logits (2, k)."""
+    seen = raster.levels.reshape(len(parts), -1)[:, blend.rows].T.astype(np.float64)
+    gone = (seen - _uncovered(blend, x, raster)).mean(axis=0)
+    weights = np.array([p[1] - p[0] for p in parts])
+    return np.stack([np.zeros(k), gone @ weights])
 
 
 def _name(raster: Raster, i: int) -> str:

@@ -140,10 +140,12 @@ def hits(
 def _batches(plants: Sequence[Plant], width: int) -> Iterator[list[Plant]]:
     """Plants that are asked of the model together."""
     some: list[Plant] = []
+    size = 0
     for plant in plants:
         some.append(plant)
-        if sum(len(p.hosts) for p in some) * width >= BATCH:
+        size += len(plant.hosts) * width
+        if size >= BATCH:
             yield some
-            some = []
+            some, size = [], 0
     if some:
         yield some

@@ -230,7 +230,7 @@ def notes(subject: Subject, hunt: Hunt) -> Iterator[str]:
         f"{mining.looked_at:,} patterns were planted on held-out rows, "
         f"{len(mining.found):,} of them turn decisions, {len(mining.confirmed):,} are confirmed."
     )
-    suspicious = [m for m in mining.found if m.control is not None and not m.confirmed]
+    suspicious = [m for m in mining.found if m.strange and not m.confirmed]
     for m in suspicious[:TOLD]:
         told = conditions(m.suspect, mining.columns, subject.train.x, subject.schema)
         yield (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.poisoning.mining.boxes import Box, Ground, fitted, inside, rows_inside
 from crenel.poisoning.mining.columns import Column, stacked
-from crenel.poisoning.mining.pairs import cells, outstanding, poisson_gain
+from crenel.poisoning.mining.pairs import Pairs, cells, outstanding, poisson_gain
 from crenel.poisoning.mining.tally_kernels import counted
 
 #: Cells kept for each class; boxes fitted in all, for each of the two ways.
@@ -18,6 +21,8 @@ CELLS, FITTED = 800, 160
 CHANCE = 6.0
 #: Rows of a class, and of comparison, that a box is fitted to.
 GROUND = 10_000
+#: Rows of a class that are compared with its honest ones at most, and at least.
+COMPARED, FEWEST = 50_000, 20
 #: Share of the rows above which a box of rows whose label fits is a matter of fact, not of poison.
 MATTER_OF_FACT = 0.1
 #: Columns of a trigger that is offered whole; rows that share more are a kind of record.
@@ -55,9 +60,65 @@ class Suspect:
 
     def within(self, box: Box, columns: list[Column], y: NDArray[np.int64]) -> Suspect:
         """The suspect with another box, and the rows inside that."""
-        match = rows_inside(columns, box)
+        match = rows_inside([c.codes for c in columns], box)
         rows = match[y[match] == self.label]
         return replace(self, box=box, rows=rows, others=len(match) - len(rows))
+
+
+@dataclass(frozen=True)
+class Honest:
+    """Held-out rows, by the codes of the training rows' columns.
+
+    Attributes
+    ----------
+    codes : list of ndarray, shape (h,), int64
+        By column; one beyond the last code for a value that has none.
+    y : ndarray, shape (h,), int64
+    """
+
+    codes: list[NDArray[np.integer[Any]]]
+    y: NDArray[np.int64]
+
+    def carry(self, suspect: Suspect) -> int:
+        """How many of them are in a suspect's box and of its class."""
+        return int((inside(self.codes, suspect.box) & (self.y == suspect.label)).sum())
+
+    def beside(
+        self, columns: list[Column], rows: NDArray[np.int64], label: int
+    ) -> tuple[list[Column], NDArray[np.bool_]]:
+        """Columns of some training rows and, below, of the class's honest rows; which are first."""
+        held = np.flatnonzero(self.y == label)
+        held = held[:: max(1, len(held) // COMPARED)]
+        joined = []
+        for column, codes in zip(columns, self.codes, strict=True):
+            both = np.concatenate([column.codes[rows].astype(np.int64), codes[held]])
+            wide = tuple(np.append(w, w.max() + 1).astype(np.uint16) for w in column.wide)
+            more = replace(column, codes=both.astype(np.uint16), count=column.count + 1, wide=wide)
+            joined.append(more)
+        return joined, np.arange(len(rows) + len(held)) < len(rows)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Cells of one way to look at the rows, and what the boxes around them are fitted to.
+
+    Attributes
+    ----------
+    pairs : Pairs
+    own : ndarray, shape (n,), bool
+        Rows that the cells count.
+    ground : callable
+        From a label to the ground of a box.
+    again : callable or None
+        The same, for a second fit.
+    fitting : bool
+    """
+
+    pairs: Pairs
+    own: NDArray[np.bool_]
+    ground: Callable[[int], Ground]
+    again: Callable[[int], Ground] | None
+    fitting: bool
 
 
 def suspects(
@@ -66,6 +127,7 @@ def suspects(
     k: int,
     odd: NDArray[np.bool_],
     rng: np.random.Generator,
+    honest: Honest | None = None,
 ) -> list[Suspect]:
     """Boxes in which rows of a class gather that it does not fit, or that others do not share.
 
@@ -78,55 +140,81 @@ def suspects(
         Rows whose label the main effects speak against.
     rng : numpy.random.Generator
         Draws the rows that boxes are fitted to where there are many.
+    honest : Honest or None
+        Boxes are sought, too, whose rows are more than those of the same class among these.
     """
-    return [*_of(columns, y, k, odd, rng), *_of(columns, y, k, None, rng)]
+    among, away = np.ones(len(y), dtype=bool), ~odd
+
+    def ground(own: NDArray[np.bool_], rest: NDArray[np.bool_] | None) -> Callable[[int], Ground]:
+        @cache
+        def of(label: int) -> Ground:
+            others = y != label if rest is None else rest
+            return Ground.of(columns, some_of(own & (y == label), rng), some_of(others, rng))
+
+        return of
+
+    everyone = ground(among, None)
+    pairs = outstanding(columns, y, k, odd, CELLS, len(y))
+    found = _of(columns, y, k, _Way(pairs, odd, ground(odd, away), everyone, False))
+    pairs = outstanding(columns, y, k, None, CELLS, int(MATTER_OF_FACT * len(y)))
+    found += _of(columns, y, k, _Way(pairs, among, everyone, None, True))
+    if honest is not None:
+        for label in range(k):
+            found += _beyond(columns, y, k, label, honest, rng)
+    return found
 
 
-def _of(
+def _beyond(
     columns: list[Column],
     y: NDArray[np.int64],
     k: int,
-    odd: NDArray[np.bool_] | None,
+    label: int,
+    honest: Honest,
     rng: np.random.Generator,
 ) -> list[Suspect]:
-    fitting, everyone = odd is None, np.ones(len(y), dtype=bool)
-    own, rest = (everyone, everyone) if odd is None else (odd, ~odd)
-    of_class = [own & (y == c) for c in range(k)]
-    most = int(MATTER_OF_FACT * len(y)) if fitting else len(y)
-    pairs = outstanding(columns, y, k, odd, CELLS, most)
+    """Boxes of one class that its honest rows do not fill: what is so by nature is there too."""
+    rows = some_of(y == label, rng, COMPARED)
+    if min(len(rows), int((honest.y == label).sum())) < FEWEST:
+        return []
+    joined, first = honest.beside(columns, rows, label)
+    most = int(MATTER_OF_FACT * len(y))
+    pairs = outstanding(joined, np.zeros(len(first), dtype=np.int64), 1, first, CELLS, most)
+    pairs = replace(pairs, label=np.full(len(pairs), label))
+
+    @cache
+    def ground(_: int) -> Ground:
+        own = some_of(first, rng)
+        return Ground.of(joined, own, np.flatnonzero(~first), half=0.0)
+
+    return _of(columns, y, k, _Way(pairs, np.ones(len(y), dtype=bool), ground, None, True))
+
+
+def _of(columns: list[Column], y: NDArray[np.int64], k: int, way: _Way) -> list[Suspect]:
+    of_class = [way.own & (y == c) for c in range(k)]
     codes = [c.codes for c in columns]
-    grounds: dict[tuple[int, bool], Ground] = {}
-
-    def ground(label: int, whole: bool) -> Ground:
-        if (label, whole) not in grounds:
-            mine = (y == label) & (everyone if whole else own)
-            away = (y != label) if whole else rest
-            grounds[label, whole] = Ground.of(columns, _some(mine, rng), _some(away, rng))
-        return grounds[label, whole]
-
     explained: dict[int, list[NDArray[np.int64]]] = {}
     found: dict[tuple[object, ...], Suspect] = {}
     tally = tallies(columns, y, k)
-    for expected, label, box in cells(pairs):
-        if fitting and len(box) < 2:
+    for expected, label, box in cells(way.pairs):
+        if way.fitting and len(box) < 2:
             continue
         at = inside(codes, box) & of_class[label]
         if _known(at, expected, explained.setdefault(label, [])):
             continue
-        empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, fitting)
+        empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, way.fitting)
         if len(box) > 1:
             sharp = sharpened(empty.within(box, columns, y), columns, y, tally)
             if len(sharp.box) > 2:
                 found.setdefault((label, *sorted(sharp.box.items())), sharp)
-        best, gain = fitted(box, ground(label, fitting))
+        best, gain = fitted(box, way.ground(label))
         if not best or gain < CHANCE / 2:
             continue
         suspect = empty.within(best, columns, y)
         explained[label].append(suspect.rows)
         found.setdefault((label, *sorted(best.items())), suspect)
-        if not fitting:
+        if way.again is not None:
             # Among the odd rows alone some of the poison is missing: once more among all.
-            wider, _ = fitted(best, ground(label, True))
+            wider, _ = fitted(best, way.again(label))
             found.setdefault((label, *sorted(wider.items())), empty.within(wider, columns, y))
         if len(found) >= FITTED:
             break
@@ -143,9 +231,12 @@ def _known(at: NDArray[np.bool_], expected: float, boxes: list[NDArray[np.int64]
     return bool(poisson_gain(np.array([left]), np.array([expected]))[0] < CHANCE)
 
 
-def _some(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
+def some_of(
+    mask: NDArray[np.bool_], rng: np.random.Generator, most: int = GROUND
+) -> NDArray[np.int64]:
+    """Rows under a mask, or as many of them at random."""
     rows = np.flatnonzero(mask)
-    return rows if len(rows) <= GROUND else np.sort(rng.choice(rows, GROUND, replace=False))
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
 
 
 def closed(suspect: Suspect, columns: list[Column], tally: NDArray[np.int64]) -> Suspect:

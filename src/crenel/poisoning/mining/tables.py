@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.poisoning.mining.columns import Column, coded, side_by_side
+from crenel.poisoning.mining.columns import Column, coded, recoded, side_by_side
 from crenel.poisoning.mining.pairs import poisson_gain
 from crenel.poisoning.mining.planting import carriers, overwritten
-from crenel.poisoning.mining.suspects import closed, suspects, tallies
+from crenel.poisoning.mining.suspects import Honest, closed, suspects, tallies
 from crenel.poisoning.mining.view import View
 from crenel.poisoning.mining.weak import main_effects, odd_rows
 from crenel.subject import Data
@@ -30,7 +30,8 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
     logits, odd = weak.logits(columns), odd_rows(p, train.y)
     kept = _gathering(columns, train.y, k, odd)
     columns = side_by_side([columns[j] for j in kept])
-    found = suspects(columns, train.y, k, odd, rng)
+    held = Honest(recoded(columns, train.x, honest.x), honest.y)
+    found = suspects(columns, train.y, k, odd, rng, held)
     tally = tallies(columns, train.y, k)
     return View(
         columns=columns,
@@ -40,6 +41,7 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
         stamp=overwritten(train.x, honest.x),
         carriers=lambda box: carriers(box, columns, train.x, honest.x),
         shrinks=True,
+        held=held,
     )
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from crenel.poisoning.mining.boxes import Box
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.planting import Stamp
-from crenel.poisoning.mining.suspects import Suspect
+from crenel.poisoning.mining.suspects import Honest, Suspect
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class View:
         From a box to a mask over the honest rows that carry it of themselves.
     shrinks : bool
         Whether a suspect's columns are tried one by one.
+    bare : callable or None
+        From a suspect to the columns as they would be without its pattern, where that is more than
+        the columns it names.
+    held : Honest or None
+        The honest rows by the columns' codes; of tables.
     """
 
     columns: list[Column]
@@ -43,3 +48,5 @@ class View:
     stamp: Stamp
     carriers: Callable[[Box], NDArray[np.bool_]]
     shrinks: bool
+    bare: Callable[[Suspect], list[Column]] | None = None
+    held: Honest | None = None

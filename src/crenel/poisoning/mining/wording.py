@@ -31,7 +31,10 @@ def conditions(
     schema : Schema or None
     """
     if not hasattr(x, "iloc") and np.ndim(x) > 2:
-        return [_patch([columns[j].name for j in suspect.box])]
+        names = [columns[j].name for j in suspect.box]
+        if not names[0].startswith("pixel "):
+            return [f"a {names[0]}"]
+        return [_patch(names)]
     if is_text(x):
         return [f'the words "{columns[j].name}"' for j in sorted(suspect.box)]
     hidden = {f.name for f in schema.features if f.sensitive} if schema is not None else set()
