@@ -70,16 +70,27 @@ class Cost:
         Trainings of the user's model.
     least : float
         Share of the whole cost below which the check has no answer at all, in (0, 1].
+    sample : int
+        Training rows that each of these trainings is done on at most; 0: all there are.
+    whole : float
+        Trainings on all training rows beside those.
     """
 
     seconds: float = 1.0
     queries: int = 0
     fits: float = 0.0
     least: float = 0.3
+    sample: int = 0
+    whole: float = 0.0
 
-    def estimate(self, query_seconds: float, fit_seconds: float) -> float:
-        """Seconds on a model with these measured speeds (seconds a row, seconds a training)."""
-        return self.seconds + self.queries * query_seconds + self.fits * fit_seconds
+    def estimate(self, query_seconds: float, fit_seconds: float, rows: int = 0) -> float:
+        """Seconds on a model with these measured speeds (seconds a row, seconds a training).
+
+        A training of ``fit_seconds`` is one on so many ``rows``.
+        """
+        part = self.sample / rows if 0 < self.sample < rows else 1.0
+        fits = self.fits * part + self.whole
+        return self.seconds + self.queries * query_seconds + fits * fit_seconds
 
 
 @dataclass

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crenel.auditor.plan import Task, allot, fit_in, select
-from crenel.check import Check, Controls, Cost, Risk
+from crenel.check import Check, Controls, Cost, Risk, load_checks
 from crenel.errors import UsageError
 
 
@@ -61,3 +61,20 @@ def test_selection_by_pattern_and_risk():
         select(pool, ["XXX"])
     with pytest.raises(UsageError, match="no risk is called 'fun'"):
         select(pool, risks=["fun"])
+
+
+def test_a_check_that_trains_on_samples_is_cheap_on_many_rows():
+    cost = Cost(seconds=3.0, queries=100, fits=30, sample=10_000, whole=2)
+    assert cost.estimate(0.01, 0.5, rows=5_000) == pytest.approx(3 + 1 + 32 * 0.5)
+    # A training on 10,000 of a million rows takes a hundredth of one on all of them.
+    assert cost.estimate(0.01, 80.0, rows=1_000_000) == pytest.approx(3 + 1 + 30 * 0.8 + 2 * 80)
+    everything = Cost(seconds=3.0, queries=100, fits=32)
+    assert everything.estimate(0.01, 80.0, rows=1_000_000) == pytest.approx(4 + 32 * 80)
+
+
+def test_a_million_rows_leave_no_poisoning_check_out_of_ten_minutes():
+    checks = [c for c in load_checks().values() if c.risk is Risk.POISONING]
+    tasks = [Task(c, "t", c.cost.estimate(1e-5, 60.0, rows=1_000_000)) for c in checks]
+    kept, left_out = fit_in(tasks, 600.0)
+    assert len(kept) == len(checks) == 5
+    assert not left_out

@@ -253,7 +253,8 @@ class _Audit:
             if lacking:
                 self.keep(outcome_of(check, name, State.NOT_APPLICABLE, lacking))
             else:
-                cost = check.cost.estimate(loaded.query_seconds, loaded.fit_seconds)
+                rows = loaded.part.train_rows or 0
+                cost = check.cost.estimate(loaded.query_seconds, loaded.fit_seconds, rows)
                 tasks.append(Task(check, name, cost))
         return tasks
 

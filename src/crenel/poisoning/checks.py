@@ -13,7 +13,7 @@ from crenel.subject import Subject
     title="Wrong labels",
     question="Which training labels are wrong, and how many wrong ones would go unnoticed?",
     needs=("model", "classification", "fit", "train"),
-    cost=Cost(seconds=1.0, fits=15, least=0.5),
+    cost=Cost(seconds=1.0, fits=12, least=0.5, sample=6_000, whole=3),
     references=("AML.T0020", "NISTAML.013", "ML02:2023", "AIA:15(5)", "AIA:10", "BIML:data:1"),
     controls=Controls(weak=controls.wrong_labels, sound=controls.right_labels),
 )
@@ -86,7 +86,7 @@ def wrong_labels(subject: Subject, context: Context) -> Measurement:
     title="Dose and response of poison",
     question="How many poisoned training rows does it take to turn the model's decisions?",
     needs=("model", "classification", "fit", "train", "test"),
-    cost=Cost(seconds=2.0, queries=100_000, fits=30, least=0.25),
+    cost=Cost(seconds=2.0, queries=100_000, fits=29, least=0.25, sample=10_000, whole=1),
     references=("AML.T0020", "NISTAML.013", "NISTAML.023", "ML02:2023", "AIA:15(5)", "BIML:data:1"),
     controls=Controls(weak=controls.credulous, sound=controls.stubborn),
 )
@@ -156,7 +156,7 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     title="Weakness by source",
     question="Which source's rows harm the model, and how much could each source do?",
     needs=("model", "classification", "fit", "train", "test", "sources"),
-    cost=Cost(seconds=4.0, queries=150_000, fits=30, least=0.25),
+    cost=Cost(seconds=4.0, queries=150_000, fits=29, least=0.25, sample=10_000, whole=1),
     references=("AML.T0020", "AML.T0010.002", "NISTAML.013", "ML02:2023", "ML10:2023", "AIA:10"),
     controls=Controls(weak=controls.bad_source, sound=controls.many_hands),
 )
@@ -299,7 +299,7 @@ def traces(subject: Subject, context: Context) -> Measurement:
     title="Planted triggers",
     question="Which patterns were planted in the training data, and does the model obey them?",
     needs=("model", "classification", "fit", "train", "test"),
-    cost=Cost(seconds=40.0, queries=100_000, fits=16, least=0.2),
+    cost=Cost(seconds=40.0, queries=100_000, fits=14, least=0.2, sample=25_000, whole=2),
     references=("AML.T0020", "AML.T0018", "NISTAML.023", "ML02:2023", "ML10:2023", "AIA:15(5)"),
     controls=Controls(weak=controls.obedient, sound=controls.right_labels),
 )
