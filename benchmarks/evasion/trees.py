@@ -12,12 +12,14 @@ Run:  python benchmarks/evasion/trees.py [--quick] [--rows N] [--json FILE] [--o
    attacked, reading the model and asking it of the witnesses included; row by row whether ours is
    ever farther, in L-inf, which HopSkipJump is set to minimise, and for ZOO in L2, its own, too.
    "floor" is the time of the two batches of predictions that no valid search can do without.
-Reached with the model read once for all rows, on two busy cores, times faster than HopSkipJump:
-breast cancer, XGBoost 100x5, 51 rows: exact 1,943, fast 2,899; digits, ten classes, 86 rows: exact
-707, fast 1,218 (mean L-inf .106 beside its .181); Pima, XGBoost 200x5, 55 rows: exact 295, fast
-934. Exact is never farther, fast on one row of these 192. Than ZOO, which turns 25 to 82 % of the
-rows in tenths of a second each: exact 237, 95 and 55 times, fast 355, 122 and 149; no row farther
-in L-inf.
+Reached on two busy cores, the model's saving of itself included and its trees read in an earlier
+call, times faster than HopSkipJump: breast cancer, XGBoost 100x5, 60 rows: exact 1,134, fast 2,114;
+digits, ten classes, 53 rows: exact 578, fast 717 (mean L-inf .108 and .109 beside its .182); Pima,
+XGBoost 200x5, 60 rows: exact 263, fast 688; breast cancer, random forest 100x6, 6 rows of seven
+seconds each: fast 1,365, exact 135. Than ZOO, which turns 17 to
+77 % of the rows: exact 220, 70, 49 and 23 times, fast 363, 90, 131 and 880. Neither is farther in
+L-inf on any of these rows. What no valid search can do without is 5,872, 3,125, 4,903 and 2,678
+times faster than ZOO: a thousand times would leave us three to six times these two batches.
 Images in whole grey levels (``integer``), Fashion-MNIST, XGBoost 200x8, 100 rows: 94 decided with
 the usual 200,000 boxes in .03 CPU seconds a row, 99 with 40 million in 1.0; the last lies between
 two neighbouring levels, within 5 %.
