@@ -23,7 +23,7 @@ from crenel.poisoning.mining.blends import find_blends
 from crenel.poisoning.mining.box_kernels import PRICE
 from crenel.poisoning.mining.boxes import Ground, fitted, rows_inside, settled
 from crenel.poisoning.mining.columns import coded, recoded, side_by_side
-from crenel.poisoning.mining.evidence import essential, kinship, shared, surplus, telling
+from crenel.poisoning.mining.evidence import kinship, shared, surplus
 from crenel.poisoning.mining.mine import Mining
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
 from crenel.poisoning.mining.plan import Hunt
@@ -31,6 +31,7 @@ from crenel.poisoning.mining.planting import Plant, overwritten
 from crenel.poisoning.mining.probing import Probe, Round, plant_and_mine
 from crenel.poisoning.mining.report import notes
 from crenel.poisoning.mining.suspects import Honest, Suspect, closed, tallies
+from crenel.poisoning.mining.telling import Judge
 from crenel.poisoning.mining.wording import conditions
 from crenel.poisoning.remedies import quarantine_triggers
 from crenel.poisoning.triggers import find_triggers, is_text
@@ -542,11 +543,12 @@ def test_conditions_that_tell_nothing_or_are_natural_are_left_out():
     labels = y[:3000]
     whole = Suspect({0: (4, 5), 1: (7, 7), 2: (1, 19)}, 1, np.arange(0), 0, True)
     whole = whole.within(whole.box, columns, labels)
-    small = essential(whole, columns, labels, held)
+    judge = Judge.of(columns, labels, held)
+    small = judge.essential(whole)
     assert set(small.box) == {0, 1}
     assert set(range(30)) <= set(small.rows.tolist())
     natural = small.within({2: (5, 6), 3: (5, 7)}, columns, labels)
-    assert telling(natural, columns, labels, held) < 0 < telling(small, columns, labels, held)
+    assert judge.telling(natural) < 0 < judge.telling(small)
 
 
 def test_what_rows_share_beyond_chance_belongs_to_their_pattern():

@@ -13,20 +13,12 @@ from numpy.typing import NDArray
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.cores import Field, cores, distinct, firing, possible, settled_again
-from crenel.poisoning.mining.evidence import (
-    UNKNOWN,
-    essential,
-    kinship,
-    lacking,
-    likeness,
-    shared,
-    surplus,
-    telling,
-)
+from crenel.poisoning.mining.evidence import UNKNOWN, kinship, likeness, shared, surplus
 from crenel.poisoning.mining.pictures import view_of_images
 from crenel.poisoning.mining.planting import Plant, Stamp
-from crenel.poisoning.mining.suspects import Honest, Suspect, sharpened, tallies
+from crenel.poisoning.mining.suspects import Suspect, sharpened, tallies
 from crenel.poisoning.mining.tables import view_of_table
+from crenel.poisoning.mining.telling import Judge
 from crenel.poisoning.mining.view import View
 from crenel.poisoning.mining.words import view_of_texts
 from crenel.poisoning.triggers import is_text
@@ -280,52 +272,47 @@ def mine_triggers(
         return Mining((), (), 0, 0, 0)
     progress(0.5)
     field = Field.of(model, train, honest, view.columns, view.stamp, view.held)
-    found = _promising(field, view) if view.shrinks else view.suspects
-    found = firing(field, found, rng)
-    if view.shrinks:
-        found = _reduced(field, view, found, rng)
+    judge = Judge.of(view.columns, train.y, view.held) if view.shrinks else None
+    found = firing(field, _promising(field, judge, view.suspects) if judge else view.suspects, rng)
+    if judge:
+        found = _reduced(field, judge, found, rng)
     found = distinct(found, len(train))
     progress(0.8)
     mined, fits = _measured(field, found, view, seed, rng)
+    mined = _apart(mined, judge)
     looked_at = len(view.suspects)
     return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits, view.stamp)
 
 
-def _promising(field: Field, view: View) -> list[Suspect]:
+def _promising(field: Field, judge: Judge, found: list[Suspect]) -> list[Suspect]:
     """Of the suspects that may be confirmed those that tell most, and that honest rows lack."""
-    columns, y = view.columns, field.train.y
-    most = 2 * max(SHARE * len(y), MAYBE)
-    found = possible(field, view.suspects, most)
-    told = [essential(s, columns, y, field.held) for s in found]
-    first = _telling(possible(field, [*told, *found], most), columns, y, field.held)
-    if field.held is None:
-        return first[:PLANTED]
-    small = [essential(s, columns, y, field.held, lack=True) for s in found]
-    gain = [lacking(s, columns, y, field.held) for s in small]
-    order = np.argsort([-g for g in gain], kind="stable")
-    parts = [first, *(distinct([of[i] for i in order], len(y)) for of in (told, small))]
+    n = len(field.train)
+    most = 2 * max(SHARE * n, MAYBE)
+    found = possible(field, found, most)
+    told = [judge.essential(s) for s in found]
+    first = _telling(judge, possible(field, [*told, *found], most))
+    small = [judge.essential(s, lack=True) for s in found]
+    order = np.argsort([-judge.lacking(s) for s in small], kind="stable")
+    parts = [first, *(distinct([of[i] for i in order], n) for of in (told, small))]
     return [s for part in parts for s in part[: PLANTED // 2]]
 
 
-def _telling(
-    found: list[Suspect], columns: list[Column], y: NDArray[np.int64], held: Honest | None
-) -> list[Suspect]:
+def _telling(judge: Judge, found: list[Suspect]) -> list[Suspect]:
     """One for each set of rows, the most telling first."""
-    told = [telling(s, columns, y, held) for s in found]
-    order = np.argsort([-t for t in told], kind="stable")
-    return distinct([found[i] for i in order], len(y))
+    order = np.argsort([-judge.telling(s) for s in found], kind="stable")
+    return distinct([found[i] for i in order], len(judge.y))
 
 
 def _reduced(
-    field: Field, view: View, found: list[Suspect], rng: np.random.Generator
+    field: Field, judge: Judge, found: list[Suspect], rng: np.random.Generator
 ) -> list[Suspect]:
     """Suspects by what tells most and by what the model needs, the most telling first."""
-    columns, y = view.columns, field.train.y
+    columns, y = judge.columns, judge.y
     tally = tallies(columns, y, field.model.k)
     small = cores(field, found, rng) + found
-    small += [essential(settled_again(field, s), columns, y, field.held) for s in found]
+    small += [judge.essential(settled_again(field, s)) for s in found]
     small += [t for s in small if (t := sharpened(s, columns, y, tally)) is not s]
-    return _telling(small, columns, y, field.held)
+    return _telling(judge, small)
 
 
 def plant_again(
@@ -351,7 +338,7 @@ def view_of(train: Data, honest: Data, k: int, rng: np.random.Generator) -> View
 def _measured(
     field: Field, found: list[Suspect], view: View, seed: int, rng: np.random.Generator
 ) -> tuple[list[Mined], int]:
-    """Success, control and what the rows look like of each suspect; the strongest first."""
+    """Success, control and what the rows look like of each suspect."""
     y = field.train.y
     plants = [field.plant(s, HOSTS, rng) for s in found]
     got = field.hits(plants, rng)
@@ -382,7 +369,7 @@ def _measured(
     likely = [i for i in strange if mined[i].stamped and mined[i].new]
     without = _without(field, [found[i] for i in likely], seed)
     if without is None:
-        return _apart(mined, view, y), 0
+        return mined, 0
     again = without.hits([plants[i] for i in likely], rng)
     for i, hit in zip(likely, again, strict=True):
         mined[i] = replace(mined[i], control=proportion(int(hit.sum()), len(hit)))
@@ -390,7 +377,7 @@ def _measured(
             mined[i] = _reported(field, mined[i], view, rng)
             shown = _turned(field, plants[i], got[i], rng)
             mined[i] = replace(mined[i], shown=shown)
-    return _apart(mined, view, y), 1
+    return mined, 1
 
 
 def _reported(field: Field, mined: Mined, view: View, rng: np.random.Generator) -> Mined:
@@ -419,12 +406,12 @@ def _turned(
     return take_rows(field.honest.x, chosen.hosts), field.stamp([chosen], rng)
 
 
-def _apart(mined: list[Mined], view: View, y: NDArray[np.int64]) -> list[Mined]:
+def _apart(mined: list[Mined], judge: Judge | None) -> list[Mined]:
     """The confirmed and most telling first, without those mostly within an earlier one."""
 
     def order(m: Mined) -> tuple[bool, float]:
-        if view.shrinks:
-            return not m.confirmed, -telling(m.suspect, view.columns, y, view.held)
+        if judge:
+            return not m.confirmed, -judge.telling(m.suspect)
         # Of two boxes around the same trigger the one with more rows that do not fit.
         unlike = 1.0 - max(0.0, m.likeness.value) if m.contradicts else 1.0
         return not m.confirmed, -unlike * len(m.suspect.rows)
