@@ -242,6 +242,20 @@ def test_the_same_call_is_decided_once(version, monkeypatch):
         assert asked(pickle.dumps(made, version), monkeypatch) < 30
 
 
+@pytest.mark.parametrize("shape", [b"J" + bytes(4), b"J" + bytes(4) + b"M" + bytes(2)])
+def test_a_call_that_differs_in_one_byte_is_judged_anew(shape):
+    made = stack_name("numpy._core.multiarray", "_reconstruct") + b"\x94"
+    kind = stack_name("numpy", "ndarray") + b"\x94"
+    data = proto(4) + b"(" + made + b"0" + kind + b"0"
+    one = b"h\0h\1" + (b"(" + shape + b"t") + b"C\1b\x87R"
+    for place in (at for at, value in enumerate(one) if not value and one[at - 1] != ord("h")):
+        other = one[:place] + b"\x7f" + one[place + 1 :]
+        assert check(data + one * 3 + other + one + b"t.")
+        large = place == one.index(b"J") + 4
+        verdict = scan_bytes(data + one + other + b"t.").verdict
+        assert (verdict is Verdict.REVIEW) == large
+
+
 ENCODE = name("_codecs", "encode") + b"q\0"
 
 

@@ -27,6 +27,7 @@ from crenel.scan.kernel_strings import (
     is_utf8,
     number_at,
     reference,
+    repeated,
     returned,
 )
 from crenel.scan.kernel_tags import (
@@ -66,12 +67,14 @@ from crenel.scan.kernel_tags import (
     HIGHEST_PROTOCOL,
     HOLDS,
     HOSTILE,
+    KNOWN,
     LATE,
     LATIN1,
     LEVEL,
     LIST,
     LOW,
     MAKES,
+    MEMOIZE,
     MORE,
     NAME,
     NUMBER,
@@ -91,6 +94,7 @@ from crenel.scan.kernel_tags import (
     START,
     STOP,
     STORED,
+    TUPLED,
     TUPLES,
     UTF8,
     WIDTHS,
@@ -106,16 +110,16 @@ from crenel.scan.kernel_tags import (
     inlined,
     joined,
     joined_tuple,
+    met,
     set_one,
     shared,
     updated,
-    what_is_known,
     with_item,
 )
 from crenel.scan.values import LONGEST
 
 #: SHA-256, its first digits, of kernel_tags.py and kernel_strings.py.
-PARTS = "1666355335c9fd86"
+PARTS = "fb9b748af5a8ccac"
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -141,7 +145,7 @@ def decided(
     new: int, callee: int, arguments: int, made: Decisions, state: Numbers
 ) -> int:  # fmt: skip
     """Return the object that a call makes by what is known of its arguments, -1 if that is open."""
-    known = what_is_known(arguments)
+    known = np.int64(KNOWN[U(arguments)])
     if known < 0 or (known == ANYTHING and state[HOSTILE]):
         return -1
     return np.int64(made[U(callee), U(new), U(known)])
@@ -151,7 +155,8 @@ def decided(
 def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in registers
     data: Bytes, words: Places, state: Numbers, tags: Bytes, places: Places, marks: Numbers,
     memo_tags: Bytes, memo: Offsets, late: Places, checks: Offsets, objects: Bytes,
-    made: Decisions, pos: int, stop: int, depth: int, base: int, level: int, stored: int, left: int,
+    made: Decisions, spans: Spans, pos: int, stop: int, depth: int, base: int, level: int,
+    stored: int, left: int,
 ) -> tuple[int, int, int, int, int, int, int, int, int]:  # fmt: skip
     """Follow the most common operations, in a loop of its own for the sake of the compiler.
 
@@ -169,7 +174,7 @@ def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in r
     while pos < stop and left > 0 and depth < room:
         code = data[U(pos)]
         role, new, after = np.int64(ROLES[code]), np.int64(MAKES[code]), pos + 1
-        place = U(pos)
+        what = since = U(pos)
         left -= 1
         if role == FIXED1:
             after = pos + 2
@@ -185,15 +190,63 @@ def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in r
                     break
                 if is_dunder(data, pos + 2, after):
                     new = DUNDER | CONSTANT
-        elif role == PUT:
-            if depth == base or stored == cells or memo_tags[U(stored)]:
+        elif role == GET1:
+            after = pos + 2
+            index = np.int64(data[U(pos + 1)]) if after <= size else cells
+            if index >= cells or memo_tags[U(index)] == 0:
                 role = OTHER
                 break
-            put(
-                stored, stored, pos, np.int64(tags[U(depth - 1)]), places[U(depth - 1)] & LOW,
-                state, memo_tags, memo, late, checks,
-            )  # fmt: skip
-            stored += 1
+            new, what = np.int64(memo_tags[U(index)]), U(memo[U(index)])
+        elif role == TUPLES:
+            first = depth - new
+            if first < base:
+                role = OTHER
+                break
+            half = np.int64(tags[U(first)] >> 4)
+            if new > 1:
+                half = met(half, np.int64(tags[U(first + 1)] >> 4))
+            if new > 2:
+                half = met(half, np.int64(tags[U(first + 2)] >> 4))
+            new, since, depth = np.int64(TUPLED[U(half)]), places[U(first)] >> HALF, first
+        elif role == CALL:
+            if depth - base < 2 or tags[U(depth - 2)] & 15 != OBJECT:
+                break
+            callee = np.int64(places[U(depth - 2)] & LOW)
+            result = decided(new, callee, np.int64(tags[U(depth - 1)]), made, state)
+            if result < 0:
+                begin = np.int64(places[U(depth - 1)] >> HALF)
+                result = repeated(data, words, spans, callee, new, begin, pos)
+                if result < 0:
+                    break
+            depth -= 2
+            since, what, new = places[U(depth)] >> HALF, U(result), np.int64(objects[U(result), 0])
+        elif role == FIXED8:
+            after = pos + 9
+        elif role == FIXED4:
+            after = pos + 5
+        elif role == FIXED2:
+            after = pos + 3
+        elif role == OPEN:
+            if level == len(marks):
+                break
+            marks[U(level), 0], marks[U(level), 1] = base, pos
+            level += 1
+            base = depth
+            pos += 1
+            role = PAUSE
+            continue
+        elif role == CLOSE_TUPLE:
+            if level == 0:
+                break
+            new, depth = joined_tuple(tags, base, depth), base
+            level -= 1
+            base, since = marks[U(level), 0], U(marks[U(level), 1])
+        elif role == BUILD:
+            if depth - base < 2 or tags[U(depth - 2)] & 15 != OBJECT or state[DUNDERS]:
+                break
+            if not objects[places[U(depth - 2)] & LOW, 1] & BUILDS:
+                break
+            depth -= 1
             pos += 1
             role = PAUSE
             continue
@@ -214,66 +267,16 @@ def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in r
             pos = after
             role = PAUSE
             continue
-        elif GET1 <= role <= GET4:
-            index = cells
-            if role == GET4 and pos + 5 <= size:
-                index = number_at(data, pos + 1, 4)
-                after = pos + 5
-            elif role == GET1 and pos + 2 <= size:
-                index = np.int64(data[U(pos + 1)])
-                after = pos + 2
+        elif role == GET4:
+            after = pos + 5
+            index = number_at(data, pos + 1, 4) if after <= size else cells
             if index >= cells or memo_tags[U(index)] == 0:
                 role = OTHER
                 break
             new = np.int64(memo_tags[U(index)])
-            what = np.int64(memo[U(index)]) if index < EARLY else 0
+            what = U(memo[U(index)]) if index < EARLY else U(0)
             if index >= EARLY and new & 15 == OBJECT:
-                what = reference(late, state[LATE], index)
-            tags[U(depth)] = new
-            places[U(depth)] = place << HALF | U(what)
-            depth += 1
-            pos = after
-            role = PAUSE
-            continue
-        elif role == FIXED8:
-            after = pos + 9
-        elif role == FIXED4:
-            after = pos + 5
-        elif role == FIXED2:
-            after = pos + 3
-        elif role == TUPLES:
-            first = depth - new
-            if first < base:
-                role = OTHER
-                break
-            tags[U(first)] = joined_tuple(tags, first, depth)
-            depth = first + 1
-            pos += 1
-            role = PAUSE
-            continue
-        elif role == CALL:
-            if depth - base < 2 or tags[U(depth - 2)] & 15 != OBJECT:
-                break
-            result = decided(
-                new, places[U(depth - 2)] & LOW, np.int64(tags[U(depth - 1)]), made, state
-            )  # fmt: skip
-            if result < 0:
-                break
-            depth -= 1
-            tags[U(depth - 1)] = objects[U(result), 0]
-            places[U(depth - 1)] = places[U(depth - 1)] & ~LOW | U(result)
-            pos += 1
-            role = PAUSE
-            continue
-        elif role == OPEN:
-            if level == len(marks):
-                break
-            marks[U(level), 0], marks[U(level), 1] = base, pos
-            level += 1
-            base = depth
-            pos += 1
-            role = PAUSE
-            continue
+                what = U(reference(late, state[LATE], index))
         elif role == ADD or role == PAIR:  # noqa: SIM109 - as numba compiles best
             first = depth - (1 if role == ADD else 2)
             if first <= base:
@@ -296,10 +299,18 @@ def plain_values(  # noqa: C901, PLR0915 - one switch, whose variables stay in r
         else:
             break
         tags[U(depth)] = new
-        places[U(depth)] = place << HALF | place
+        places[U(depth)] = since << HALF | what
         depth += 1
         pos = after
         role = PAUSE
+        # What is made is mostly put into the memo at once.
+        if pos < stop and left > 0 and data[U(pos)] == MEMOIZE and stored < cells:
+            if memo_tags[U(stored)]:
+                continue
+            put(stored, stored, pos, new, what, state, memo_tags, memo, late, checks)
+            stored += 1
+            pos += 1
+            left -= 1
     return pos, depth, base, level, stored, left, role, new, after
 
 
@@ -430,7 +441,7 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
     while pos < stop and left > 0:
         pos, depth, base, level, stored, left, role, new, after = plain_values(
             data, words, state, tags, places, marks, memo_tags, memo, late, checks, objects, made,
-            pos, stop, depth, base, level, stored, left,
+            spans, pos, stop, depth, base, level, stored, left,
         )  # fmt: skip
         if role == PAUSE:
             if depth == room:
@@ -480,6 +491,16 @@ def walk(  # noqa: C901, PLR0915 - one switch over the opcodes, whose variables 
                 break
             depth -= 2
             new, since = found, np.int64(places[U(depth)] >> HALF)
+        elif role == PUT:
+            if depth == base or stored == memo_tags.size or memo_tags[U(stored)]:
+                outcome = GIVE_UP
+                break
+            put(
+                stored, stored, pos, np.int64(tags[U(depth - 1)]), places[U(depth - 1)] & LOW,
+                state, memo_tags, memo, late, checks,
+            )  # fmt: skip
+            stored += 1
+            new = 0
         elif role == FRAME:
             after = pos + 9
             value = number_at(data, pos + 1, 8) if after <= size else -1

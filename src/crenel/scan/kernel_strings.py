@@ -32,6 +32,7 @@ from crenel.scan.kernel_tags import (
     Bytes,
     Offsets,
     Places,
+    Spans,
     U,
     compiled,
     inlined,
@@ -139,6 +140,36 @@ def alike(data: Bytes, begin: int, end: int, first: int, last: int) -> bool:
                 return False
             begin += 1
             first += 1
+
+
+@inlined  # type: ignore[untyped-decorator]
+def same(data: Bytes, words: Places, begin: int, first: int, size: int) -> bool:
+    """Tell whether two runs of bytes are the same; ``words`` are the eight bytes at each offset."""
+    if size >= 8:
+        differ = words[U(begin + size - 8)] ^ words[U(first + size - 8)]
+        for index in range(0, size - 8, 8):
+            differ |= words[U(begin + index)] ^ words[U(first + index)]
+        return differ == 0
+    odd = np.uint8(0)
+    for index in range(size):
+        odd |= data[U(begin + index)] ^ data[U(first + index)]
+    return odd == 0
+
+
+@inlined  # type: ignore[untyped-decorator]
+def repeated(
+    data: Bytes, words: Places, spans: Spans, callee: int, new: int, first: int, last: int
+) -> int:  # fmt: skip
+    """Return what was returned for the last arguments, if these are the very same bytes, else -1.
+
+    That is `returned` where nothing but MEMOIZE puts into the memo, for the loop of common
+    operations.
+    """
+    begin, end = np.int64(spans[U(callee), U(new), 0, 0]), np.int64(spans[U(callee), U(new), 0, 1])
+    size = last - first
+    if end - begin != size or size > LONGEST_SPAN or not same(data, words, begin, first, size):
+        return -1
+    return np.int64(spans[U(callee), U(new), 0, 2])
 
 
 @compiled  # type: ignore[untyped-decorator]

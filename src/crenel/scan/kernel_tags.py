@@ -34,7 +34,7 @@ POS, DEPTH, BASE, LEVEL, STORED, COUNT, DUNDERS, HOSTILE, LATE, WORDS = range(10
 GIVE_UP, DECIDE, MORE, END = range(4)
 WAYS, LONGEST_SPAN = 4, 64
 EARLY, EVERY = 1 << 20, 1 << 10
-TUPLE2, BINUNICODE = pickle.TUPLE2[0], pickle.BINUNICODE[0]
+TUPLE2, BINUNICODE, MEMOIZE = pickle.TUPLE2[0], pickle.BINUNICODE[0], pickle.MEMOIZE[0]
 CODEC = np.frombuffer(b"latin", dtype=np.uint8)
 (OTHER, PAUSE, FIXED, FIXED1, FIXED2, FIXED4, FIXED8, UTF8, PUT, PUT1, PUT4, GET1, GET4, TUPLES,
  OPEN, COUNTED1, UTF8_MORE, LATIN1, COUNTED, ADD, PAIR, PAIRS, ADD_MANY, CLOSE_TUPLE, CLOSE,
@@ -76,6 +76,32 @@ def _table() -> Bytes:
 
 ROLES, WIDTHS, MAKES = _table()
 
+
+def _tupled() -> Bytes:
+    """Return the tag of the tuple of values of which `met` tells the common upper half."""
+    table = np.full(16, TUPLE, dtype=np.uint8)
+    table[MEMBER >> 4] = table[(MEMBER >> 4) + HIGHEST] = LISTED
+    for height in range(1, HIGHEST):
+        table[(MEMBER >> 4) + height] = TUPLE | MEMBER | (height + 1) * HEIGHT
+    return table
+
+
+def _known() -> npt.NDArray[np.int8]:
+    """Return what each tag tells of the arguments of a call, -1 where it is no tuple."""
+    table = np.full(256, -1, dtype=np.int8)
+    for tag in range(256):
+        kind = tag & 15
+        if kind == EMPTY:
+            table[tag] = NOTHING
+        elif kind == LISTED:
+            table[tag] = ALL_LISTED
+        elif kind == TUPLE:
+            table[tag] = CONSTANTS if tag >= MEMBER else ANYTHING
+    return table
+
+
+TUPLED, KNOWN = _tupled(), _known()
+
 # Nothing is allocated, so no references are counted; unsigned indices need no check of the sign.
 compiled = njit(cache=True, nogil=True, _nrt=False)
 inlined = njit(cache=True, nogil=True, _nrt=False, forceinline=True)
@@ -107,17 +133,25 @@ def joined(tags: Bytes, first: int, last: int, floor: int) -> int:
 
 
 @inlined  # type: ignore[untyped-decorator]
+def met(one: int, other: int) -> int:
+    """Return what the upper halves of two tags have in common.
+
+    A half is 0, or the bit of a member alone, or that with a height; the lesser one is what is
+    known of both, unless both have heights, of which the greater one counts.
+    """
+    least = min(one, other)
+    return max(one, other) if least > MEMBER >> 4 else least
+
+
+@inlined  # type: ignore[untyped-decorator]
 def joined_tuple(tags: Bytes, first: int, last: int) -> int:
     """Return the tag of the tuple of some items."""
     if first == last:
         return EMPTY | CONSTANT
-    height = joined(tags, first, last, 1)
-    if height:
-        return TUPLE | height
-    for index in range(first, last):
-        if tags[U(index)] < MEMBER:
-            return TUPLE
-    return LISTED
+    half = np.int64(tags[U(first)] >> 4)
+    for index in range(first + 1, last):
+        half = met(half, np.int64(tags[U(index)] >> 4))
+    return np.int64(TUPLED[U(half)])
 
 
 @inlined  # type: ignore[untyped-decorator]
@@ -191,16 +225,3 @@ def with_item(target: int, wanted: int, some: int, every: int) -> int:
         return wanted
     constant = some & 0xF0 == CONSTANT and every & 0xF0 == CONSTANT
     return wanted | 2 * HEIGHT | MEMBER if constant else 0
-
-
-@inlined  # type: ignore[untyped-decorator]
-def what_is_known(arguments: int) -> int:
-    """Return what a tag tells of the arguments of a call, -1 where it is no tuple."""
-    kind = arguments & 15
-    if kind == EMPTY:
-        return NOTHING
-    if kind == LISTED:
-        return ALL_LISTED
-    if kind == TUPLE:
-        return CONSTANTS if arguments >= MEMBER else ANYTHING
-    return -1
