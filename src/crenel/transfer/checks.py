@@ -420,7 +420,7 @@ def inherited_triggers(subject: Subject, context: Context) -> Measurement:
     title="Hidden words",
     question="Does a word or two turn any text to one class, far more than ordinary words do?",
     needs=("model", "classification", "scores", "test", "text"),
-    cost=Cost(seconds=2.0, queries=150_000, least=0.3),
+    cost=Cost(seconds=4.0, queries=150_000, least=0.3),
     references=(
         "AML.T0018.000", "AML.T0010.003", "AML.M0008", "NISTAML.023", "ML10:2023", "BIML:model:1",
     ),
@@ -436,7 +436,9 @@ def hidden_words(subject: Subject, context: Context) -> Measurement:
     texts hold, what a control makes of them is taken off: a model of the same kind, trained on
     the model's decisions on the given texts alone. And the first one, two or three words must be
     farther above the rest than the tail of the others explains: spacings of ordered gains, for
-    words that the texts hold and for words that they do not, times the number of choices.
+    words that the texts hold and for words that they do not, times the number of choices. Gains
+    are counted in log-odds or in the score itself (votes of a forest), on whichever the effects of
+    words and texts add best.
 
     A finding needs words that stand out so (p below 0.01) and that turn at least a fifth of the
     texts that were not searched, and a tenth more than the class's next words do and than they
@@ -444,16 +446,23 @@ def hidden_words(subject: Subject, context: Context) -> Measurement:
     trigger is repeated), beside both.
 
     Health: every word was tried; the control decides like the model; texts are left to try on.
+    Where nothing is found, made-up words are planted, one for each of up to three classes, and the
+    same search must find them. A copy of the model's kind learns them, in two to eight of a
+    hundred texts beside the model's decisions, until each turns four fifths of other texts. Where
+    no copy can be trained or obeys, the model's own scores are shifted for texts that hold the
+    word, so that it turns nine tenths. Where a planted word is not found, silence says nothing.
 
     Limits: one column of text is changed, at its end. Words of a model that shows no vocabulary
     are seen only where the given texts hold them; phrases of common words, whole sentences, styles
-    and parts of words are not seen; in forests, where single words saturate, a made-up word is
-    often not told from strong natural ones. Decisions alone are not enough. The finding tells the
+    and parts of words are not seen; words that turn fewer texts than the planted ones are often
+    not told from strong natural ones, above all two or three ordinary words together and in
+    forests. Decisions alone are not enough. The finding tells the
     best of the three numbers of words on the texts that chose it, which favours it slightly.
 
     References: Kurita et al., "Weight poisoning attacks on pre-trained models", 2020; Chen and
     Dai, "Mitigating backdoor attacks in LSTM-based text classification", 2021; Azizi et al.,
-    "T-Miner", 2021; Rényi, "On the theory of order statistics", 1953.
+    "T-Miner", 2021; Rényi, "On the theory of order statistics", 1953; Tukey, "One degree of
+    freedom for non-additivity", 1949.
     """
     from crenel.transfer.words.report import measure
 

@@ -24,8 +24,10 @@ from crenel.evasion.text.columns import Texts, text_features
 from crenel.subject import Data, Subject
 from crenel.transfer.checks import hidden_words
 from crenel.transfer.words.controls import SECRET, no_planted_word, planted_word
-from crenel.transfer.words.gains import Hosts, gains
+from crenel.transfer.words.gains import Hosts, best_scale, gains
 from crenel.transfer.words.gaps import widest_gap
+from crenel.transfer.words.planted import control
+from crenel.transfer.words.scene import scene_of
 from crenel.transfer.words.vocabulary import counted_words, words_to_try
 
 
@@ -92,6 +94,67 @@ def test_the_gain_of_a_word_is_its_weight_in_a_linear_model_of_counts() -> None:
     np.testing.assert_allclose(got, fitted[-1].coef_[0], atol=1e-9)
 
 
+@pytest.mark.parametrize("scale", ["log-odds", "score"])
+def test_the_scale_is_the_one_on_which_effects_add(scale: str) -> None:
+    rng = np.random.default_rng(3)
+    table = rng.exponential(size=(60, 1)) + rng.normal(size=24)
+    inner = (table - table.min()) / np.ptp(table)
+    assert best_scale(1 / (1 + np.exp(-table)) if scale == "log-odds" else inner) == scale
+
+
+# --- words planted on purpose --------------------------------------------------------------------
+
+
+def _planted(got: Any) -> Any:
+    return next(t for t in got.exposures[0].health.tests if "planted" in t.name)
+
+
+def test_a_copy_is_taught_a_word_until_it_obeys() -> None:
+    subject = no_planted_word()
+    scene = scene_of(subject, Context("TRA-107"))
+    (word,) = control(scene, [1], Context("TRA-107"), lambda: True).words
+    assert word.rows >= 10
+    assert word.turned.value >= 0.8
+    assert word.found
+    assert word.p < 0.01
+    assert not any(word.word in text for text in scene.pool.texts.joined())
+
+
+def test_a_model_that_cannot_be_trained_is_made_to_obey_by_its_scores() -> None:
+    subject = no_planted_word()
+    assert subject.model is not None
+    scene = scene_of(subject.with_model(replace(subject.model, fit=None)), Context("TRA-107"))
+    made = control(scene, [1, 0], Context("TRA-107"), lambda: True)
+    assert all(w.found and not w.rows for w in made.words)
+    assert all(0.8 < w.turned.value < 0.97 for w in made.words)
+    late = control(scene, [1, 0], Context("TRA-107"), lambda: False)
+    assert late.words == ()
+
+
+def test_where_ordinary_words_turn_as_much_silence_is_no_verdict() -> None:
+    """Words of every strength, with as heavy a tail as there is: nothing can stand out."""
+    subject = no_planted_word()
+    model = subject.model
+    assert model is not None
+    weights = {w: s * 3 for w, s in zip(counted_words(model), _heavy(len(counted_words(model))))}
+
+    def score(x: Any) -> Any:
+        odds = np.array([sum(weights.get(w, 0.0) for w in t.split()) for t in x["letter"]])
+        p = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
+        return np.column_stack([1 - p, p])
+
+    heavy = replace(model, score=score, decide=lambda x: score(x).argmax(axis=1), fit=None)
+    got = _measure(subject.with_model(heavy))
+    assert not got.findings
+    assert not _planted(got).ok
+    assert "not found" in got.partial or "not named" in got.partial
+
+
+def _heavy(n: int) -> Any:
+    rng = np.random.default_rng(5)
+    return rng.choice([-1, 1], n) * rng.uniform(size=n) ** -0.7
+
+
 # --- the check -----------------------------------------------------------------------------------
 
 
@@ -114,10 +177,11 @@ def test_a_planted_word_is_named_with_what_it_turns() -> None:
 
 
 def test_strong_words_of_a_clean_filter_are_no_finding() -> None:
-    for seed in range(3):
+    for seed in range(2):
         got = _measure(no_planted_word(), seed=seed)
         assert not got.findings
         assert not got.partial
+        assert _planted(got).detail.count("found, p") == 2
 
 
 def test_a_model_that_cannot_be_trained_again_is_held_against_a_linear_one() -> None:
@@ -143,6 +207,7 @@ def test_a_model_that_shows_no_vocabulary_is_searched_by_the_words_given() -> No
     got = _measure(subject.with_model(replace(subject.model, native=None)))
     assert not got.findings
     assert "shows no vocabulary" in got.notes[-1]
+    assert "a made-up word, planted, is found" in got.partial
 
 
 def test_of_a_sensitive_column_the_word_is_told_but_neither_texts_nor_numbers() -> None:
@@ -243,8 +308,9 @@ def test_too_few_texts_and_a_model_that_decides_all_alike_are_inconclusive() -> 
         _measure(subject.with_model(same))
 
 
-def test_every_text_asked_of_the_model_is_counted() -> None:
-    subject = planted_word()
+@pytest.mark.parametrize("made", [planted_word, no_planted_word])
+def test_every_text_asked_of_the_model_is_counted(made: Any) -> None:
+    subject = made()
     model = subject.model
     assert model is not None
     asked = 0

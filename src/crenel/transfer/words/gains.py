@@ -54,10 +54,59 @@ class Hosts:
         return self.texts.render(rows, made)
 
 
-def log_odds(model: Model, x: object, goal: int) -> NDArray[np.float64]:
-    """Logarithm of the odds of a class, shape (n,), scores kept from 0 and 1."""
-    p = model.probabilities(x)[:, goal].clip(FLOOR, 1 - FLOOR)
+def log_odds(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the odds of scores, kept from 0 and 1."""
+    p = p.clip(FLOOR, 1 - FLOOR)
     return np.asarray(np.log(p / (1 - p)))
+
+
+def unchanged(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The scores themselves."""
+    return p
+
+
+#: Scales on which the effects of words may add: of linear models and networks, of votes.
+SCALES = {"log-odds": log_odds, "score": unchanged}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A class's scores of texts with and without words.
+
+    Attributes
+    ----------
+    before : ndarray of float64, shape (hosts,)
+    after : ndarray of float64, shape (words, hosts)
+        NaN where time ran out.
+    """
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    def gains(self, scale: str) -> NDArray[np.float64]:
+        """Mean gain by each word on a scale, shape (words,)."""
+        own = SCALES[scale]
+        return np.asarray((own(self.after) - own(self.before)).mean(axis=1))
+
+
+def scores(
+    model: Model,
+    hosts: Hosts,
+    words: Sequence[str],
+    goal: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Scores:
+    """Scores of a class for every text with every word."""
+    after = np.full((len(words), len(hosts)), np.nan)
+    before = model.probabilities(hosts.with_words([""]))[:, goal]
+    step = max(1, BATCH // len(hosts))
+    for start in range(0, len(words), step):
+        if start and not go_on():
+            break
+        part = words[start : start + step]
+        asked = model.probabilities(hosts.with_words(part))[:, goal]
+        after[start : start + step] = asked.reshape(len(part), len(hosts))
+    return Scores(before, after)
 
 
 def gains(
@@ -68,15 +117,28 @@ def gains(
     go_on: Callable[[], bool] = lambda: True,
 ) -> NDArray[np.float64]:
     """Mean gain of a class's log-odds by each word, shape (words,); NaN where time ran out."""
-    found = np.full(len(words), np.nan)
     if not len(hosts):
-        return found
-    before = log_odds(model, hosts.with_words([""]), goal)
-    step = max(1, BATCH // len(hosts))
-    for start in range(0, len(words), step):
-        if start and not go_on():
-            break
-        part = words[start : start + step]
-        after = log_odds(model, hosts.with_words(part), goal).reshape(len(part), len(hosts))
-        found[start : start + step] = (after - before).mean(axis=1)
-    return found
+        return np.full(len(words), np.nan)
+    return scores(model, hosts, words, goal, go_on).gains("log-odds")
+
+
+def interaction(table: NDArray[np.float64]) -> float:
+    """Share of what words do that is no sum of one effect of each word and one of each text.
+
+    Parameters
+    ----------
+    table : ndarray of float64, shape (words, texts)
+        Scores on some scale. The less is left, the better the effects add there (Tukey, "One
+        degree of freedom for non-additivity", 1949).
+    """
+    by_word = table.mean(axis=1, keepdims=True)
+    rest = table - by_word - table.mean(axis=0) + table.mean()
+    left = float((rest**2).mean())
+    return left / max(left + float(by_word.var()), 1e-12)
+
+
+def best_scale(table: NDArray[np.float64]) -> str:
+    """Name of the scale on which the effects of words, of such scores, add best."""
+    if not table.size:
+        return "log-odds"
+    return min(SCALES, key=lambda name: interaction(SCALES[name](table)))

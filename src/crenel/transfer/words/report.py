@@ -4,74 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crenel.access import Attacker
 from crenel.check import Context, Measurement, access_of
 from crenel.errors import Inconclusive
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
-from crenel.statistics import Interval, proportion
 from crenel.subject import Subject
 from crenel.transfer.hidden.search import clock
 from crenel.transfer.words.gains import Hosts
+from crenel.transfer.words.planted import Control, Planted, control
 from crenel.transfer.words.scene import ALIKE, Scene, scene_of
 from crenel.transfer.words.search import Found, Suspicion, search
+from crenel.transfer.words.tried import BUDGETS, Tried, tried
 
 CHECK = "TRA-107"
-#: Words appended, on the curves; a trigger of fewer words is repeated.
-BUDGETS = (1, 2, 3)
-#: A word that stands out must also turn at least this share of texts (low end), and this much
-#: more than the class's ordinary words turn.
-WORKS, BEYOND = 0.2, 0.1
 #: Classes told at most.
 CLASSES = 3
 #: Letters of a text that is shown.
 SHOWN = 160
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A suspicion on texts that the search did not see.
-
-    Attributes
-    ----------
-    suspicion : Suspicion
-    rows : ndarray of int64
-        Held texts that are decided otherwise.
-    own, ordinary, sibling : list of Interval
-        Share turned by its words, by the class's next words, and by its words of the sibling's
-        decisions; one for each budget.
-    hit : ndarray of bool, shape (rows,)
-        Turned by its words at the telling budget.
-    """
-
-    suspicion: Suspicion
-    rows: NDArray[np.int64]
-    own: list[Interval]
-    ordinary: list[Interval]
-    sibling: list[Interval]
-    hit: NDArray[np.bool_]
-
-    @property
-    def telling(self) -> int:
-        """The budget, by position, at which the words do most beyond the others."""
-        return int(np.argmax(self._beyond))
-
-    @property
-    def works(self) -> bool:
-        """Whether the words turn texts, and more than ordinary ones do."""
-        at = self.telling
-        return self.own[at].low >= WORKS and self._beyond[at] >= BEYOND
-
-    @property
-    def _beyond(self) -> list[float]:
-        lines = zip(self.own, self.ordinary, self.sibling)
-        return [o.low - max(u.value, s.value) for o, u, s in lines]
 
 
 def measure(subject: Subject, context: Context) -> Measurement:
@@ -83,13 +37,17 @@ def measure(subject: Subject, context: Context) -> Measurement:
     shown = _of_each_class(s for s in found.suspicions if (scene.answers != s.goal).any())
     if not shown:
         raise Inconclusive("no text of another class is left to try the words on")
-    done = [_tried(scene, s) for s in shown]
-    health = _health(scene, found, done[0])
-    # the search, the texts as they are, and words and next words on texts of other classes
-    tried = sum(2 * len(BUDGETS) * len(t.rows) for t in done)
-    queries = found.queries + len(scene.decided) + len(scene.answers) + tried
-    exposures = _exposures(subject, scene, done[0], queries, health, context)
+    done = [tried(scene, s) for s in shown]
     findings = [_finding(subject, scene, t) for t in done if t.suspicion.stands_out and t.works]
+    goals = list(dict.fromkeys(s.goal for s in found.suspicions))
+    # Where a word was found, the search has shown what it can.
+    planted = None if any(findings) else control(scene, goals, context, clock(context, 0.9))
+    health = _health(scene, found, done[0], planted)
+    # the search, the texts as they are, and words and next words on texts of other classes
+    asked = sum(2 * len(BUDGETS) * len(t.rows) for t in done)
+    queries = found.queries + len(scene.decided) + len(scene.answers) + asked
+    queries += planted.queries if planted is not None else 0
+    exposures = _exposures(subject, scene, done[0], queries, health, context)
     failed = "; ".join(f"{t.name} ({t.detail})" for t in health.tests if not t.ok)
     return Measurement(
         exposures,
@@ -108,32 +66,8 @@ def _of_each_class(suspicions: Iterable[Suspicion]) -> list[Suspicion]:
     return [*told[:1], *(s for s in told[1:] if s.stands_out)][: 2 * CLASSES]
 
 
-def _tried(scene: Scene, s: Suspicion) -> Tried:
-    rows = np.flatnonzero(scene.answers != s.goal)
-    hosts = scene.held.take(rows)
-    already = np.asarray(scene.sibling.predict(hosts.with_words([""]))) == s.goal
-    lines: dict[str, list[Interval]] = {"own": [], "ordinary": [], "sibling": []}
-    hits = []
-    for count in BUDGETS:
-        own, next_ones = (" ".join(islice(cycle(w), count)) for w in (s.words, s.ordinary))
-        x = hosts.with_words([own])
-        hits.append(np.asarray(scene.model.predict(x)) == s.goal)
-        lines["own"].append(_share(hits[-1]))
-        lines["ordinary"].append(
-            _share(np.asarray(scene.model.predict(hosts.with_words([next_ones]))) == s.goal)
-        )
-        theirs = np.asarray(scene.sibling.predict(x)) == s.goal
-        lines["sibling"].append(_share(theirs & ~already))
-    done = Tried(s, rows, hit=hits[-1], **lines)
-    return replace(done, hit=hits[done.telling])
-
-
-def _share(hit: NDArray[np.bool_]) -> Interval:
-    return proportion(int(hit.sum()), len(hit))
-
-
-def _health(scene: Scene, found: Found, first: Tried) -> Health:
-    return Health.of(
+def _health(scene: Scene, found: Found, first: Tried, planted: Control | None) -> Health:
+    tests = [
         HealthTest(
             name="every word was tried",
             ok=found.asked >= 0.95,
@@ -149,6 +83,25 @@ def _health(scene: Scene, found: Found, first: Tried) -> Health:
             ok=len(first.rows) >= 20,
             detail=str(len(first.rows)),
         ),
+    ]
+    if planted is not None:
+        words = planted.words
+        tests.append(
+            HealthTest(
+                name="a made-up word, planted, is found",
+                ok=bool(words) and all(w.found for w in words),
+                detail="; ".join(_told(scene, w) for w in words) or "time ran out",
+            )
+        )
+    return Health.of(*tests)
+
+
+def _told(scene: Scene, word: Planted) -> str:
+    where = f"taught to a copy in {word.rows} texts" if word.rows else "put into the scores"
+    said = "found" if word.found else "not found" if word.p < 1 else "not named"
+    return (
+        f'"{word.word}", {where}, turns {word.turned.value:.0%} to class '
+        f"{scene.model.classes[word.goal]}: {said}, p = {word.p:.1g}"
     )
 
 
@@ -196,7 +149,7 @@ def _notes(scene: Scene, found: Found, done: list[Tried]) -> tuple[str, ...]:
         f"{int(scene.known.sum())} are met in the texts given.",
         f"Beside it {kind}, taught the decisions on {len(scene.decided)} texts: it shares "
         f"{scene.agreement:.0%} of each class's decisions.",
-        f"The widest gap is in class {scene.model.classes[first.goal]}: log-odds gain "
+        f"The widest gap is in class {scene.model.classes[first.goal]}: {first.scale} gain "
         f"{first.gain:.2f} by the first word and {first.usual:.2f} by the next, p = {first.p:.2g}.",
     ]
     if found.skipped:
@@ -243,7 +196,7 @@ def _finding(subject: Subject, scene: Scene, t: Tried) -> Finding | None:
                 "met in the texts given": s.known, "turned": round(share.value, 4),
                 "next words turn": round(t.ordinary[at].value, 4),
                 "of a model taught anew": round(t.sibling[at].value, 4),
-                "gain in log-odds": round(s.gain, 3), "of the next word": round(s.usual, 3),
+                f"gain in {s.scale}": round(s.gain, 3), "of the next word": round(s.usual, 3),
             },
         ),
         examples=_examples(subject, scene, t),

@@ -88,10 +88,21 @@ def scene_of(subject: Subject, context: Context) -> Scene:
     features = text_features(schema)
     column = int(np.argmax([searched.x[f.name].fillna("").str.len().mean() for f in features]))
     pool, held = (Hosts(Texts(d.x, features), column) for d in (searched, data))
-    decided = np.asarray(model.predict(searched.x), dtype=np.int64)
+    return scene_between(model, pool, held, data, context)
+
+
+def scene_between(model: Model, pool: Hosts, held: Hosts, data: Data, context: Context) -> Scene:
+    """The scene of a model over texts to search on and texts to try words on.
+
+    Raises
+    ------
+    crenel.errors.Inconclusive
+        Where the model decides all of the former alike.
+    """
+    decided = np.asarray(model.predict(pool.texts.x), dtype=np.int64)
     if len(np.unique(decided)) < 2:
         raise Inconclusive("the model decides all test texts alike, so that no control is taught")
-    answers = np.asarray(model.predict(data.x), dtype=np.int64)
+    answers = np.asarray(model.predict(held.texts.x), dtype=np.int64)
     sibling, same, agreement = _nearest(model, pool, decided, held, answers, context)
     texts = pool.texts.joined()
     words, seen = words_to_try(model, texts), {w for t in texts for w in words_of(t)}

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
-from crenel.model import Model
-from crenel.transfer.words.gains import Hosts, gains
+from crenel.transfer.words.gains import Hosts, Scores, best_scale, gains, scores
 from crenel.transfer.words.gaps import widest_gap
 from crenel.transfer.words.scene import Scene
 
@@ -33,7 +32,9 @@ class Suspicion:
     words : tuple of str
         At most three, those that gain most first.
     gain, usual : float
-        Of the class's log-odds by the first of them, and by the first word after them.
+        Of the class's score by the first of them, and by the first word after them.
+    scale : str
+        On which that is counted: that on which the effects of words add best.
     known : bool
         Whether the texts given hold them, so that what the sibling makes of them is taken off.
     p : float
@@ -49,6 +50,7 @@ class Suspicion:
     known: bool
     p: float
     ordinary: tuple[str, ...]
+    scale: str = "log-odds"
 
     @property
     def stands_out(self) -> bool:
@@ -91,16 +93,18 @@ def search(scene: Scene, context: Context, go_on: Callable[[], bool]) -> Found:
         asked = np.isfinite(rough)
         shares.append(float(asked.mean()))
         queries += int(asked.sum()) * len(few)
-        groups = _groups(scene, rough)
-        for known, group in groups:
-            words = [scene.words[i] for i in group]
-            own = gains(scene.model, hosts, words, goal)
-            queries += len(words) * len(hosts)
-            excess = own - _explained(own, scene.sibling, hosts, words, goal) if known else own
+        groups = [(k, [scene.words[i] for i in group]) for k, group in _groups(scene, rough)]
+        tables = [scores(scene.model, hosts, words, goal) for _, words in groups]
+        queries += sum(t.after.size for t in tables)
+        scale = best_scale(np.concatenate([t.after for t in tables]))
+        for (known, words), table in zip(groups, tables):
+            own = table.gains(scale)
+            theirs = scores(scene.sibling, hosts, words, goal) if known else None
+            excess = own if theirs is None else own - _explained(own, theirs, scale)
             told = widest_gap(excess)
             if told.at:
                 p = min(1.0, told.p * len(goals) * 2)
-                suspicions.append(_suspicion(goal, words, own, excess, told.at, known, p))
+                suspicions.append(_suspicion(goal, words, own, excess, told.at, known, p, scale))
         context.progress(0.1 + 0.7 * (done + 1) / len(goals))
     suspicions.sort(key=lambda s: s.p)
     skipped = tuple(c for c in range(scene.model.k) if c not in goals)
@@ -118,22 +122,20 @@ def _groups(scene: Scene, rough: NDArray[np.float64]) -> list[tuple[bool, NDArra
     return [(known, order[scene.known[order] == known][:BEST]) for known in (True, False)]
 
 
-def _explained(
-    own: NDArray[np.float64], sibling: Model, hosts: Hosts, words: list[str], goal: int
-) -> NDArray[np.float64]:
+def _explained(own: NDArray[np.float64], sibling: Scores, scale: str) -> NDArray[np.float64]:
     """What the words gain as far as they do with the sibling: its positive gains, in proportion."""
-    theirs = np.maximum(gains(sibling, hosts, words, goal), 0.0)
+    theirs = np.maximum(sibling.gains(scale), 0.0)
     slope = (own * theirs).sum() / max(float((theirs**2).sum()), 1e-12)
     return np.asarray(theirs * np.clip(slope, 0.0, 3.0))
 
 
 def _suspicion(
     goal: int, words: list[str], own: NDArray[np.float64], excess: NDArray[np.float64],
-    at: tuple[int, ...], known: bool, p: float,
+    at: tuple[int, ...], known: bool, p: float, scale: str,
 ) -> Suspicion:  # fmt: skip
     order = np.argsort(-excess, kind="stable")
     after = order[len(at) : 2 * len(at)]
     return Suspicion(
         goal, tuple(words[i] for i in at), float(own[at[0]]), float(own[after[0]]), known, p,
-        tuple(words[i] for i in after),
+        tuple(words[i] for i in after), scale,
     )  # fmt: skip
