@@ -1,12 +1,12 @@
 """Harmful files found and benign ones passed, by crenel's scanner and by others, in one run.
 
-Run ``python benchmarks/scan/against_scanners.py [--tools DIR] [--old PYTHON] [--benign PATH ...]``.
-DIR is the ``bin`` folder of an environment that has picklescan, modelscan, fickling or modelaudit;
-PYTHON is the interpreter of one with older libraries, which make further benign files; what is
-missing is said to be skipped. The harmful files are written here by hand, each with what it would
-do, and are never loaded; the benign ones are made by the libraries at hand, shipped in installed
-packages, or lie under the paths given. Every tool gets every file under the name that it has in
-the wild.
+Run ``python benchmarks/scan/against_scanners.py [--tools DIR ...] [--old PYTHON] [--benign PATH
+...]``. A DIR is the ``bin`` folder of an environment that has picklescan, modelscan, fickling or
+modelaudit; PYTHON is the interpreter of one with older libraries, which make further benign files;
+what is missing is said to be skipped. The harmful files are written here by hand, each with what
+it would do, and are never loaded; the benign ones are made by the libraries at hand, shipped in
+installed packages, or lie under the paths given. Every tool gets every file under the name that it
+has in the wild.
 
 Measured, alarms / clean / no verdict: of 605 harmful files crenel 589 / 0 / 16, picklescan 204 /
 394 / 7 (strict 321 / 278 / 6), modelscan 127 / 180 / 298, fickling 301 / 25 / 279, modelaudit 429 /
@@ -95,17 +95,22 @@ def answers(tool: str, python: str, folder: Path) -> Answers:
     return {line["name"]: line["said"] for line in lines}
 
 
-def tools(folder: Path | None) -> dict[str, str]:
-    """The interpreter of each tool."""
+def tools(folders: list[Path]) -> dict[str, str]:
+    """The interpreter of each tool: of the first folder that has it."""
     found = {"crenel": sys.executable}
+    given = [str(folder / "python") for folder in folders] or [sys.executable]
     for tool, package in PEERS.items():
-        python = folder / "python" if folder else Path(sys.executable)
-        probe = [str(python), "-c", f"import {package}"]
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-            found[tool] = str(python)
+        able = (python for python in given if _imports(python, package))
+        if (python := next(able, None)) is not None:
+            found[tool] = python
         else:
             print(f"skipped: {tool} is not installed; give --tools")
     return found
+
+
+def _imports(python: str, package: str) -> bool:
+    probe = [python, "-c", f"import {package}"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
 def table(title: str, samples: dict[str, Sample], said: dict[str, Answers]) -> None:
@@ -146,7 +151,7 @@ def judge(harm: dict[str, Sample], good: dict[str, Sample], ours: tuple[Answers,
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--tools", type=Path)
+    parser.add_argument("--tools", type=Path, nargs="*", default=[])
     parser.add_argument("--old")
     parser.add_argument("--made", type=Path, help="a folder that benign.py wrote before")
     parser.add_argument("--benign", type=Path, nargs="*", default=[])
