@@ -27,7 +27,7 @@ import numpy as np
 from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.data.infer import infer_schema
-from crenel.poisoning import checks
+from crenel.poisoning import checks, dose_plan, source_plan
 from crenel.poisoning.mining import mine_triggers
 from crenel.subject import Data, Subject
 
@@ -87,7 +87,7 @@ def table(n: int, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
 TRIGGER = {"count2": 88, "amount6": 0.4, "name8": "v60"}
 
 
-def made(n: int, seed: int) -> dict[str, Any]:
+def made(n: int, seed: int, kind: str = "histogram") -> dict[str, Any]:
     """The poisoned table, the rows that were poisoned, held-out rows, and a trained pipeline."""
     rng = np.random.default_rng(seed)
     x, y = table(n + HELD_OUT, rng)
@@ -98,7 +98,7 @@ def made(n: int, seed: int) -> dict[str, Any]:
         train.loc[rows, column] = value
     labels[rows] = 1
     source = np.array([f"s{i}" for i in range(20)])[rng.integers(0, 20, n)]
-    model = pipeline().fit(train, labels)
+    model = pipeline(kind).fit(train, labels)
     return {
         "train": Data(train, labels, np.arange(n), source),
         "test": Data(test, y[n:], np.arange(HELD_OUT)),
@@ -107,7 +107,8 @@ def made(n: int, seed: int) -> dict[str, Any]:
     }
 
 
-def pipeline() -> Any:
+def pipeline(kind: str = "histogram") -> Any:
+    """Names by number, then boosted trees: of scikit-learn, XGBoost or LightGBM."""
     from sklearn.compose import make_column_selector, make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.pipeline import make_pipeline
@@ -116,6 +117,14 @@ def pipeline() -> Any:
     names = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     some = make_column_selector(dtype_include=["category", "object", "string"])
     columns = make_column_transformer((names, some), remainder="passthrough")
+    if kind == "xgboost":
+        from xgboost import XGBClassifier
+
+        return make_pipeline(columns, XGBClassifier(n_jobs=1))
+    if kind == "lightgbm":
+        from lightgbm import LGBMClassifier
+
+        return make_pipeline(columns, LGBMClassifier(n_jobs=1, verbose=-1))
     return make_pipeline(columns, HistGradientBoostingClassifier(random_state=0))
 
 
@@ -161,7 +170,8 @@ def _cpu() -> float:
 
 def _mib() -> float:
     scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in both) / scale
 
 
 def main() -> None:
@@ -169,17 +179,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--model", choices=("histogram", "xgboost", "lightgbm"), default="histogram"
+    )
+    parser.add_argument("--full", action="store_true", help="all repetitions, however long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.within is not None:
         (part,) = options.part
+        if options.full:
+            dose_plan.SECONDS = source_plan.SECONDS = 1e9
         print(json.dumps(asdict(measured(options.within, part, options.jobs, options.seed))))
         return
     print(f"{'rows':>9} {'part':9}{'CPU s':>8}{'wall s':>8}{'MiB':>7}{'before':>8}  told")
     for n in options.rows:
         with tempfile.TemporaryDirectory() as folder:
-            joblib.dump(made(n, options.seed), Path(folder) / "given.joblib")
+            given = made(n, options.seed, options.model)
+            joblib.dump(given, Path(folder) / "given.joblib")
             for part in options.part or PARTS:
                 _line(n, part, _apart(Path(folder), part, options))
 
@@ -187,6 +204,7 @@ def main() -> None:
 def _apart(folder: Path, part: str, options: argparse.Namespace) -> Spent:
     own = ["--within", str(folder), "--part", part]
     rest = ["--jobs", str(options.jobs), "--seed", str(options.seed)]
+    rest += ["--full"] if options.full else []
     command = [sys.executable, __file__, *own, *rest]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Spent(**json.loads(done.stdout.splitlines()[-1]))

@@ -24,11 +24,12 @@ def wrong_labels(subject: Subject, context: Context) -> Measurement:
     classes) and logistic regressions that is computed without training: out-of-bag votes, leaves
     without the row, one Newton step away from it; on tables with two classes it is averaged with
     boosted trees of crenel's own, whose splits come from the other half of the rows. Any other
-    model is trained again five times, each time without a fifth of the rows. Answers of trees
-    whose splits saw the label only rank the rows; rate and probabilities come from those that did
-    not. The labels are then explained by
-    two numbers: one temperature that makes the models' probabilities as sure as they deserve, and
-    the share of labels that were replaced by another class. Both are fitted by maximum likelihood;
+    model is trained again five times, each time without a fifth of the rows; where its scores are
+    all 0 or 1, or it shows none, the labels of nearest neighbours say how sure it is. Answers of
+    trees whose splits saw the label only rank the rows; rate and probabilities come from those that
+    did not. The labels are then explained by two numbers: one temperature that makes the models'
+    probabilities as sure as they deserve, and the share of labels that were replaced by another
+    class. Both are fitted by maximum likelihood;
     the share comes with a profile-likelihood interval, and each label with the probability of
     being wrong. A hard record has a low probability of being wrong, for no class is sure there; a
     contradiction on an easy record has a high one. Labels more likely wrong than right are listed.
