@@ -21,6 +21,18 @@ not mined, it was mined and does not turn the model, or a test failed that is na
 they can be imported: cleanlab's label quality on out-of-fold probabilities (share of the planted
 rows among as many of the lowest quality), and on images ART's activation clustering and spectral
 signatures on the hidden layer (precision and recall of the rows that they flag).
+
+Measured at 25 rows of small tables (breast cancer, German credit, Spambase, NSL-KDD, ClaMP; 426
+to 3,800 rows, boosted trees), seeds 600 to 603, on which no rule was chosen (0 to 3 were in
+view): fixed values found in 19 of 20 (95 % interval 76 to 99 %), exact in 17; ranges found in 16
+of 20 (58 to 92 %), exact in 12, three of the four misses in breast cancer; planted flip rate
+within 3 points in 18 of 19 and 13 of 16. Before boxes were held against held-out rows, on seeds
+600 and 601: fixed 7 of 7, ranges 1 of 7. Clean sets: no alarm in 68 (those of the tables, and
+German credit, breast cancer and digits, seeds 604 to 619; at most 5.3 %), nor beside the planted.
+Clean labels: German credit 3 of 5, the only one tried there. Blended noise at 25 rows of digits,
+seeds 600 to 605: 6 of 6 (61 to 100 %), all exact, 8 points off on average; Fashion-MNIST, 10,000
+images, 25 to 100 rows: 2 of 3, 16 points off, for the pattern is told too faint. Large tables,
+MNIST, texts, warps, moving patches and the peers were not run for these figures.
 """
 
 from __future__ import annotations
