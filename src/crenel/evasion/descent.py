@@ -20,6 +20,7 @@ from crenel.evasion.network import (
     still,
     torch,
 )
+from crenel.evasion.slopes import loss_and_slope
 
 Loss = Literal[
     "ce", "dlr", "margin", "targeted-ce", "targeted-cw", "targeted-dlr", "targeted-margin"
@@ -237,10 +238,10 @@ def _gradient(
     with torch.enable_grad():
         x = x.detach().requires_grad_(True)
         z = logits(x)
-        value = losses(z, y, loss, target)
-        found = None
-        if value.requires_grad:
-            found = torch.autograd.grad(value.sum(), x, allow_unused=True)[0]
+    value, slope = loss_and_slope(z.detach(), y, loss, target)
+    found = None
+    if z.requires_grad:
+        found = torch.autograd.grad(z, x, slope, allow_unused=True)[0]
     x = x.detach()
     if found is None:
         found = torch.zeros_like(x)
@@ -248,7 +249,7 @@ def _gradient(
         found = found.contiguous()  # not where it is one number seen many times
         if not bool(found.sum().isfinite()):  # reading costs less than writing
             found = torch.nan_to_num(found)
-    return value.detach().to(x.dtype), found, reached(z.detach(), y, goal)
+    return value.to(x.dtype), found, reached(z.detach(), y, goal)
 
 
 def _look(logits: Logits, s: _State, x: Any, loss: Loss) -> tuple[Any, Any, Any]:
