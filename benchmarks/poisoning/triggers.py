@@ -31,7 +31,7 @@ within 3 points in 18 of 19 and 13 of 16. Before boxes were held against held-ou
 German credit, breast cancer and digits, seeds 604 to 619; at most 5.3 %), nor beside the planted.
 Clean labels: German credit 3 of 5, the only one tried there. Blended noise at 25 rows of digits,
 seeds 600 to 605: 6 of 6 (61 to 100 %), all exact, 8 points off on average; Fashion-MNIST, 10,000
-images, 25 to 100 rows: 2 of 3, 16 points off, for the pattern is told too faint. Large tables,
+images, 25 to 100 rows: 2 of 3, 16 points off, whose cause is not known. Large tables,
 MNIST, texts, warps, moving patches and the peers were not run for these figures.
 """
 
