@@ -31,7 +31,7 @@ def hunt(
     Changes of one to three fields, those that turned other rows, and, for who may change every
     field, whole rows of the reference and random mixtures. The surrogate is fitted anew after
     every few questions, with the answers for all rows. A row is given up once no tree of it
-    foretells for any change that it turns.
+    that is believed foretells for any change that it turns.
 
     Parameters
     ----------
@@ -70,9 +70,9 @@ def hunt(
 
 
 def _with_hope(guide: Surrogate, beam: Beam, n: int) -> NDArray[np.bool_]:
-    """Rows for which some tree foretells that some candidate turns them, shape (n,)."""
+    """Rows for which half a believed tree foretells that some candidate turns them, (n,)."""
     out = np.zeros(n, dtype=bool)
-    out[beam.rows[guide.votes(beam.rows, beam.codes) > 0]] = True
+    out[beam.rows[guide.votes(beam.rows, beam.codes) >= 0.5]] = True
     return out
 
 
