@@ -405,7 +405,9 @@ def test_rows_of_a_box_are_those_of_its_masks():
         mask = np.logical_and.reduce(
             [(codes[j] >= a) & (codes[j] <= b) for j, (a, b) in box.items()]
         )
-        assert (rows_inside(codes, box) == np.flatnonzero(mask)).all()
+        for table in (columns, side_by_side(columns), side_by_side(columns)[::-1]):
+            at = box if table[0].name == "a" else {len(columns) - 1 - j: b for j, b in box.items()}
+            assert (rows_inside(table, at) == np.flatnonzero(mask)).all()
         inside = Suspect({}, 2, np.zeros(0, int), 0, False).within(box, columns, y)
         assert (inside.rows == np.flatnonzero(mask & (y == 2))).all()
         assert inside.others == (mask & (y != 2)).sum()

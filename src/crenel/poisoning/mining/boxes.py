@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,14 +89,15 @@ def inside(codes: list[NDArray[np.integer[Any]]], box: Box, skip: int = -1) -> N
     return mask
 
 
-def rows_inside(codes: Sequence[NDArray[np.integer[Any]]], box: Box) -> NDArray[np.int64]:
+def rows_inside(columns: list[Column], box: Box) -> NDArray[np.int64]:
     """Numbers of the rows that meet every condition; the narrowest is looked at first."""
     rows: NDArray[np.int64] | None = None
-    for j, (low, high) in sorted(box.items(), key=lambda c: c[1][1] - c[1][0]):
-        some = codes[j] if rows is None else codes[j][rows]
+    for j in sorted(box, key=lambda j: box[j][1] - box[j][0]):
+        low, high = box[j]
+        some = columns[j].codes if rows is None else columns[j].codes[rows]
         met = some == low if low == high else (some >= low) & (some <= high)
         rows = np.flatnonzero(met) if rows is None else rows[met]
-    return np.arange(len(codes[0])) if rows is None else rows
+    return np.arange(len(columns[0].codes)) if rows is None else rows
 
 
 def fitted(box: Box, ground: Ground) -> tuple[Box, float]:

@@ -34,6 +34,8 @@ class Column:
         Code of missing values.
     wide : tuple of ndarray, shape (count,), uint16
         From a code to its wide bin, once and once more shifted by half a bin; empty for names.
+    line : int
+        Of the array that its codes share with other columns', where they do.
     """
 
     name: str
@@ -43,27 +45,34 @@ class Column:
     ordered: bool
     missing: int | None
     wide: tuple[NDArray[np.integer[Any]], ...]
+    line: int = -1
 
     def take(self, rows: NDArray[Any]) -> Column:
         """The same column of some rows."""
         return replace(self, codes=self.codes[rows])
 
 
+def side_by_side(columns: list[Column]) -> list[Column]:
+    """The same columns with their codes in one array, which `common` gives back."""
+    whole = stacked(columns)
+    return [replace(c, codes=whole[i], line=i) for i, c in enumerate(columns)]
+
+
+def common(columns: list[Column]) -> NDArray[np.uint16] | None:
+    """The one array (d, n) that holds the codes of all columns in their order; None without."""
+    whole: NDArray[np.uint16] | None = columns[0].codes.base
+    if whole is None or whole.shape != (len(columns), len(columns[0].codes)):
+        return None
+    same = all(c.line == i and c.codes.base is whole for i, c in enumerate(columns))
+    return whole if same and whole.dtype == np.uint16 else None
+
+
 def stacked(columns: list[Column]) -> NDArray[np.uint16]:
     """Codes of all columns (d, n): their common array where they have one, else a copy."""
-    whole = columns[0].codes.base
-    shape = len(columns), len(columns[0].codes)
-    if whole is not None and whole.shape == shape and whole.dtype == np.uint16:
-        held: NDArray[np.uint16] = whole
-        if all(c.codes.base is held for c in columns):
-            return held
+    whole = common(columns)
+    if whole is not None:
+        return whole
     return np.stack([c.codes for c in columns]).astype(np.uint16, copy=False)
-
-
-def side_by_side(columns: list[Column]) -> list[Column]:
-    """The same columns with their codes in one array, which `stacked` gives back."""
-    whole = stacked(columns)
-    return [replace(c, codes=row) for c, row in zip(columns, whole, strict=True)]
 
 
 def coded(x: Any) -> list[Column]:

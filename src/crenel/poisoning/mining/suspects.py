@@ -60,7 +60,7 @@ class Suspect:
 
     def within(self, box: Box, columns: list[Column], y: NDArray[np.int64]) -> Suspect:
         """The suspect with another box, and the rows inside that."""
-        match = rows_inside([c.codes for c in columns], box)
+        match = rows_inside(columns, box)
         rows = match[y[match] == self.label]
         return replace(self, box=box, rows=rows, others=len(match) - len(rows))
 
