@@ -135,7 +135,7 @@ def peer(name: str, norm: str, o: argparse.Namespace) -> dict[str, Any]:
 
 def overhead(c: nets.Case, batch: int = 256, times: int = 12) -> dict[str, float]:
     """CPU time of APGD steps over that of the same number of bare passes at the same size."""
-    from crenel.evasion.descent import Ball, descend
+    from crenel.evasion.gradients.descent import Ball, descend
 
     x = c.x.repeat(math.ceil(batch / len(c.x)), *[1] * (c.x.ndim - 1))[:batch]
     y = c.model(x).argmax(1)

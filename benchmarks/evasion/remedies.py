@@ -26,7 +26,7 @@ from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.errors import NotApplicable
 from crenel.evasion import checks, remedies
-from crenel.evasion.cascade import gradient_attack
+from crenel.evasion.gradients.cascade import gradient_attack
 from crenel.evasion.hardening.scale import Scale
 from crenel.subject import Data, Subject
 

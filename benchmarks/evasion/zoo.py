@@ -32,12 +32,12 @@ import numpy as np
 import torch
 
 from crenel.evasion import gradient_attack
-from crenel.evasion.ball import Ball
-from crenel.evasion.mending import Voting, averaged
-from crenel.evasion.network import decisions, logits_of, still
-from crenel.evasion.robustness import VOTES, robustness
-from crenel.evasion.transferring import pursue
-from crenel.evasion.zoo import DEFENCES, RANDOM
+from crenel.evasion.gradients.ball import Ball
+from crenel.evasion.gradients.mending import Voting, averaged
+from crenel.evasion.gradients.network import decisions, logits_of, still
+from crenel.evasion.gradients.robustness import VOTES, robustness
+from crenel.evasion.gradients.transferring import pursue
+from crenel.evasion.gradients.zoo import DEFENCES, RANDOM
 
 FASHION = Path(__file__).parents[3] / "shared/data/01_fashion_mnist"
 #: Points by which a healthy answer may exceed the truth.

@@ -38,7 +38,7 @@ from sklearn.preprocessing import StandardScaler
 
 from crenel.adapters import wrap
 from crenel.poisoning import review_labels
-from crenel.poisoning.corruption import relabel
+from crenel.poisoning.dose.corruption import relabel
 from crenel.poisoning.leftout import warm_up
 from crenel.statistics import mean
 from crenel.subject import Data

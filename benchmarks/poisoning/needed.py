@@ -25,10 +25,10 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.data import infer_schema
-from crenel.poisoning.attacks import goal, planted
-from crenel.poisoning.dose import dose_response, share_harmed
-from crenel.poisoning.dose_plan import TRIGGER, as_counts, rows_for_goals
-from crenel.poisoning.needed import needed
+from crenel.poisoning.dose.attacks import goal, planted
+from crenel.poisoning.dose.needed import needed
+from crenel.poisoning.dose.plan import TRIGGER, as_counts, rows_for_goals
+from crenel.poisoning.dose.response import dose_response, share_harmed
 from crenel.poisoning.triggers import find_triggers
 from crenel.subject import Data
 from crenel.training.threads import one_core

@@ -50,8 +50,10 @@ import numpy as np
 from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.data.infer import infer_schema
-from crenel.poisoning import checks, dose_plan, source_plan
+from crenel.poisoning import checks
+from crenel.poisoning.dose import plan as dose_plan
 from crenel.poisoning.mining import mine_triggers
+from crenel.poisoning.sources import plan as source_plan
 from crenel.subject import Data, Subject
 
 #: Columns of each kind.

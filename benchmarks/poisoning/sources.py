@@ -38,7 +38,7 @@ from crenel.adapters import wrap
 from crenel.model import Model
 from crenel.poisoning import knn_shapley
 from crenel.poisoning.influence import SourceInfluence, source_influence, warm_up
-from crenel.poisoning.shapley import source_values
+from crenel.poisoning.sources.shapley import source_values
 from crenel.subject import Data
 from crenel.training.threads import one_core
 

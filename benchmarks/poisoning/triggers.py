@@ -49,7 +49,7 @@ import numpy as np
 from trigger_cases import CASES, Stamp, stamp_of, trained
 
 from crenel.model import Model
-from crenel.poisoning.attacks import stamp_rows
+from crenel.poisoning.dose.attacks import stamp_rows
 from crenel.poisoning.mining.mine import Mined, Mining, mine_triggers, view_of
 from crenel.poisoning.triggers import Trigger
 from crenel.statistics import proportion

@@ -111,10 +111,10 @@ def measure(name, tuned, base, others, data, public, seed):
 def anew(subject, seed):
     """What the base itself adds: a network of its layers begun anew, taught the same answers."""
     from crenel.check import Context
-    from crenel.transfer.adapted import by_answers
-    from crenel.transfer.exposed import EPSILONS, ROWS, SHARD, space_of
+    from crenel.transfer.base.adapted import by_answers
+    from crenel.transfer.base.exposed import EPSILONS, ROWS, SHARD, space_of
+    from crenel.transfer.base.surrogate import Ranged
     from crenel.transfer.hidden.siblings import begun_anew
-    from crenel.transfer.surrogate import Ranged
 
     context = Context(check="TRA-102", seed=seed)
     space = space_of(subject.test)
@@ -158,7 +158,7 @@ def harden(name, tuned, base, own, data, public, seed):
 def main():
     from crenel.demo.digits import images
     from crenel.subject import Data
-    from crenel.transfer.exposed import EPSILONS
+    from crenel.transfer.base.exposed import EPSILONS
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1)

@@ -19,7 +19,7 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from crenel.adapters import wrap
 from crenel.errors import NotApplicable
 from crenel.poisoning import review_labels
-from crenel.poisoning.corruption import relabel
+from crenel.poisoning.dose.corruption import relabel
 from crenel.poisoning.influence.newton import Logistic
 from crenel.poisoning.leftout.answers import left_out
 from crenel.poisoning.leftout.halves import BINS, binned, by_halves, suits

@@ -56,7 +56,7 @@ def reviewed(finding: Finding, path: Path) -> Finding:
     UsageError
         Where the table cannot be read, or no remedy of the finding makes one.
     """
-    from crenel.poisoning.reviewing import read_decisions
+    from crenel.poisoning.labels.reviewing import read_decisions
 
     if not any(r.startswith("quarantine-") for r in finding.remedies):
         raise UsageError(

@@ -78,7 +78,7 @@ def turn_directly(
     Turned
         Of the first rows only, where the deadline comes first.
     """
-    from crenel.evasion.fields import field_search
+    from crenel.evasion.fields.search import field_search
 
     found = field_search(
         model.predict,
@@ -140,7 +140,7 @@ def _propose(
     context: Context,
 ) -> tuple[Any, NDArray[np.bool_]]:
     """Changed rows that the copy does not give a label, by a margin; and which of them are."""
-    from crenel.evasion.fields import field_search
+    from crenel.evasion.fields.search import field_search
 
     def scores(rows: Any) -> NDArray[np.float64]:
         biased = copied.scores(rows)

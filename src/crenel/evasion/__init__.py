@@ -7,12 +7,12 @@ from crenel.lazy import public
 __all__, __getattr__ = public(
     __name__,
     {
-        "apgd": "descent",
+        "apgd": "gradients.descent",
         "evaluate": "evaluation",
-        "field_search": "fields",
-        "gradient_attack": "cascade",
-        "legal": "legality",
-        "minimal_norm": "minimal",
+        "field_search": "fields.search",
+        "gradient_attack": "gradients.cascade",
+        "legal": "fields.legality",
+        "minimal_norm": "gradients.minimal",
         "query_attack": "blackbox",
         "text_search": "text",
         "TreeDistances": "trees",

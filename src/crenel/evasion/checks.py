@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from crenel.check import Context, Controls, Cost, Measurement, Risk, check
-from crenel.evasion import controls, patch_controls
+from crenel.evasion import controls
 from crenel.evasion.blackbox import controls as query_controls
+from crenel.evasion.patches import controls as patch_controls
 from crenel.evasion.text import controls as text_controls
 from crenel.subject import Subject
 
@@ -71,7 +72,7 @@ def small_changes(subject: Subject, context: Context) -> Measurement:
     failure", 2022; Zimmermann et al., "Increasing confidence in adversarial robustness
     evaluations", 2022; Andriushchenko et al., "Square attack", 2020.
     """
-    from crenel.evasion.gradient_report import measure
+    from crenel.evasion.gradients.report import measure
 
     return measure(subject, context)
 
@@ -122,7 +123,7 @@ def few_fields(subject: Subject, context: Context) -> Measurement:
     "Simplifying and isolating failure-inducing input", 2002; Geurts, Ernst and Wehenkel,
     "Extremely randomized trees", 2006.
     """
-    from crenel.evasion.field_report import measure
+    from crenel.evasion.fields.report import measure
 
     return measure(subject, context)
 
@@ -161,7 +162,7 @@ def exact_margins(subject: Subject, context: Context) -> Measurement:
     classifiers", 2016; Chen et al., "Robustness verification of tree-based models", 2019; Devos,
     Meert and Davis, "Versatile verification of tree ensembles", 2021.
     """
-    from crenel.evasion.tree_report import measure
+    from crenel.evasion.trees.report import measure
 
     return measure(subject, context)
 
@@ -296,7 +297,7 @@ def patches(subject: Subject, context: Context) -> Measurement:
     References: Brown et al., "Adversarial patch", 2017; Moosavi-Dezfooli et al., "Universal
     adversarial perturbations", 2017; Shafahi et al., "Universal adversarial training", 2020.
     """
-    from crenel.evasion.patch_report import measure
+    from crenel.evasion.patches.report import measure
 
     return measure(subject, context)
 
@@ -344,6 +345,6 @@ def moved_predictions(subject: Subject, context: Context) -> Measurement:
     classification to regression", 2019; Devos, Meert and Davis, "Versatile verification of tree
     ensembles", 2021.
     """
-    from crenel.evasion.shift_report import measure
+    from crenel.evasion.shifts.report import measure
 
     return measure(subject, context)

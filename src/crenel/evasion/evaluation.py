@@ -13,10 +13,10 @@ from crenel.access import Access, Attacker
 from crenel.adapters.labels import as_labels, index_of, shown
 from crenel.check import Level
 from crenel.errors import SubjectError, UsageError
-from crenel.evasion.aiming import HARM as AIMED
-from crenel.evasion.aiming import towards
 from crenel.evasion.curves import HARM, sandwich
 from crenel.evasion.examining import Examination, examine
+from crenel.evasion.gradients.aiming import HARM as AIMED
+from crenel.evasion.gradients.aiming import towards
 from crenel.evasion.lattice import Lattice, lattice_of
 from crenel.evasion.levels import gradients
 from crenel.evasion.verdicts import Verdicts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from crenel.access import Attacker
 from crenel.check import Level
 from crenel.errors import UsageError
-from crenel.evasion.aiming import Against, groups, left_out, together
+from crenel.evasion.gradients.aiming import Against, groups, left_out, together
 from crenel.evasion.lattice import Lattice
 from crenel.evasion.proving import proofs
 from crenel.evasion.verdicts import Verdicts, just_below
@@ -124,7 +124,7 @@ def _examined(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> V
 
 
 def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) -> Verdicts:
-    from crenel.evasion.robustness import robustness
+    from crenel.evasion.gradients.robustness import robustness
 
     got = robustness(
         model, asked.x, asked.y, norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds,

@@ -7,15 +7,15 @@ from crenel.lazy import public
 __all__, __getattr__ = public(
     __name__,
     {
-        "LabelScores": "labels",
+        "LabelScores": "labels.wrong",
         "PartitionEnsemble": "partition.ensemble",
         "Trigger": "triggers",
-        "confident_joint": "labels",
-        "dose_response": "dose",
+        "confident_joint": "labels.wrong",
+        "dose_response": "dose.response",
         "find_triggers": "triggers",
-        "knn_shapley": "shapley",
-        "review_labels": "review",
-        "source_effects": "sources",
-        "wrong_labels": "labels",
+        "knn_shapley": "sources.shapley",
+        "review_labels": "labels.review",
+        "source_effects": "sources.effects",
+        "wrong_labels": "labels.wrong",
     },
 )

@@ -57,8 +57,8 @@ def wrong_labels(subject: Subject, context: Context) -> Measurement:
     leave-one-out cross-validation", 2020; Frenay and Verleysen, "Classification in the
     presence of label noise", 2014.
     """
-    from crenel.poisoning import label_report
-    from crenel.poisoning.review import review_labels, simulate
+    from crenel.poisoning.labels import report as label_report
+    from crenel.poisoning.labels.review import review_labels, simulate
 
     model, train = subject.model, subject.train
     assert model is not None
@@ -133,7 +133,8 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     datasets is practical", 2023; Barlow, Bartholomew, Bremner and Brunk, "Statistical inference
     under order restrictions", 1972.
     """
-    from crenel.poisoning import dose_plan, dose_report
+    from crenel.poisoning.dose import plan as dose_plan
+    from crenel.poisoning.dose import report as dose_report
 
     dosed = dose_plan.run(subject, context)
     n, everything = len(dosed.reference.train), dosed.reference.all_rows
@@ -203,7 +204,8 @@ def sources(subject: Subject, context: Context) -> Measurement:
     neighbor algorithms", 2019; Konstantinov and Lampert, "Robust learning from untrusted
     sources", 2019.
     """
-    from crenel.poisoning import source_plan, source_report
+    from crenel.poisoning.sources import plan as source_plan
+    from crenel.poisoning.sources import report as source_report
     from crenel.poisoning.wording import share
 
     sourced = source_plan.run(subject, context)

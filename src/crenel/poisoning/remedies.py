@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from crenel.check import Context, Risk
 from crenel.finding import Finding
-from crenel.poisoning.cap_remedy import cap_sources
 from crenel.poisoning.partition.remedy import partition_aggregation
+from crenel.poisoning.sources.remedy import cap_sources
 from crenel.remedy import Treatment, remedy
 from crenel.statistics import derive_seed
 from crenel.subject import Subject
 
 if TYPE_CHECKING:
-    from crenel.poisoning.quarantine import Choice
-    from crenel.poisoning.review import Reviewed
+    from crenel.poisoning.labels.quarantine import Choice
+    from crenel.poisoning.labels.review import Reviewed
     from crenel.subject import Data
 
 __all__ = ["cap_sources", "partition_aggregation", "quarantine_labels"]
@@ -41,8 +41,8 @@ def quarantine_labels(subject: Subject, finding: Finding, context: Context) -> T
     """
     import numpy as np
 
-    from crenel.poisoning.quarantine import choose_threshold
-    from crenel.poisoning.review import review_labels
+    from crenel.poisoning.labels.quarantine import choose_threshold
+    from crenel.poisoning.labels.review import review_labels
 
     model, train = subject.model, subject.train
     assert model is not None
@@ -82,7 +82,7 @@ def quarantine_clusters(subject: Subject, finding: Finding, context: Context) ->
     it is worse there beyond noise, nothing is changed. The table ``quarantine`` lists what was
     held back, with the label that the model trained without them gives, for review.
     """
-    from crenel.poisoning.quarantine import compare_without
+    from crenel.poisoning.labels.quarantine import compare_without
     from crenel.poisoning.traces.search import crowding, labels_of
 
     model, train = subject.model, subject.train
@@ -122,9 +122,9 @@ def quarantine_triggers(subject: Subject, finding: Finding, context: Context) ->
     measured once more on the new model. The table ``quarantine`` lists what was held back, with
     the label that the model trained without them gives, for review.
     """
+    from crenel.poisoning.labels.quarantine import compare_without
     from crenel.poisoning.mining.mine import mine_triggers, plant_again
     from crenel.poisoning.mining.plan import blamed
-    from crenel.poisoning.quarantine import compare_without
     from crenel.poisoning.wording import percent, share
 
     model, train, test = subject.model, subject.train, subject.test
@@ -189,7 +189,7 @@ def apply_review(subject: Subject, finding: Finding, context: Context) -> Treatm
     longer the one that was reviewed, is an error, and nothing is changed. The decisions are the
     reviewer's: nothing is rolled back.
     """
-    from crenel.poisoning.reviewing import Decision, decided
+    from crenel.poisoning.labels.reviewing import Decision, decided
 
     model, train = subject.model, subject.train
     assert model is not None

@@ -26,7 +26,7 @@ from crenel.transfer.words.controls import no_planted_word, planted_word
 
 if TYPE_CHECKING:
     from crenel.finding import Finding
-    from crenel.transfer.items import Item
+    from crenel.transfer.papers.items import Item
 
 
 @check(
@@ -151,9 +151,9 @@ def documentation(subject: Subject, context: Context) -> Measurement:
     References: Mitchell et al. (2019) "Model Cards"; Jiang et al. (2023) on model supply chains;
     Neupane et al. (2023) "Beyond Typosquatting".
     """
-    from crenel.transfer.checklist import review
-    from crenel.transfer.documents import card_of, facts_of, remarks
-    from crenel.transfer.items import State
+    from crenel.transfer.papers.checklist import review
+    from crenel.transfer.papers.documents import card_of, facts_of, remarks
+    from crenel.transfer.papers.items import State
 
     assert subject.base is not None  # needs=("base",)
     card = card_of(subject.base)
@@ -171,7 +171,7 @@ def documentation(subject: Subject, context: Context) -> Measurement:
 
 def _undocumented(item: Item) -> Finding:
     from crenel.finding import Evidence, Finding, Severity
-    from crenel.transfer.items import State
+    from crenel.transfer.papers.items import State
 
     wrong = item.state is State.CONTRADICTED
     level = item.wrong if wrong else item.severity
@@ -262,7 +262,7 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
     assert subject.base.model is not None
     if subject.base.model.module is None:
         raise NotApplicable("the base model gives no gradients (it is not a torch module)")
-    from crenel.transfer.exposed import measure_surrogate
+    from crenel.transfer.base.exposed import measure_surrogate
 
     return measure_surrogate(subject, context)
 

@@ -71,6 +71,6 @@ def leave_the_base(subject: Subject, finding: Finding, context: Context) -> Trea
     Kornblith et al., "Similarity of neural network representations revisited", 2019 (likeness);
     Wang et al., "With great training comes great vulnerability", 2018 (distance as a defence).
     """
-    from crenel.transfer.leave_base import leave_base
+    from crenel.transfer.base.leave_base import leave_base
 
     return leave_base(subject, finding, context)

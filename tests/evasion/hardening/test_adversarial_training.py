@@ -12,7 +12,7 @@ from crenel.adapters import wrap  # noqa: E402
 from crenel.check import Context  # noqa: E402
 from crenel.demo import digits  # noqa: E402
 from crenel.evasion.controls import wide_margins  # noqa: E402
-from crenel.evasion.descent import apgd  # noqa: E402
+from crenel.evasion.gradients.descent import apgd  # noqa: E402
 from crenel.evasion.hardening import adversarial_training as hardening  # noqa: E402
 from crenel.evasion.hardening import scene, training  # noqa: E402
 from crenel.evasion.hardening.losses import (  # noqa: E402

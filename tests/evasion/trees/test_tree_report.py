@@ -12,7 +12,7 @@ from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, Standar
 from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.data import infer_schema
-from crenel.evasion.tree_report import measure, read_inputs
+from crenel.evasion.trees.report import measure, read_inputs
 from crenel.subject import Data, Subject
 
 

@@ -16,8 +16,8 @@ from crenel.errors import Inconclusive
 from crenel.evasion.blackbox.attack import QueryAttack, query_attack, teachable
 from crenel.evasion.blackbox.rows import Numbers, decisions_and_scores
 from crenel.evasion.curves import flip_curve, percent, telling, within
-from crenel.evasion.field_report import right_rows
-from crenel.evasion.gradient_report import twins
+from crenel.evasion.fields.report import right_rows
+from crenel.evasion.gradients.report import twins
 from crenel.evasion.pace import SOME, seconds_a_row
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
@@ -163,7 +163,7 @@ def _not_weaker_than_labels(a: Attacked, pool: Any, context: Context) -> HealthT
 
 def _not_stronger_than_gradients(a: Attacked, context: Context) -> HealthTest:
     """Gradients see more than answers: where they do less, the model hides them."""
-    from crenel.evasion.cascade import gradient_attack
+    from crenel.evasion.gradients.cascade import gradient_attack
 
     few = slice(0, min(FEW, len(a.x)))
     span, lattice = float(a.numbers.span), a.numbers.lattice

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.ball import Ball
 from crenel.evasion.blackbox.budget import Floats, Ledger, Rows
 from crenel.evasion.blackbox.windows import Layout
-from crenel.evasion.minimal import closest
-from crenel.evasion.network import generator, torch
-from crenel.evasion.sparse import fewest_numbers
-from crenel.evasion.transferring import Surrogates, networks, pursue, teach
+from crenel.evasion.gradients.ball import Ball
+from crenel.evasion.gradients.minimal import closest
+from crenel.evasion.gradients.network import generator, torch
+from crenel.evasion.gradients.sparse import fewest_numbers
+from crenel.evasion.gradients.transferring import Surrogates, networks, pursue, teach
 
 #: Rows that one lesson is made of at most.
 MOST = 2000

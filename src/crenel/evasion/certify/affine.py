@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from crenel.evasion.certify.layers import Affine, Shape, Tensor
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 
 def dense(weight: Tensor, bias: Tensor | None) -> Affine:

@@ -20,7 +20,7 @@ from crenel.evasion.certify.linear import Freedom
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.region import Region
 from crenel.evasion.certify.slopes import DECAY, confined
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 #: Parts looked at together, gradient steps for each, ReLUs tried before one is taken.

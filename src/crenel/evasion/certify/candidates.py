@@ -12,7 +12,7 @@ from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.refining import refined
 from crenel.evasion.certify.region import Region
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 

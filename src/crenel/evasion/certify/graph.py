@@ -17,7 +17,7 @@ from crenel.evasion.certify.layers import (
     Total,
 )
 from crenel.evasion.certify.limit import Meter
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 AnyLayer = Source | Fixed | Affine | Total | Joined | Rectifier | Squashing | MaxPool

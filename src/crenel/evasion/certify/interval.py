@@ -11,7 +11,7 @@ from typing import Any
 from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.layers import Affine, Joined, Total
 from crenel.evasion.certify.region import Region
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 Bounds = tuple[Tensor, Tensor]

@@ -16,7 +16,7 @@ from crenel.evasion.certify.refining import refined
 from crenel.evasion.certify.region import Region
 from crenel.evasion.certify.slopes import raised, raised_throughout
 from crenel.evasion.certify.splitting import split_inputs
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 #: From a graph, regions, questions and a limit to what is proven, shape (n,).

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 Shape = tuple[int, ...]

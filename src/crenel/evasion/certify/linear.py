@@ -22,7 +22,7 @@ from crenel.evasion.certify.layers import (
     Total,
 )
 from crenel.evasion.certify.region import Region
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 

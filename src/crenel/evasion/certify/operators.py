@@ -24,7 +24,7 @@ from crenel.evasion.certify.layers import (
     sigmoid,
     tanh,
 )
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 #: Makes a layer with weights of a dtype.
 Make = Callable[[Any], AnyLayer]

@@ -9,7 +9,7 @@ from crenel.evasion.certify.graph import Graph
 from crenel.evasion.certify.interval import Bounds
 from crenel.evasion.certify.linear import FREE, Freedom, lower_bounds
 from crenel.evasion.certify.region import Region
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 #: Bounds count from this share of what was summed on: room for the rounding of the network as

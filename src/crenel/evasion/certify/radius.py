@@ -15,7 +15,7 @@ from crenel.evasion.certify.limit import Limit
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.region import Region
 from crenel.evasion.certify.tracing import graph_of
-from crenel.evasion.network import as_labels, as_tensor, module_of, torch
+from crenel.evasion.gradients.network import as_labels, as_tensor, module_of, torch
 
 #: How far up the ladder each effort goes.
 EFFORTS = {"interval": 1, "linear": 3, "slopes": 4, "branch": 5}

@@ -10,7 +10,7 @@ from crenel.evasion.certify.interval import ROOM, Bounds, intervals
 from crenel.evasion.certify.layers import Affine, Rectifier
 from crenel.evasion.certify.linear import FREE, Freedom, lower_bounds
 from crenel.evasion.certify.region import Region
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 #: Numbers of coefficients held at a time.

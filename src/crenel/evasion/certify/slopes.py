@@ -16,7 +16,7 @@ from crenel.evasion.certify.linear import Freedom
 from crenel.evasion.certify.question import Question
 from crenel.evasion.certify.refining import Open, refined
 from crenel.evasion.certify.region import Region
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 Tensor = Any
 #: First step of the slopes, and its share kept from step to step.

@@ -16,7 +16,7 @@ from crenel.errors import NotApplicable
 from crenel.evasion.certify.graph import Graph, Node
 from crenel.evasion.certify.layers import Source
 from crenel.evasion.certify.operators import OPERATORS, TAILS, Draft, Make, Value
-from crenel.evasion.network import torch
+from crenel.evasion.gradients.network import torch
 
 #: Largest difference between graph and module, as a share of the largest output.
 AGREEMENT = 1e-4

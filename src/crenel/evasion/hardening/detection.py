@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import UsageError
-from crenel.evasion.cascade import gradient_attack
-from crenel.evasion.descent import losses
+from crenel.evasion.gradients.cascade import gradient_attack
+from crenel.evasion.gradients.descent import losses
+from crenel.evasion.gradients.network import generator, logits_of, shaped, still, torch
 from crenel.evasion.hardening.detectors import Detector
-from crenel.evasion.network import generator, logits_of, shaped, still, torch
 
 #: Steps of the adaptive attack from each start, and weights of the detector in its loss.
 STEPS, WEIGHTS = 40, (0.3, 1.0, 3.0)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from crenel.evasion.gradients.network import Logits, logits_of, torch
 from crenel.evasion.hardening.restoration import Restoration
-from crenel.evasion.network import Logits, logits_of, torch
 
 #: Nearest neighbours looked at, and training rows kept for them.
 NEIGHBOURS, KEPT = 5, 2000

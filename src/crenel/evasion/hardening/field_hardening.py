@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
-from crenel.evasion.fields import field_search
+from crenel.evasion.fields.search import field_search
 from crenel.evasion.hardening.coarsening import CoarseFields
 from crenel.evasion.hardening.verdict import MOST_LOST, Paired, paired, percent, worth
 from crenel.remedy import Treatment

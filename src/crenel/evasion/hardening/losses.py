@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from crenel.evasion.network import Logits, torch
+from crenel.evasion.gradients.network import Logits, torch
 
 Method = Literal["fgsm", "pgd", "trades"]
 #: Steps of the inner attacks that take several.

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
-from crenel.evasion.cascade import gradient_attack
-from crenel.evasion.network import Logits, generator, logits_of, torch
+from crenel.evasion.gradients.cascade import gradient_attack
+from crenel.evasion.gradients.network import Logits, generator, logits_of, torch
 
 Kind = Literal["bits", "median", "blocks"]
 #: Restarts and steps of the attack among rounded numbers.
@@ -202,7 +202,7 @@ def among_steps(
     Within epsilon each rounded number reaches a range of steps whose ends are steps too; signed
     gradients move in those ranges, and every point they pass is rounded and decided.
     """
-    from crenel.evasion.descent import losses
+    from crenel.evasion.gradients.descent import losses
 
     logits, draw = logits_of(module), generator(seed)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
-from crenel.evasion.cascade import gradient_attack
+from crenel.evasion.gradients.cascade import gradient_attack
 from crenel.evasion.hardening.scale import Scale
 from crenel.evasion.hardening.training import Rows
 from crenel.subject import Data, Subject
@@ -44,7 +44,7 @@ class Start:
     def of(cls, model: Model, scale: Scale) -> Start:
         """A copy of the user's own module under the same logits and the same scale."""
         from crenel.adapters.torch import Logits
-        from crenel.evasion.network import torch
+        from crenel.evasion.gradients.network import torch
 
         if not isinstance(model.native, torch.nn.Module) or not isinstance(model.module, Logits):
             raise NotApplicable(
@@ -110,7 +110,7 @@ class Scene:
 
 def split(model: Model, train: Data, scale: Scale, seed: int) -> Rows:
     """Training rows in [0, 1] as tensors where the network is, a part of them held out."""
-    from crenel.evasion.network import as_labels, as_tensor
+    from crenel.evasion.gradients.network import as_labels, as_tensor
 
     n = len(train)
     held = int(min(HELD, 0.2 * n))
@@ -127,7 +127,7 @@ def split(model: Model, train: Data, scale: Scale, seed: int) -> Rows:
 
 def _sampled(model: Model, data: Data, scale: Scale, seed: int) -> tuple[Any, Any]:
     """Up to `HELD` rows in [0, 1] and their classes, as tensors."""
-    from crenel.evasion.network import as_labels, as_tensor
+    from crenel.evasion.gradients.network import as_labels, as_tensor
 
     pick = np.sort(np.random.default_rng(seed).permutation(len(data))[:HELD])
     some = data.take(pick)
@@ -152,7 +152,7 @@ def _telling_radius(
 
 def standing(module: Any, x: Any, y: Any, epsilon: float, context: Context) -> Outcome:
     """How rows in [0, 1] stand before a network, attacked by the cascade of EVA-101."""
-    from crenel.evasion.network import decisions, logits_of, still
+    from crenel.evasion.gradients.network import decisions, logits_of, still
 
     with still(module, 0):
         right = decisions(logits_of(module), x) == y.cpu().numpy()

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
+from crenel.evasion.gradients.network import decisions, generator, logits_of, still, torch
 from crenel.evasion.hardening.adversarial_training import rewrapped
 from crenel.evasion.hardening.scale import Scale
 from crenel.evasion.hardening.scene import Outcome, Scene, standing
 from crenel.evasion.hardening.training import BATCH, RATE, Rows, trainable
 from crenel.evasion.hardening.verdict import MOST_LOST, paired, percent, worth
-from crenel.evasion.network import decisions, generator, logits_of, still, torch
 from crenel.remedy import Treatment
 from crenel.subject import Subject
 

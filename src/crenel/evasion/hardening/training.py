@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crenel.errors import UsageError
-from crenel.evasion.descent import losses
+from crenel.evasion.gradients.descent import losses
+from crenel.evasion.gradients.network import Logits, generator, logits_of, still, torch
 from crenel.evasion.hardening.losses import Plan, one_step, plan_loss, projected_steps
-from crenel.evasion.network import Logits, generator, logits_of, still, torch
 
 #: Fall of the robust accuracy on held-out rows that is taken for catastrophic overfitting, and
 #: the distance between its answers to one step and to several.

@@ -17,7 +17,7 @@ from crenel.errors import NotApplicable
 from crenel.evasion.hardening.robust_trees import robust_forest, robust_tree
 from crenel.evasion.hardening.tree_settings import monotone, wider_margins
 from crenel.evasion.hardening.verdict import MOST_LOST, Paired, paired, percent, worth
-from crenel.evasion.tree_report import Inputs, read_inputs
+from crenel.evasion.trees.report import Inputs, read_inputs
 from crenel.remedy import Treatment
 from crenel.subject import Data, Subject, take_rows
 from crenel.training.folds import fold_numbers
@@ -344,7 +344,7 @@ def _assembled(
 ) -> Model:  # fmt: skip
     """A copy of a model whose last step is replaced by a newly trained one."""
     from crenel.adapters import wrap
-    from crenel.evasion.tree_report import _feed
+    from crenel.evasion.trees.report import _feed
 
     final = candidate.fit(_feed(model)(x), y, seed)
     native = copy.deepcopy(getattr(model.native, "best_estimator_", model.native))

@@ -62,7 +62,7 @@ def _told(w: Worth, epsilon: float) -> str:
 
 
 def _accuracy(module: Any, x: Any, y: Any) -> float:
-    from crenel.evasion.network import decisions, logits_of, still
+    from crenel.evasion.gradients.network import decisions, logits_of, still
 
     with still(module, 0):
         return float((decisions(logits_of(module), x) == y.cpu().numpy()).mean())

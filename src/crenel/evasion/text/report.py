@@ -13,7 +13,7 @@ from crenel.access import Access, Attacker
 from crenel.check import Context, Measurement, access_of
 from crenel.errors import NotApplicable
 from crenel.evasion.curves import flip_curve, percent, within
-from crenel.evasion.field_report import right_rows
+from crenel.evasion.fields.report import right_rows
 from crenel.evasion.text.asking import Oracle, by_argmax
 from crenel.evasion.text.attack import KINDS, TAUGHT, character_editor, word_editor
 from crenel.evasion.text.columns import Texts, text_features

@@ -184,7 +184,7 @@ def _by_stand_in(
     """A logistic regression on the same columns; ridge where that would be too wide."""
     from crenel.poisoning.influence.ridge import WIDTH, ridge_without
     from crenel.poisoning.partition.learners import linear_model
-    from crenel.poisoning.sources import representation
+    from crenel.poisoning.sources.effects import representation
     from crenel.subject import join_rows
 
     if _width(train.x) * (1 if model.k == 2 else model.k) <= MOST:

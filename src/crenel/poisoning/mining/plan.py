@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
-from crenel.poisoning.corruption import subset
-from crenel.poisoning.dose_plan import trained_again
+from crenel.poisoning.dose.corruption import subset
+from crenel.poisoning.dose.plan import trained_again
 from crenel.poisoning.mining.mine import Mining, mine_triggers
 from crenel.poisoning.mining.probing import Round, plant_and_mine
 from crenel.poisoning.mining.warming import warm_up

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crenel.errors import NotApplicable
 from crenel.model import Model
-from crenel.poisoning.attacks import stamp_rows
+from crenel.poisoning.dose.attacks import stamp_rows
 from crenel.poisoning.mining.mine import Mined, mine_triggers
 from crenel.poisoning.triggers import Trigger, find_triggers, is_text
 from crenel.schema import Schema

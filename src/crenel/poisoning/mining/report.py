@@ -12,7 +12,7 @@ from crenel.access import Attacker
 from crenel.check import Context, access_of
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
-from crenel.poisoning.dose_report import same_model
+from crenel.poisoning.dose.report import same_model
 from crenel.poisoning.mining.mine import Mined
 from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.probing import Probe, Round
@@ -198,7 +198,7 @@ def _examples(subject: Subject, m: Mined) -> Iterator[Example]:
 def _images(before: NDArray[Any], after: NDArray[Any]) -> tuple[str, ...]:
     """An image, the same with the pattern, and the pattern alone on grey."""
     from crenel.data.png import data_uri
-    from crenel.evasion.gradient_report import as_image
+    from crenel.evasion.gradients.report import as_image
 
     low = min(0.0, float(before.min()))
     span = max(float(before.max()), float(after.max())) - low or 1.0
@@ -210,7 +210,7 @@ def _images(before: NDArray[Any], after: NDArray[Any]) -> tuple[str, ...]:
 
 def _edits(subject: Subject, before: Any, after: Any) -> tuple[Edit, ...]:
     if hasattr(before, "iloc") and subject.schema is not None:
-        from crenel.evasion.diffs import edits
+        from crenel.evasion.fields.diffs import edits
 
         return edits(before, after, subject.schema)
     if np.ndim(before) > 2:

@@ -322,7 +322,7 @@ def notes(subject: Subject, traces: Traces) -> Iterator[str]:
 
 
 def _sources(subject: Subject, traces: Traces) -> Iterator[str]:
-    from crenel.poisoning.sources import concentration, label_mix
+    from crenel.poisoning.sources.effects import concentration, label_mix
 
     train = subject.train
     if train is None or train.source is None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from crenel.errors import CrenelError, SubjectError, UsageError
 from crenel.provenance.model_files import GIT, ITSELF, digest_of, list_model, printable
-from crenel.transfer import claims
 from crenel.transfer.artefact import Artefact, artefact_of
 from crenel.transfer.bom.reading import is_bom
-from crenel.transfer.card import Card, parse_card, read_card
-from crenel.transfer.checklist import SECTIONS, licence_text
-from crenel.transfer.results import Claim, claimed_results
+from crenel.transfer.papers import claims
+from crenel.transfer.papers.card import Card, parse_card, read_card
+from crenel.transfer.papers.checklist import SECTIONS, licence_text
+from crenel.transfer.papers.results import Claim, claimed_results
 
 #: File names of cards in a model's folder, lower-case.
 CARDS = ("readme.md", "model_card.md", "modelcard.md")

@@ -12,7 +12,7 @@ from typing import Any
 
 from crenel.errors import SubjectError
 from crenel.provenance.model_files import printable
-from crenel.transfer.card import telling
+from crenel.transfer.papers.card import telling
 
 #: Bytes of a bill of materials, components, and characters of one text that are looked at.
 MOST_BYTES, MOST_COMPONENTS, LONGEST = 16 << 20, 10_000, 4_000

@@ -69,8 +69,8 @@ def verify_bom(model: Path, bom: Path | None = None, card: Path | None = None) -
         Where the latter cannot be read or describes no model.
     """
     from crenel.transfer.bom.described import describe_model
-    from crenel.transfer.checklist import licence_text, review
-    from crenel.transfer.items import Facts, State
+    from crenel.transfer.papers.checklist import licence_text, review
+    from crenel.transfer.papers.items import Facts, State
 
     known = describe_model(model, card=card)
     folder = model if model.is_dir() else model.parent

@@ -15,7 +15,7 @@ from crenel.provenance.model_files import printable
 from crenel.run import Run
 from crenel.transfer.bom.described import Ancestor, Described
 from crenel.transfer.bom.reading import LONGEST, MODEL
-from crenel.transfer.results import Claim
+from crenel.transfer.papers.results import Claim
 
 #: Findings of a run that are listed as risks.
 MOST_RISKS = 20

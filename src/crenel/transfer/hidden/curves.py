@@ -9,7 +9,7 @@ import numpy as np
 
 from crenel.access import Attacker
 from crenel.check import Context, access_of
-from crenel.evasion.gradient_report import as_image
+from crenel.evasion.gradients.report import as_image
 from crenel.exposure import Budget, Exposure, Harm, Health
 from crenel.statistics import Interval
 from crenel.subject import Subject

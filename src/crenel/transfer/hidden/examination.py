@@ -8,7 +8,7 @@ import numpy as np
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
-from crenel.evasion.network import decisions, still
+from crenel.evasion.gradients.network import decisions, still
 from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.network import Logits, generator, torch
+from crenel.evasion.gradients.network import Logits, generator, torch
 from crenel.transfer.hidden.waves import few_waves
 
 Family = Literal["patch", "blend", "wave"]

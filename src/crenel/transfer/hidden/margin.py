@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.network import Logits, generator, torch
+from crenel.evasion.gradients.network import Logits, generator, torch
 
 #: Inputs that the search starts from, for each class.
 STARTS, RATE, MEMORY = 8, 0.1, 0.9

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context, Level
-from crenel.evasion.network import as_tensor
+from crenel.evasion.gradients.network import as_tensor
 from crenel.model import Model
 from crenel.statistics import Interval
 from crenel.subject import Data, Subject

@@ -8,7 +8,7 @@ import numpy as np
 
 from crenel.access import Attacker
 from crenel.check import Context, Measurement, access_of
-from crenel.evasion.gradient_report import twins
+from crenel.evasion.gradients.report import twins
 from crenel.exposure import Exposure
 from crenel.finding import Evidence, Example, Finding, Severity, severity
 from crenel.subject import Subject

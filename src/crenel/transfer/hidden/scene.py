@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.errors import Inconclusive
-from crenel.evasion.gradient_report import legal_range
+from crenel.evasion.gradients.network import as_tensor, decisions, logits_of, torch
+from crenel.evasion.gradients.report import legal_range
+from crenel.evasion.gradients.unit import Unit
 from crenel.evasion.lattice import Lattice, lattice_of
-from crenel.evasion.network import as_tensor, decisions, logits_of, torch
-from crenel.evasion.patch_report import layout
-from crenel.evasion.unit import Unit
+from crenel.evasion.patches.report import layout
 from crenel.model import Model
 from crenel.subject import Data, Subject
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from crenel.evasion.network import decisions, generator, logits_of, torch
+from crenel.evasion.gradients.network import decisions, generator, logits_of, torch
 from crenel.transfer.hidden.scene import Scene
 
 #: Rows taught in all, epochs at most, rows of a batch, and the greatest rate of the cycle.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.network import generator, torch
+from crenel.evasion.gradients.network import generator, torch
 from crenel.statistics import Interval, proportion
 from crenel.transfer.hidden.inversion import BATCH, Family, Inverted, changed
 from crenel.transfer.hidden.scene import Scene

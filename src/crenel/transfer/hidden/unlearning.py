@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.errors import NotApplicable
+from crenel.evasion.gradients.network import (
+    as_labels,
+    decisions,
+    generator,
+    logits_of,
+    still,
+    torch,
+)
 from crenel.evasion.hardening.adversarial_training import rewrapped
 from crenel.evasion.hardening.scale import Scale
 from crenel.evasion.hardening.scene import Start
 from crenel.evasion.hardening.training import trainable
 from crenel.evasion.hardening.verdict import MOST_LOST, Paired, paired, percent, worth
-from crenel.evasion.network import as_labels, decisions, generator, logits_of, still, torch
 from crenel.remedy import Treatment
 from crenel.subject import Subject
 from crenel.transfer.hidden.inversion import FAMILIES, Inverted, changed, invert

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.network import Logits, generator, torch
+from crenel.evasion.gradients.network import Logits, generator, torch
 
 #: Waves of a class, images that all waves are tried on, and their amplitude there.
 WAVES, IMAGES, AMPLITUDE = 4, 8, 0.1

@@ -136,7 +136,7 @@ def _tokens(folder: Path) -> dict[str, int]:
 
 
 def _named_by_card(path: Path) -> list[str]:
-    from crenel.transfer.card import parse_card
+    from crenel.transfer.papers.card import parse_card
 
     value = parse_card(_text(path)[:1_000_000]).front.get("base_model")
     return [str(v) for v in (value if isinstance(value, list) else [value]) if v]

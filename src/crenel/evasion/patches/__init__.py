@@ -1,0 +1,1 @@
+"""Patches and universal changes of images, and EVA-106."""

@@ -1,0 +1,1 @@
+"""How far changes move a predicted value, and EVA-107."""

@@ -1,0 +1,1 @@
+"""Harm against rows poisoned, by training again, and POI-102."""

@@ -1,0 +1,1 @@
+"""Wrong labels: found, reviewed, held back, and POI-101."""

@@ -1,0 +1,1 @@
+"""What a model says of itself, held against what it is, and TRA-103."""
