@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from crenel.access import Access, Attacker
 from crenel.data import load_target, measure_speed
+from crenel.data.speed import along
 from crenel.errors import CrenelError, SubjectError, UsageError
 from crenel.schema import Kind
 from crenel.subject import capabilities
@@ -269,9 +270,21 @@ def test_speed_is_measured_and_scaled():
     timed = measure_speed(subject)
     assert 0 < timed.extra["query_seconds"] < 0.1
     assert 0 < timed.extra["fit_seconds"] < 60
+    assert timed.extra["fit_fixed"] == 0
     assert "query_seconds" not in subject.extra
     rule = load_target(Target(model=lambda f: f["age"] > 45, test=(train, train["age"] > 45)))
     assert "fit_seconds" not in measure_speed(rule).extra
+
+
+def test_a_training_is_foretold_by_the_line_through_two_shorter_ones():
+    # 0.3 s and 20 µs a row: proportion alone would say 8 s
+    assert along(1_000, 0.32, 5_000, 0.4, 100_000) == pytest.approx((2.3, 0.3))
+    # what grows faster than its rows is scaled in proportion, as if it did not
+    assert along(1_000, 0.1, 5_000, 2.5, 100_000) == pytest.approx((50.0, 0.0))
+    # a delay in the shorter one does not make more rows free
+    whole, fixed = along(1_000, 0.5, 5_000, 0.4, 100_000)
+    assert whole == pytest.approx(0.4 + 0.2 * 0.4 / 5_000 * 95_000)
+    assert 0 < fixed < 0.4
 
 
 # --- mistakes ------------------------------------------------------------------------------------

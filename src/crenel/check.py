@@ -83,14 +83,18 @@ class Cost:
     sample: int = 0
     whole: float = 0.0
 
-    def estimate(self, query_seconds: float, fit_seconds: float, rows: int = 0) -> float:
+    def estimate(
+        self, query_seconds: float, fit_seconds: float, rows: int = 0, fit_fixed: float = 0.0
+    ) -> float:
         """Seconds on a model with these measured speeds (seconds a row, seconds a training).
 
-        A training of ``fit_seconds`` is one on so many ``rows``.
+        A training of ``fit_seconds`` is one on so many ``rows``; ``fit_fixed`` of them do not
+        grow with the rows.
         """
         part = self.sample / rows if 0 < self.sample < rows else 1.0
-        fits = self.fits * part + self.whole
-        return self.seconds + self.queries * query_seconds + fits * fit_seconds
+        sampled = fit_fixed + part * (fit_seconds - fit_fixed)
+        fits = self.fits * sampled + self.whole * fit_seconds
+        return self.seconds + self.queries * query_seconds + fits
 
 
 @dataclass

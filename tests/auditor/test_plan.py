@@ -68,6 +68,8 @@ def test_a_check_that_trains_on_samples_is_cheap_on_many_rows():
     assert cost.estimate(0.01, 0.5, rows=5_000) == pytest.approx(3 + 1 + 32 * 0.5)
     # A training on 10,000 of a million rows takes a hundredth of one on all of them.
     assert cost.estimate(0.01, 80.0, rows=1_000_000) == pytest.approx(3 + 1 + 30 * 0.8 + 2 * 80)
+    slow_start = cost.estimate(0.01, 80.0, rows=1_000_000, fit_fixed=5.0)
+    assert slow_start == pytest.approx(3 + 1 + 30 * (5 + 0.75) + 2 * 80)
     everything = Cost(seconds=3.0, queries=100, fits=32)
     assert everything.estimate(0.01, 80.0, rows=1_000_000) == pytest.approx(4 + 32 * 80)
 

@@ -254,7 +254,9 @@ class _Audit:
                 self.keep(outcome_of(check, name, State.NOT_APPLICABLE, lacking))
             else:
                 rows = loaded.part.train_rows or 0
-                cost = check.cost.estimate(loaded.query_seconds, loaded.fit_seconds, rows)
+                cost = check.cost.estimate(
+                    loaded.query_seconds, loaded.fit_seconds, rows, loaded.fit_fixed
+                )
                 tasks.append(Task(check, name, cost))
         return tasks
 

@@ -38,13 +38,16 @@ class Loaded(Frozen):
     capabilities : tuple of str
         Keys of `crenel.subject.CAPABILITIES`.
     query_seconds, fit_seconds : float
-        Measured: one row, one training.
+        Measured: one row, one training on all rows.
+    fit_fixed : float
+        What any training takes of that, however few its rows are.
     """
 
     part: TargetPart
     capabilities: tuple[str, ...]
     query_seconds: float
     fit_seconds: float
+    fit_fixed: float = 0.0
 
 
 class Treated(Frozen):
@@ -128,6 +131,7 @@ class Workplace:
             capabilities=tuple(sorted(capabilities(subject))),
             query_seconds=subject.extra.get("query_seconds", 0.0),
             fit_seconds=subject.extra.get("fit_seconds", 0.0),
+            fit_fixed=subject.extra.get("fit_fixed", 0.0),
         )
 
     def measure(

@@ -12,6 +12,8 @@ from crenel.subject import Data, Subject
 
 #: Most rows that are timed.
 ROWS = 5000
+#: Rows of the shorter of two trainings that are timed; least growth, in shares of proportion.
+FEW, FLATTEST = 1000, 0.2
 #: Rows that are timed where each call goes over a network.
 REMOTE_ROWS = 64
 
@@ -29,15 +31,17 @@ def measure_speed(subject: Subject, *, seed: int = 0) -> Subject:
     -------
     Subject
         With ``extra["query_seconds"]``, seconds for one row in a batch, and, where the model can be
-        trained again, ``extra["fit_seconds"]``, seconds for one training on all training rows:
-        timed on at most 5,000 rows and scaled linearly.
+        trained again, ``extra["fit_seconds"]``, seconds for one training on all training rows, and
+        ``extra["fit_fixed"]``, the part of it that any training takes. Of more than 5,000 rows two
+        parts are timed, and the line through them is followed.
     """
     data = subject.test or subject.train
     if subject.model is None or data is None:
         return subject
     extra = {**subject.extra, "query_seconds": _query_seconds(subject.model, data, seed)}
     if subject.model.fit is not None and subject.train is not None:
-        extra["fit_seconds"] = _fit_seconds(subject.model, subject.train, seed)
+        whole, fixed = _fit_seconds(subject.model, subject.train, seed)
+        extra |= {"fit_seconds": whole, "fit_fixed": fixed}
     return replace(subject, extra=extra)
 
 
@@ -49,12 +53,38 @@ def _query_seconds(model: Model, data: Data, seed: int) -> float:
     return (time.perf_counter() - start) / len(rows)
 
 
-def _fit_seconds(model: Model, train: Data, seed: int) -> float:
+def _fit_seconds(model: Model, train: Data, seed: int) -> tuple[float, float]:
+    """Seconds of a training on all rows, and those of them that do not grow with the rows."""
     assert model.fit is not None
-    rows = _some(train, ROWS, seed)
-    start = time.perf_counter()
-    model.fit(rows.x, rows.y, seed)
-    return (time.perf_counter() - start) * len(train) / len(rows)
+
+    def timed(rows: Data) -> float:
+        start = time.perf_counter()
+        assert model.fit is not None
+        model.fit(rows.x, rows.y, seed)
+        return time.perf_counter() - start
+
+    many = _some(train, ROWS, seed)
+    if len(many) == len(train):
+        return timed(many), 0.0
+    few = _some(train, FEW, seed)
+    short = min(timed(few), timed(few))  # the first training also sets things up
+    return along(len(few), short, len(many), timed(many), len(train))
+
+
+def along(few: int, short: float, many: int, long: float, rows: int) -> tuple[float, float]:
+    """Seconds of a training on so many rows by those on fewer, and the part that is fixed.
+
+    Parameters
+    ----------
+    few, short, many, long : int, float, int, float
+        Rows and seconds of two trainings, the smaller first.
+    rows : int
+        More than either.
+    """
+    share = long / many
+    # Never steeper than in proportion to the rows, nor so flat that a chance delay decides.
+    slope = min(max((long - short) / (many - few), FLATTEST * share), share)
+    return long + slope * (rows - many), long - slope * many
 
 
 def _some(data: Data, count: int, seed: int) -> Data:
