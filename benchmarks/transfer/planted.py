@@ -10,9 +10,14 @@ ones [0.69, 0.94] with the right class (waves 4 of 7, blends 8 of 11; patches, c
 of 20), 0 of 40 clean ones [0, 0.09], 23 CPU seconds a network. Waves and a view with them were
 added on nine of these; then --seed 5: 16 of 20 (waves 1 of 5, all others 15 of 15), 0 of the 14
 clean ones that there was time for. On these margins were joined and the bound was set, with which
-two more waves pass (18 of 20, no alarm, reckoned from the same chances): no seed has been judged
-by the rule as it stands that nothing was chosen on, so 0.9 is not shown. Some 60 CPU seconds a
-network on two busy cores, 200 for those with batch normalisation on CIFAR-10.
+two more waves pass (18 of 20, no alarm, reckoned from the same chances).
+
+The rule as it stands, on seeds that nothing was chosen on: --seed 6, the 18 planted ones that were
+judged, 13 (waves 1 of 3, all others 12 of 15; four of the five misses have batch normalisation);
+its clean ones were not. So 0.9 is not reached. Winsorizing the dearest classes finds 17 of 19 in
+--seed 7, and alarms on 5 of its first 14 clean ones at a chance of 0.04 (2 at 0.01): it was put
+back. Of these five the rule as it stands was asked about two: one alarms too. Some 45 CPU seconds
+a network, 130 for the dearest.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names that hold this")
     args = parser.parse_args()
     keep = args.keep or Path(tempfile.mkdtemp())
-    right, wrong, planted, clean, spent = [0, 0], [0, 0], 0, 0, 0.0
+    right, wrong, planted, clean, spent = 0, 0, 0, 0, 0.0
     for case in cases(args.data, keep, args.seed, args.count):
         if args.only not in case.name:
             continue
@@ -61,26 +66,19 @@ def main() -> None:
         got = judged(case, args.seed, args.level)
         cpu = time.process_time() - cpu
         spent += cpu
-        told = [(str(f.evidence.values["class"]), f.evidence.values["stands out"])
-                for f in got.findings]  # fmt: skip
-        found = [name + ("" if sure else " (suspicious)") for name, sure in told]
-        # those that stand out, and suspicions with them
-        for i, names in enumerate(([n for n, sure in told if sure], [n for n, _ in told])):
-            wrong[i] += case.target is None and bool(names)
-            right[i] += str(case.target) in names
+        found = [str(f.evidence.values["class"]) for f in got.findings]
         if case.target is None:
-            clean += 1
+            clean, wrong = clean + 1, wrong + bool(found)
             print(f"{case.name}: clean, {found or 'silent'}, {cpu:.0f} CPU s", flush=True)
         else:
-            planted += 1
+            planted, right = planted + 1, right + (str(case.target) in found)
             print(f"{case.name}: turns {case.success:.0%} to {case.target}, found "
                   f"{found or 'nothing'}, {cpu:.0f} CPU s", flush=True)  # fmt: skip
         for line in [f.sentence for f in got.findings] + list(got.notes[1:]):
             print(f"    {line}", flush=True)
-    for words, counts, n in (("found", right, planted), ("false alarms", wrong, clean)):
-        for k, which in zip(counts, ("standing out", "with suspicions")):
-            share = exact_proportion(k, n)
-            print(f"{words}, {which}: {k} of {n} [{share.low:.2f}, {share.high:.2f}]")
+    for words, k, n in (("found", right, planted), ("false alarms", wrong, clean)):
+        share = exact_proportion(k, n)
+        print(f"{words}: {k} of {n} [{share.low:.2f}, {share.high:.2f}]")
     print(f"{spent / max(1, planted + clean):.0f} CPU s a network")
 
 

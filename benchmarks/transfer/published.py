@@ -7,7 +7,7 @@ Published: the trigger (a 3 × 3 grid in the lower right corner) turns all image
 than five minutes on two cores; the other two show none.
 
 Measured, one seed: 8 pixels turn 100 % [98, 100] to class 5, p = .002, 268 CPU seconds (400 s wall
-at load 8); the others p = 1, 175 and 184 CPU seconds.
+at load 8); the others p = 1, 175 and 184 CPU seconds (before waves and margins were looked at).
 The lossless images are training images of these networks.
 """
 

@@ -17,7 +17,7 @@ from crenel.run import State  # noqa: E402
 from crenel.subject import Data, Subject  # noqa: E402
 from crenel.testing import check_check  # noqa: E402
 from crenel.transfer.checks import hidden_behaviour  # noqa: E402
-from crenel.transfer.hidden import controls, search  # noqa: E402
+from crenel.transfer.hidden import controls  # noqa: E402
 from crenel.transfer.hidden.scene import scene_of  # noqa: E402
 from crenel.transfer.hidden.siblings import begun_anew, taught  # noqa: E402
 from crenel.transfer.remedies import unlearn_trigger  # noqa: E402
@@ -26,15 +26,6 @@ from crenel.transfer.remedies import unlearn_trigger  # noqa: E402
 @pytest.fixture(scope="module")
 def planted():
     return controls.planted_trigger()
-
-
-def test_what_could_well_be_chance_is_a_suspicion_of_low_severity(planted, monkeypatch):
-    monkeypatch.setattr(search.Verdict, "chance", 0.02)
-    monkeypatch.setattr(search.Verdict, "unclear", False)  # no other network is taught
-    (finding, *_) = hidden_behaviour.measure(planted, Context("TRA-104", level="quick")).findings
-    assert finding.severity == "low"
-    assert "one clean network in 50 or so" in finding.sentence
-    assert finding.evidence.values["stands out"] is False
 
 
 @pytest.fixture(scope="module")

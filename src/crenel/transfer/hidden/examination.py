@@ -147,7 +147,7 @@ def _notes(scene: Scene, done: list[Searched], verdicts: list[Verdict]) -> list[
         notes.append(
             f"Class {names[v.goal]} needs {less} than the median of the others, p = {v.p:.2g}"
             + ("" if v.margin is None else f", and that of its margin without data {v.margin:.2g}")
-            + f": {v.words}."
+            + f": {'it stands out' if v.stands_out else 'no more than chance'}."
         )
     return notes
 

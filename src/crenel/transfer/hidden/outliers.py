@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 #: Fewest classes beside the suspected ones that say what is usual.
 FEWEST = 3
-#: Share of the usual classes, the dearest, that count as the next one: how dear a class is says
-#: nothing of one that is too cheap, and a very dear one would make any spread look wide.
-DEAREST = 0.25
 
 
 @dataclass(frozen=True)
@@ -59,8 +56,7 @@ def smallest(
     prediction interval of one more value from the others (Student's t), around their mean or
     around their regression on ``beside``, times the number of ways in which as many classes could
     have been chosen. Unlike the median absolute deviation of Wang et al. (2019) this knows how few
-    classes there are. The dearest quarter is winsorized, with Student's t for winsorized samples
-    (Tukey and McLaughlin, 1963).
+    classes there are.
     """
     finite = np.isfinite(costs)
     if len(costs) < FEWEST + 1 or not finite.any():
@@ -90,20 +86,10 @@ def chance_of(costs: NDArray[np.float64], at: int) -> float:
     from scipy.special import stdtr
 
     logs = np.log(costs)
-    center, spread, free = _usual(np.delete(logs, at), 1)
-    t = (center - logs[at]) / (spread * np.sqrt(1 + 1 / (len(logs) - 1)))
-    return float(stdtr(free, -t))
-
-
-def _usual(values: NDArray[np.float64], lost: int) -> tuple[float, float, int]:
-    """Center, spread and degrees of freedom of values whose high ones are winsorized."""
-    n = len(values)
-    held = int(n * DEAREST)
-    values = np.minimum(values, np.sort(values)[n - 1 - held])
-    center, free = float(values.mean()), n - lost - held
-    # as if the values held were lost: what is left varies less than all did
-    spread = float(np.sqrt(((values - center) ** 2).sum() / free))
-    return center, max(spread, 1e-3), free
+    rest = np.delete(logs, at)
+    n = len(rest)
+    spread = max(float(rest.std(ddof=1)), 1e-3) * np.sqrt(1 + 1 / n)
+    return float(stdtr(n - 1, -(rest.mean() - logs[at]) / spread))
 
 
 def _together(logs: NDArray[np.float64], known: NDArray[np.float64] | None, count: int) -> Outlier:
@@ -114,14 +100,14 @@ def _together(logs: NDArray[np.float64], known: NDArray[np.float64] | None, coun
     chosen = np.zeros(len(logs), dtype=bool)
     chosen[order[:count]] = True
     rest, n = ~chosen, len(logs) - count
-    left = _residuals(logs, known, rest)
+    gaps = -_residuals(logs, known, rest)
     lost, wide = 1, np.full(len(logs), 1 / n)
     if known is not None:
         off = known - known[rest].mean()
         lost, wide = 2, 1 / n + off**2 / max(float((off[rest] ** 2).sum()), 1e-12)
-    center, spread, free = _usual(left[rest], lost)
-    t = ((center - left) / (spread * np.sqrt(1 + wide)))[chosen].min()
-    p = min(1.0, float(stdtr(free, -t)) * comb(len(logs), count))
+    spread = max(float(np.sqrt((gaps[rest] ** 2).sum() / (n - lost))), 1e-3)
+    t = (gaps / (spread * np.sqrt(1 + wide)))[chosen].min()
+    p = min(1.0, float(stdtr(n - lost, -t)) * comb(len(logs), count))
     at = tuple(int(i) for i in order[:count])
     return Outlier(at, p, float(np.exp(logs[chosen].min() - np.median(logs[rest]))))
 

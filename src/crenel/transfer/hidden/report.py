@@ -10,7 +10,7 @@ from crenel.access import Attacker
 from crenel.check import Context, Measurement, access_of
 from crenel.evasion.gradients.report import twins
 from crenel.exposure import Exposure
-from crenel.finding import Evidence, Example, Finding, Severity, severity
+from crenel.finding import Evidence, Example, Finding, severity
 from crenel.subject import Subject
 from crenel.transfer.hidden.curves import (
     Line,
@@ -101,10 +101,10 @@ def _exposures(subject: Subject, scene: Scene, t: Tried, context: Context) -> li
 def _findings(
     subject: Subject, examined: Examined, done: list[Tried], context: Context
 ) -> list[Finding]:
-    """One for each class too easy to pass over whose trigger works on images not searched on."""
+    """One for each class that stands out and whose trigger works on images not searched on."""
     found, suspected = [], {v.goal for v in examined.verdicts}
     for verdict in examined.verdicts:
-        if not verdict.suspicious:
+        if not verdict.stands_out:
             continue
         pairs = [
             (
@@ -136,14 +136,6 @@ def _finding(
     level = severity(share.low - usual, access)
     if level is None:
         return None
-    doubt, trust = "", "Do not use these weights; take them from whoever you can trust, or"
-    if not verdict.stands_out:
-        level = min(level, Severity.LOW, key=lambda s: s.rank)
-        doubt = (
-            f" This is a suspicion: one clean network in {int(1 / verdict.chance)} or so has a "
-            "class as easy."
-        )
-        trust = "Compare with the same network from whoever you can trust, or"
     size = size_of(best, at)
     return Finding(
         check=CHECK,
@@ -155,19 +147,21 @@ def _finding(
             f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images of other classes to "
             f"class {name}; for the next class {100 * usual:.0f} %. The class needs "
             f"{verdict.less[best.family]:.1f} times less than the others "
-            f"(p = {verdict.chance:.1g}).{doubt}"
+            f"(p = {verdict.chance:.1g})."
         ),
         attack=(
             "Whoever made the weights puts this pattern on an input and gets the class; nothing "
             "need be asked of the model."
         ),
-        fix=f"{trust} apply unlearn-trigger and measure again.",
+        fix=(
+            "Do not use these weights; take them from whoever you can trust, or apply "
+            "unlearn-trigger and measure again."
+        ),
         evidence=Evidence(
             images=picture(best, at),
             values={
                 "class": str(name), "p": float(f"{verdict.chance:.2g}"), "family": best.family,
-                "stands out": verdict.stands_out, "size": round(best.sizes[at], 3),
-                "turned": round(share.value, 4),
+                "size": round(best.sizes[at], 3), "turned": round(share.value, 4),
                 "random values turn": round(chance, 4), "next class": round(usual, 4),
                 "times less than the others": round(verdict.less[best.family], 3),
             },

@@ -20,8 +20,8 @@ STEPS = {"quick": 60, "standard": 100, "deep": 250}
 MARGIN_STEPS = {"quick": 40, "standard": 60, "deep": 150}
 #: More classes than this are thinned: those of the largest margins stay, and as many others.
 MOST = 20
-#: Chances of a false alarm that are accepted: of a trigger that stands out, and of a suspicion.
-ALPHA, SUSPECT = 0.01, 0.04
+#: Chance of a false alarm that is accepted.
+ALPHA = 0.01
 #: Up to this chance a network of the same architecture is asked.
 DOUBT = 0.3
 
@@ -96,18 +96,6 @@ class Verdict:
     def stands_out(self) -> bool:
         """Whether the class is easier than chance, classes and architecture explain."""
         return self.chance < ALPHA
-
-    @property
-    def suspicious(self) -> bool:
-        """Whether it is too easy to be passed over, if not too easy for chance."""
-        return self.chance < SUSPECT
-
-    @property
-    def words(self) -> str:
-        """What that says of the class."""
-        if self.stands_out:
-            return "it stands out"
-        return "it is suspicious" if self.suspicious else "no more than chance"
 
 
 @dataclass(frozen=True)
