@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -274,6 +276,22 @@ def test_speed_is_measured_and_scaled():
     assert "query_seconds" not in subject.extra
     rule = load_target(Target(model=lambda f: f["age"] > 45, test=(train, train["age"] > 45)))
     assert "fit_seconds" not in measure_speed(rule).extra
+
+
+def test_of_many_rows_two_parts_are_trained_on_and_of_few_all():
+    for n, parts in ((5_200, [1_000, 1_000, 5_000]), (400, [400])):
+        train, sizes = table(n), []
+        subject = load_target(Target(model=fitted(train), train=train, label="income"))
+
+        def fit(x, y, seed, model=subject.model, sizes=sizes):
+            sizes.append(len(x))
+            return model.fit(x, y, seed)
+
+        counted = replace(subject, model=replace(subject.model, fit=fit))
+        extra = measure_speed(counted).extra
+        # a row of each class may be among those drawn
+        assert [round(size, -1) for size in sizes] == parts
+        assert 0 <= extra["fit_fixed"] < extra["fit_seconds"]
 
 
 def test_a_training_is_foretold_by_the_line_through_two_shorter_ones():

@@ -21,6 +21,7 @@ modelscan             128 / 181 / 359    0 / 430 / 461
 fickling              303 /  26 / 339  297 /   0 / 594
 ====================  ===============  ===============
 
+crenel and fickling were asked in one run, picklescan and modelscan of a copy of the same files.
 modelaudit 0.2.54 did not end on these within an hour of a busy machine; on 605 and 597 files of
 before it said 429 / 67 / 109 and 392 / 96 / 109. The harmful files are tricks that their authors
 thought of: a review found some twenty others that crenel then passed.
