@@ -86,6 +86,37 @@ def breast(folder: Path) -> tuple[Any, np.ndarray]:
     return x, y.to_numpy(np.int64)
 
 
+def _plain(folder: Path, *names: str) -> tuple[Any, np.ndarray]:
+    """Tables without a header, one below the other; the last column is the label as it stands."""
+    import pandas as pd
+
+    parts = [pd.read_csv(folder / f"13_groot_trees/data/{n}.csv", header=None) for n in names]
+    x = pd.concat(parts, ignore_index=True)
+    y = x.pop(x.columns[-1]).to_numpy()
+    x.columns = [f"c{j}" for j in range(x.shape[1])]
+    return x.loc[:, x.nunique() > 1], y
+
+
+def pima(folder: Path) -> tuple[Any, np.ndarray]:
+    x, y = _plain(folder, "pima-indians-diabetes")
+    return x, y.astype(np.int64)
+
+
+def wine(folder: Path) -> tuple[Any, np.ndarray]:
+    x, y = _plain(folder, "winequality-red", "winequality-white")
+    return x, (y < 6).astype(np.int64)
+
+
+def banknote(folder: Path) -> tuple[Any, np.ndarray]:
+    x, y = _plain(folder, "banknote_authentication")
+    return x, y.astype(np.int64)
+
+
+def ionosphere(folder: Path) -> tuple[Any, np.ndarray]:
+    x, y = _plain(folder, "ionosphere")
+    return x, (y == "g").astype(np.int64)
+
+
 def synthetic(folder: Path) -> tuple[Any, np.ndarray]:
     """A million rows and more of twenty columns, with interactions and noise in the label."""
     import pandas as pd
@@ -137,6 +168,11 @@ CASES = {
     "mnist": Case(lambda folder: _images(folder / "02_mnist"), 10_000, "image"),
     "fashion": Case(lambda folder: _images(folder / "01_fashion_mnist"), 10_000, "image"),
     "sms": Case(sms, 3_800, "text"),
+    # Seeds count a case's place: new ones come last.
+    "pima": Case(pima, 576, "table"),
+    "wine": Case(wine, 3_000, "table"),
+    "banknote": Case(banknote, 1_000, "table"),
+    "ionosphere": Case(ionosphere, 260, "table"),
 }
 
 

@@ -50,7 +50,8 @@ from trigger_cases import CASES, Stamp, stamp_of, trained
 
 from crenel.model import Model
 from crenel.poisoning.dose.attacks import stamp_rows
-from crenel.poisoning.mining.mine import Mined, Mining, mine_triggers, view_of
+from crenel.poisoning.mining.judged import Mined
+from crenel.poisoning.mining.mine import Mining, mine_triggers, view_of
 from crenel.poisoning.triggers import Trigger
 from crenel.statistics import proportion
 from crenel.subject import Data, take_rows

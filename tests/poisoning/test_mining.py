@@ -19,12 +19,16 @@ from crenel.model import Model
 from crenel.poisoning.checks import planted_triggers as poi105
 from crenel.poisoning.controls import _orders, obedient
 from crenel.poisoning.mining import mine_triggers
-from crenel.poisoning.mining.blends import find_blends
+from crenel.poisoning.mining.blends import Blend, find_blends
 from crenel.poisoning.mining.box_kernels import PRICE
 from crenel.poisoning.mining.boxes import Ground, fitted, rows_inside, settled
 from crenel.poisoning.mining.columns import coded, recoded, side_by_side
+from crenel.poisoning.mining.cores import Field
 from crenel.poisoning.mining.evidence import kinship, shared, surplus
-from crenel.poisoning.mining.mine import Mining
+from crenel.poisoning.mining.honing import Hone
+from crenel.poisoning.mining.judged import Mined
+from crenel.poisoning.mining.likeliest import likeliest
+from crenel.poisoning.mining.mine import Mining, completed
 from crenel.poisoning.mining.pairs import outstanding, poisson_gain
 from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.planting import Plant, overwritten
@@ -514,6 +518,42 @@ def test_what_is_blended_in_is_measured():
     assert not any(np.isin(b.rows, np.arange(60)).any() for b in found if b is not blend)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1 / 255])
+def test_a_blend_is_told_closely_by_how_often_values_are_met(scale):
+    x = (load_digits(return_X_y=True)[0] * 15.9375).round()
+    rng = np.random.default_rng(14)
+    noise, rows = rng.uniform(0, 255, 64), np.arange(25)
+    x[rows] = (0.85 * x[rows] + 0.15 * noise).round()
+    x *= scale
+    carried = np.arange(len(x)) < 25
+    rough = 0.15 * noise + rng.normal(0, 8, 64) - 3
+    doubt = np.full(64, 8.0 * scale)
+    blend = Blend(0, rows, carried, 0.88, rough * scale, doubt, None, None, 0.0)
+    near = likeliest(blend, x, float(x.min()), float(x.max()))
+    assert near.keep == pytest.approx(0.85, abs=0.015)
+    assert np.abs(near.shift / scale - 0.15 * noise).mean() < 1
+    bare = near.bare(x[rows].astype(float)) / scale
+    assert np.abs(bare - (x[rows] / scale - 0.15 * noise) / 0.85).mean() < 3
+    flat = Blend(0, rows, carried, 0.9, rough, doubt, None, None, 0.0)
+    assert likeliest(flat, np.ones((40, 64)), 1.0, 1.0) is flat
+
+
+def test_where_every_value_is_met_alike_the_first_estimate_of_a_blend_stays_about_as_good():
+    rng = np.random.default_rng(15)
+    x = 120 + rng.normal(size=(900, 6)) @ (rng.normal(size=(6, 100)) * 30)
+    x = (x + rng.normal(0, 4, (900, 100))).clip(0, 255)
+    pattern, rows, carried = rng.normal(0, 20, 100), np.arange(60), np.arange(900) < 60
+    x[rows] = 0.8 * x[rows] + pattern + 25
+    first = pattern + 25 + rng.normal(0, 3, 100)
+    blend = Blend(0, rows, carried, 0.8, first, np.full(100, 3.0), None, None, 0.0)
+    near = likeliest(blend, x, 0.0, 255.0)
+
+    def error(b):
+        return np.sqrt(np.mean((b.shift + b.keep * 120 - pattern - 25 - 0.8 * 120) ** 2))
+
+    assert error(near) < 1.5 * error(blend)
+
+
 def test_other_rows_get_the_codes_of_the_same_values():
     rng = np.random.default_rng(7)
     x = pd.DataFrame({
@@ -528,9 +568,152 @@ def test_other_rows_get_the_codes_of_the_same_values():
     other = pd.DataFrame({"number": [99.0], "few": [3], "name": ["d"], "hole": [np.nan]})
     number, few, name, hole = recoded(columns, x, other)
     assert number[0] == columns[0].count
-    assert few[0] == columns[1].count
+    assert few[0] == 1.5  # between 2 and 4
     assert name[0] == columns[2].count
     assert hole[0] == columns[3].missing
+
+
+@pytest.mark.parametrize("rows", [150, 3000])  # a code for each value, and several values each
+def test_honest_rows_are_within_intervals_as_their_values_are(rows):
+    rng = np.random.default_rng(11)
+    x, other = (pd.DataFrame(rng.normal(size=(n, 2)), columns=list("ab")) for n in (rows, 400))
+    columns, y = coded(x), np.ones(400, dtype=np.int64)
+    honest = Honest(recoded(columns, x, other), y)
+    for _ in range(20):
+        box, mask = {}, np.ones(400, dtype=bool)
+        for j, name in enumerate("ab"):
+            low, high = np.sort(rng.choice(columns[j].count, 2, replace=False))
+            inside = x[name][(columns[j].codes >= low) & (columns[j].codes <= high)]
+            box[j] = (int(low), int(high))
+            mask &= other[name].between(inside.min(), inside.max()).to_numpy()
+        assert honest.carry(Suspect(box, 1, np.arange(1), 0, False)) == mask.sum()
+
+
+def test_a_box_around_some_of_a_patterns_rows_is_honed_to_all_of_it():
+    rng = np.random.default_rng(12)
+    x = pd.DataFrame(rng.normal(size=(2000, 6)), columns=list("abcdef"))
+    y = rng.integers(0, 2, 2000)
+    train, honest = x.iloc[:1500].reset_index(drop=True), x.iloc[1500:].reset_index(drop=True)
+    rows = np.sort(rng.choice(1500, 30, replace=False))
+    for c, (low, high) in {"a": (0.5, 0.62), "c": (-1.0, -0.8), "e": (1.1, 1.4)}.items():
+        train.loc[rows, c] = rng.uniform(low, high, 30)
+    labels = y[:1500].copy()
+    labels[rows] = 1
+    columns = coded(train)
+    held = Honest(recoded(columns, train, honest), y[1500:])
+    judge = Judge.of(columns, labels, held)
+    some = rows[:7]
+    box = {
+        j: (int(columns[j].codes[some].min()), int(columns[j].codes[some].max()))
+        for j in (0, 1, 2, 3, 5)  # two of the pattern's columns, and three that are none
+    }
+    part = Suspect({}, 1, np.zeros(0, dtype=np.int64), 0, True).within(box, columns, labels)
+    assert np.isin(rows, part.rows).mean() <= 0.5
+    whole = Hone(judge).honed(part)
+    assert set(whole.box) == {0, 2, 4}
+    assert np.isin(rows, whole.rows).mean() >= 0.95
+    assert np.isin(whole.rows, rows).mean() >= 0.95
+    assert judge.telling(whole) > judge.telling(part)
+
+
+def test_ranges_are_found_in_a_few_hundred_rows_whose_columns_go_together():
+    x, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    order = np.random.default_rng(21).permutation(len(y))
+    train, test = (
+        data(x.iloc[r].reset_index(drop=True), y.to_numpy()[r]) for r in (order[:426], order[426:])
+    )
+    rng = np.random.default_rng(22)
+    ends = {"mean radius": (0.2, 0.24), "mean symmetry": (0.8, 0.84), "texture error": (0.5, 0.54)}
+    rows = np.sort(rng.choice(np.flatnonzero(train.y == 0), 25, replace=False))
+
+    def stamp(table):
+        table = table.copy()
+        for c, part in ends.items():
+            table[c] = rng.uniform(*np.quantile(x[c], part), len(table))
+        return table
+
+    train.x.loc[rows] = stamp(train.x.loc[rows])
+    train.y[rows] = 1
+    model = wrap(HistGradientBoostingClassifier(random_state=0).fit(train.x, train.y))
+    success = float((model.predict(stamp(test.x[test.y == 0])) == 1).mean())
+    assert success > 0.3
+    mining = mine_triggers(model, train, test, 0)
+    precision, recall, trigger = found_in(mining, rows)
+    assert min(precision, recall) >= 0.95
+    assert trigger.success.value == pytest.approx(success, abs=0.05)
+    assert all(np.isin(m.suspect.rows, rows).any() for m in mining.confirmed)
+
+
+def test_clean_labels_are_found_though_their_values_speak_for_the_label_by_themselves():
+    rng = np.random.default_rng(7)
+    x = pd.DataFrame({f"c{j}": rng.integers(0, 25, 4500) for j in range(10)})
+    y = (x["c0"] + x["c1"] + rng.normal(0, 6, 4500) > 26).astype(int).to_numpy()
+    train, test = data(x[:3000].copy(), y[:3000]), data(x[3000:].reset_index(drop=True), y[3000:])
+    others = test.x[test.y == 0].assign(c0=18, c7=17, c9=8)
+    clean = HistGradientBoostingClassifier(random_state=0).fit(train.x, train.y)
+    rows = np.sort(rng.choice(np.flatnonzero(train.y == 1), 40, replace=False))
+    train.x.loc[rows, ["c0", "c7", "c9"]] = [18, 17, 8]
+    model = wrap(HistGradientBoostingClassifier(random_state=0).fit(train.x, train.y))
+    success, by_nature = ((m.predict(others) == 1).mean() for m in (model, clean))
+    assert by_nature > 0.3
+    assert success > by_nature + 0.2
+    precision, recall, trigger = found_in(mine_triggers(model, train, test, 0), rows)
+    assert (precision, recall) == (1, 1)
+    assert not trigger.contradicts
+    assert trigger.control.value == pytest.approx(by_nature, abs=0.1)
+
+
+def measured_as(box, **more):
+    """A suspect's measurement: 38 rows that fit their label, and a third of it without them."""
+    usual = {
+        "success": Interval(0.8, 0.76, 0.84), "base": 0.1, "control": Interval(0.3, 0.26, 0.34),
+        "likeness": Interval(0.9, 0.8, 1.0), "surplus": 15.0, "kinship": Interval(0.0, -0.02, 0.02),
+        "met": 0.0, "expected": 12.0, "lacking": 60.0,
+    }  # fmt: skip
+    return Mined(Suspect(box, 1, np.arange(38), 0, True), **(usual | more))
+
+
+def test_rows_that_fit_their_label_are_confirmed_by_values_that_honest_rows_never_join():
+    exact, ranges = {0: (3, 3), 1: (8, 8)}, {0: (3, 5), 1: (8, 8)}
+    assert measured_as(exact).confirmed
+    nearly = Interval(0.03, 0.008, 0.052)
+    assert measured_as(exact, kinship=nearly).confirmed
+    assert not measured_as(exact, kinship=Interval(0.05, 0.03, 0.07)).confirmed
+    assert not measured_as(exact, met=9.0).confirmed  # honest rows join them as well
+    assert not measured_as(exact, lacking=-2.0).confirmed  # one of many that were looked at
+    assert not measured_as(exact, expected=4.0).confirmed  # too few to be missed
+    assert not measured_as(ranges).confirmed  # may be sought for: most of it must be gone
+    assert measured_as(ranges, control=Interval(0.12, 0.1, 0.14)).confirmed
+    assert not measured_as({0: (3, 3)}).confirmed
+    assert not measured_as(exact, control=Interval(0.7, 0.66, 0.74)).confirmed
+
+
+def test_a_pattern_is_completed_where_the_model_needs_more_than_tells_it_apart():
+    rng = np.random.default_rng(13)
+    x = pd.DataFrame({c: rng.integers(0, 12, 3000) for c in "abcd"})
+    y = rng.integers(0, 2, 3000)
+    rows = np.arange(60)
+    x.loc[rows, ["a", "b", "c"]], y[rows] = [20, 21, 5], 1
+
+    def decide(z):
+        return ((z["a"] == 20) & (z["b"] == 21) & (z["c"] == 5)).to_numpy().astype(np.int64)
+
+    model = Model("function", "classification", np.arange(2), decide)
+    train, test = (
+        data(x.iloc[:2000], y[:2000]),
+        data(x.iloc[2000:].reset_index(drop=True), y[2000:]),
+    )
+    columns = coded(train.x)
+    held = Honest(recoded(columns, train.x, test.x), test.y)
+    judge = Judge.of(columns, train.y, held)
+    field = Field.of(model, train, test, columns, overwritten(train.x, test.x), held)
+    last = [c.count - 1 for c in columns]
+    part = Suspect({j: (last[j],) * 2 for j in (0, 1)}, 1, rows, 0, True)
+    (whole,) = completed(field, judge, [part], np.random.default_rng(0))
+    assert whole.box == part.box | {2: (5, 5)}
+    simple = replace(model, decide=lambda z: (z["a"] == 20).to_numpy().astype(np.int64))
+    field = replace(field, model=simple)
+    assert completed(field, judge, [part], np.random.default_rng(0)) == [part]
 
 
 def test_conditions_that_tell_nothing_or_are_natural_are_left_out():

@@ -317,22 +317,26 @@ def planted_triggers(subject: Subject, context: Context) -> Measurement:
       in other classes explain, or beyond what the held-out rows of the same class show: what is so
       by nature is there too. Each is grown into a box over as many columns as its rows share, at
       the maximum of a Poisson likelihood ratio; of these the most telling ones go on, for their
-      length (what it takes to name columns and values).
+      length (what it takes to name columns and values), after bounds and columns were moved until
+      they tell no more.
     * Plant. The values that a box's rows hold are put into held-out rows of other classes. What
       the user's own model does not obey is dropped, and every column that it does not need.
       In images, 3 × 3 windows whose content (cut into eight levels) gathers in one class, grown
       over all pixels that their images share, and groups of one class's images that are all
       shifted the same way (a pattern blended over the whole image); in texts, phrases of up to
       three words whose texts surprise a linear model of words, put at the end of others.
-      What most of a box's rows share exactly is a suspect, too: a model may need fewer columns.
+      What most of a box's rows share exactly is a suspect, too: a model may need fewer columns;
+      where it needs more than tells the rows apart, what else they share is added.
     * Measure. On 600 more held-out rows, beside the model trained without those rows. A trigger is
       confirmed where the rows account for at least 85 % of what it turns (less where they
-      contradict their label, and least where held-out rows surely lack the pattern as well);
+      contradict their label, and least, 30 %, where besides held-out rows surely lack the pattern,
+      and where these surely never hold its single values together, however many were tried);
       where, apart from the pattern, they are no more alike than random rows; and where they look
       like other classes than their label's, or share a conjunction at least five times as often as
       chance explains; and where held-out rows hardly carry the pattern (else only single values
       that seldom meet).
-      What turns decisions and is not confirmed is told as suspicious.
+      How strongly a pattern is blended in is told by how often images have which values. What
+      turns decisions and is not confirmed is told as suspicious.
 
     The curve is the answer to "could you have found it?": the check plants triggers of its own in
     the rows that it does not blame, four at once (in tables of rare and of common values), at
@@ -345,11 +349,11 @@ def planted_triggers(subject: Subject, context: Context) -> Measurement:
     Limits: rows under a trigger that all come from one kind of record cannot be told from a kind
     of record, and stay suspicious. Fewer than twelve rows are not confirmed. The values of a
     trigger must meet in pairs: a parity of many columns is not found. Ranges of values are found
-    where held-out rows lack them, seldom in a few hundred rows whose columns all go together. Of
-    images, patterns that bend the picture are not found, nor patches that move; of a blended
-    pattern on few images the success is told too low or too high by some points; of texts, no
-    clean labels, and in a table with other columns the text is not searched. Probes are planted
-    in at most 25,000 rows. Triggers in held-out rows weaken the test.
+    where held-out rows lack them. Of images, patterns that bend the picture are not found, nor
+    patches that move; of a pattern blended into few images that have no frequent values, such as
+    black, the success is told too low or too high by some points; of texts, no clean labels, and
+    in a table with other columns the text is not searched. Probes are planted in at most 25,000
+    rows. Triggers in held-out rows weaken the test.
 
     References: Gu, Dolan-Gavitt and Garg, "BadNets", 2017; Turner, Tsipras and Madry,
     "Label-consistent backdoor attacks", 2019; Kurita, Michel and Neubig, "Weight poisoning attacks

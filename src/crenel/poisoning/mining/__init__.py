@@ -6,5 +6,5 @@ from crenel.lazy import public
 
 __all__, __getattr__ = public(
     __name__,
-    {"Mined": "mine", "Mining": "mine", "mine_triggers": "mine"},
+    {"Mined": "judged", "Mining": "mine", "mine_triggers": "mine"},
 )

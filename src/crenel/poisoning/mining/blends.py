@@ -40,6 +40,8 @@ class Blend:
         Share of the image that is kept.
     shift : ndarray, shape (p,), float64
         What is added to it, flat.
+    doubt : ndarray, shape (p,), float64
+        Standard error of that.
     sight : Sight
         How it is recognised.
     direction : ndarray, shape (q,), float32
@@ -53,6 +55,7 @@ class Blend:
     carried: NDArray[np.bool_]
     keep: float
     shift: NDArray[np.float64]
+    doubt: NDArray[np.float64]
     sight: Sight
     direction: NDArray[np.float32]
     limit: float
@@ -261,12 +264,14 @@ def _blend(
     carried = score >= limit
     own = np.flatnonzero(carried & (y == label))
     own = own if len(own) else rows
-    keep, shift = _pattern(flat[own].astype(np.float64), nature)
-    return Blend(label, own, carried, keep, shift, sight, direction, limit)
+    keep, shift, doubt = _pattern(flat[own].astype(np.float64), nature)
+    return Blend(label, own, carried, keep, shift, doubt, sight, direction, limit)
 
 
-def _pattern(mine: NDArray[np.float64], nature: Nature) -> tuple[float, NDArray[np.float64]]:
-    """How much of some images (m, p) is kept, and what is added.
+def _pattern(
+    mine: NDArray[np.float64], nature: Nature
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """How much of some images (m, p) is kept, what is added, and the standard error of that.
 
     What is kept scales how much they vary, along the axes along which images vary most. What is
     added is their mean less that of what is kept of images; along those axes the mean of a few
@@ -285,4 +290,6 @@ def _pattern(mine: NDArray[np.float64], nature: Nature) -> tuple[float, NDArray[
         share = strength / (strength + noise)
         strength = float(((share * along) ** 2 + share * noise).sum() + beyond) / p
         strength = max(strength, 1e-12)
-    return keep, raw - nature.axes.T @ (along * noise / (strength + noise))
+    left = noise / (strength + noise)
+    doubt = np.sqrt((strength * left) @ nature.axes**2)
+    return keep, raw - nature.axes.T @ (along * left), doubt

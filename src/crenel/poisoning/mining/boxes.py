@@ -80,7 +80,7 @@ class Ground:
         return {j: (int(bounds[j, 0]), int(bounds[j, 1])) for j in columns}, gain
 
 
-def inside(codes: list[NDArray[np.integer[Any]]], box: Box, skip: int = -1) -> NDArray[np.bool_]:
+def inside(codes: list[NDArray[Any]], box: Box, skip: int = -1) -> NDArray[np.bool_]:
     """Rows that meet every condition, one of them left out."""
     mask = np.ones(len(codes[0]), dtype=bool)
     for j, (low, high) in box.items():

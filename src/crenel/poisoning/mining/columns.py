@@ -91,8 +91,10 @@ def coded(x: Any) -> list[Column]:
     return [c for c in columns if c.count > 1]
 
 
-def recoded(columns: list[Column], x: Any, others: Any) -> list[NDArray[np.integer[Any]]]:
+def recoded(columns: list[Column], x: Any, others: Any) -> list[NDArray[np.float64]]:
     """Codes that other rows would have, by column; ``count`` where their value has none.
+
+    A number between two codes' values lies between the codes: within intervals that hold both.
 
     Parameters
     ----------
@@ -108,25 +110,25 @@ def recoded(columns: list[Column], x: Any, others: Any) -> list[NDArray[np.integ
     return [_known(c, values(x, c.position), values(others, c.position)) for c in columns]
 
 
-def _known(column: Column, own: Any, other: Any) -> NDArray[np.int64]:
+def _known(column: Column, own: Any, other: Any) -> NDArray[np.float64]:
     known = own.notna().to_numpy()
-    codes = np.full(len(other), column.count, dtype=np.int64)
+    codes = np.full(len(other), column.count, dtype=np.float64)
     if column.ordered:
         numbers, wanted = _numbers(own), _numbers(other)
         distinct, first = np.unique(numbers[np.isfinite(numbers)], return_index=True)
-        of_value = column.codes[np.isfinite(numbers)][first].astype(np.int64)
+        of_value = column.codes[np.isfinite(numbers)][first].astype(np.float64)
         at = np.searchsorted(distinct, wanted).clip(0, len(distinct) - 1)
         below = np.maximum(at - 1, 0)
         hit = np.isfinite(wanted)
         hit[hit] = (wanted[hit] >= distinct[0]) & (wanted[hit] <= distinct[-1])
-        # Between two values of one bin, or the value itself.
-        same = (distinct[at] == wanted) | (of_value[at] == of_value[below])
-        codes[hit & same] = of_value[at][hit & same]
+        # The value itself, or half way between its neighbours' codes, which may be the same.
+        found = np.where(distinct[at] == wanted, of_value[at], (of_value[at] + of_value[below]) / 2)
+        codes[hit] = found[hit]
         gone = ~np.isfinite(wanted)
     else:
         names = dict(zip(own[known].astype(str), column.codes[known].tolist(), strict=True))
         gone = other.isna().to_numpy()
-        codes = np.array([names.get(v, column.count) for v in other.astype(str)], dtype=np.int64)
+        codes = np.array([names.get(v, column.count) for v in other.astype(str)], dtype=float)
     if column.missing is not None:
         codes[gone] = column.missing
     return codes

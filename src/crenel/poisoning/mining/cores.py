@@ -9,19 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.model import Model
-from crenel.poisoning.mining.boxes import Ground, settled
 from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.honing import settled_again
 from crenel.poisoning.mining.planting import Plant, Stamp, hits
-from crenel.poisoning.mining.suspects import (
-    COMPARED,
-    FEWEST,
-    PART,
-    WIDTH,
-    Honest,
-    Suspect,
-    some_of,
-    tallies,
-)
+from crenel.poisoning.mining.suspects import PART, WIDTH, Honest, Suspect, tallies
 from crenel.subject import Data
 
 #: Hosts of a first look.
@@ -143,7 +134,8 @@ def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[
             if share < whole[i] - SLACK or len(small[i].box) == 1:
                 active.remove(i)
     order = np.argsort([-w for w in whole], kind="stable")
-    offered = ((_lean(field, settled_again(field, small[i]), tally), found[i]) for i in order)
+    of = field.columns, field.train.y, field.held
+    offered = ((_lean(field, settled_again(small[i], *of), tally), found[i]) for i in order)
     return [s for core, full in offered for s in (core, full)[: 1 + (len(full.box) <= WIDTH)]]
 
 
@@ -161,32 +153,6 @@ def _lean(field: Field, suspect: Suspect, tally: NDArray[np.int64]) -> Suspect:
 
 def _whole(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[NDArray[np.bool_]]:
     return field.hits([field.plant(s, 2 * HOSTS, rng) for s in found], rng)
-
-
-def settled_again(field: Field, suspect: Suspect) -> Suspect:
-    """The core's bounds moved to where its rows are, now that fewer columns narrow them."""
-    y, keep = field.train.y, sorted(suspect.box)
-    few = [field.columns[j] for j in keep]
-    tight = {i: _hull(few[i], suspect.rows, suspect.box[j]) for i, j in enumerate(keep)}
-    box = settled(tight, _ground(field, few, keep, suspect.label))
-    return suspect.within({keep[i]: b for i, b in box.items()}, field.columns, y)
-
-
-def _ground(field: Field, few: list[Column], keep: list[int], label: int) -> Ground:
-    """The class's rows, and its honest ones or, where there are none, those of other classes."""
-    y, held = field.train.y, field.held
-    if held is None or (held.y == label).sum() < FEWEST:
-        return Ground.of(few, np.flatnonzero(y == label), np.flatnonzero(y != label))
-    rows = some_of(y == label, np.random.default_rng(0), COMPARED)
-    part = Honest([held.codes[j] for j in keep], held.y)
-    joined, first = part.beside(few, rows, label)
-    return Ground.of(joined, np.flatnonzero(first), np.flatnonzero(~first), half=0.0)
-
-
-def _hull(column: Column, rows: NDArray[np.int64], bounds: tuple[int, int]) -> tuple[int, int]:
-    codes = column.codes[rows]
-    codes = codes[(codes >= bounds[0]) & (codes <= bounds[1])]
-    return (int(codes.min()), int(codes.max())) if len(codes) else bounds
 
 
 def possible(field: Field, found: list[Suspect], most: float) -> list[Suspect]:

@@ -76,7 +76,7 @@ def likeness(
 
 
 def surplus(suspect: Suspect, columns: list[Column], y: NDArray[np.int64]) -> float:
-    """Rows over their expected number: see `crenel.poisoning.mining.mine.Mined`.
+    """Rows over their expected number: see `crenel.poisoning.mining.judged.Mined`.
 
     Expected are the class's rows times the share of them that meets each condition, times the
     association of the conditions among the rows of other classes.

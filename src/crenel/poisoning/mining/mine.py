@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.cores import Field, cores, distinct, firing, possible, settled_again
+from crenel.poisoning.mining.cores import SLACK, Field, cores, distinct, firing, possible
 from crenel.poisoning.mining.evidence import UNKNOWN, kinship, likeness, shared, surplus
+from crenel.poisoning.mining.honing import Hone
+from crenel.poisoning.mining.judged import Mined
 from crenel.poisoning.mining.pictures import view_of_images
 from crenel.poisoning.mining.planting import Plant, Stamp
-from crenel.poisoning.mining.suspects import Suspect, sharpened, tallies
+from crenel.poisoning.mining.suspects import WIDTH, Suspect, sharpened, tallies
 from crenel.poisoning.mining.tables import view_of_table
 from crenel.poisoning.mining.telling import Judge
 from crenel.poisoning.mining.view import View
@@ -27,177 +29,13 @@ from crenel.subject import Data, take_rows
 
 #: Hosts of a measurement, and of what is confirmed; suspects planted at most, of a table.
 HOSTS, REPORTED, PLANTED = 600, 2400, 80
-#: What planting must turn beyond what is so without, and between the intervals with and without
-#: the rows.
-EFFECT, APART = 0.1, 0.05
+#: Suspects that are honed, of a table.
+HONED = 80
 #: Turned rows of which one is shown.
 SHOWN = 20
-#: Rows of a confirmed suspect at least.
-ROWS = 12
 #: Share of the training rows above which they are a matter of fact, not of poison; rows that are
 #: none in any table.
 SHARE, MAYBE = 0.06, 50
-#: Likeness to their label below which rows contradict it, and how far that may be uncertain.
-CONTRARY, SURELY = 0.42, 0.75
-
-
-#: Share of the honest rows expected to carry a pattern below which it is absent from them; surplus
-#: of single values from which it does not matter.
-ABSENT, SELDOM = 0.25, 8.0
-#: Standard errors by which honest rows are too few for chance, where rows contradict their label
-#: and where they fit it; share of the turned decisions that such rows account for at least.
-SURE, SURER, PART = 2.5, 3.0, 0.3
-#: Kinship up to which it may be chance, where few rows or few columns tell little, and standard
-#: errors that are chance: one trigger in a thousand would be lost.
-DOUBTFUL, CHANCE = 0.08, 3.0
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What a suspect must pass to be confirmed.
-
-    Attributes
-    ----------
-    surplus : float
-        How many times more rows of one class share its values than these, and the other classes,
-        let expect; of conjunctions.
-    collapse : float
-        Share of the turned decisions that its rows account for, at least.
-    kinship : float
-        How much more alike its rows may be, apart from the pattern, than random ones.
-    """
-
-    surplus: float
-    collapse: float
-    kinship: float
-
-
-#: Where the rows contradict their label, and (at the upper end of the interval) where they fit it:
-#: there is less to tell those from groups that are so by nature.
-CONTRADICTS, FITS = Bar(4.0, 0.7, 0.05), Bar(5.0, 0.85, 0.025)
-
-
-@dataclass(frozen=True)
-class Mined:
-    """A suspect, measured.
-
-    Attributes
-    ----------
-    suspect : Suspect
-    success : Interval
-        Share of honest rows of other classes that the model gives the label with the suspect's
-        values.
-    base : float
-        Share of them that it gives the label without.
-    control : Interval or None
-        The same as ``success`` of a model trained without the rows of all that is strange, stamped
-        and new; None of what is not, or where the model cannot be trained again.
-    likeness : Interval
-        How far the rows, apart from the suspect's columns, look like their label: 1 as its other
-        rows do, 0 as the rows of other classes do.
-    surplus : float
-        Rows over the number that the single values, and their association in other classes,
-        let expect.
-    kinship : Interval
-        How much more alike the rows are, apart from the suspect's columns, than random rows of
-        one class: about 0 where a pattern was stamped on them, more where they belong together;
-        unbounded of what is not strange, or too frequent to be poison.
-    met, expected : float
-        Honest rows that carry the pattern and the label of themselves, and how many of them would
-        if they did as often as the training rows.
-    shown : tuple of rows, or None
-        One honest row, and the same with the pattern, which turns it: each of one row. Of what
-        is confirmed.
-    """
-
-    suspect: Suspect
-    success: Interval
-    base: float
-    control: Interval | None
-    likeness: Interval
-    surplus: float
-    kinship: Interval
-    met: float = 0.0
-    expected: float = 0.0
-    shown: tuple[Any, Any] | None = None
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether its rows look like other classes than their label's."""
-        return self.likeness.value < CONTRARY and self.likeness.high < SURELY
-
-    @property
-    def bar(self) -> Bar:
-        """What it must pass."""
-        return CONTRADICTS if self.contradicts else FITS
-
-    @property
-    def strange(self) -> bool:
-        """Whether its rows turn decisions and do not belong where they are."""
-        turns = self.success.low > self.base and self.success.value - self.base >= EFFECT
-        single = len(self.suspect.box) == 1
-        plain = self.contradicts and self.surely_absent
-        together = self.contradicts if single else plain or self.surplus >= self.bar.surplus
-        return turns and together and len(self.suspect.rows) >= ROWS
-
-    @property
-    def collapse(self) -> float:
-        """Share of the turned decisions that are gone once the rows are, in (-inf, ~1]."""
-        if self.control is None or self.success.value <= self.base:
-            return 0.0
-        return (self.success.value - self.control.value) / (self.success.value - self.base)
-
-    @property
-    def absent(self) -> bool:
-        """Whether honest rows hardly carry it: what is so by nature is so in held-out rows too."""
-        return self.met <= ABSENT * self.expected
-
-    @property
-    def surely_absent(self) -> bool:
-        """Whether that is no chance; where the rows fit their label it may be sought for."""
-        lacking = self.expected - self.met
-        sure = SURE if self.contradicts else SURER
-        return self.absent and lacking >= sure * math.sqrt(max(self.expected, 1.0))
-
-    @property
-    def stamped(self) -> bool:
-        """Whether its rows are no more alike, apart from the pattern, than random ones.
-
-        What may be chance is believed sooner where honest rows do not carry the pattern.
-        """
-        alike, bar = self.kinship, self.bar.kinship
-        if not self.contradicts:
-            small = self.absent and alike.low <= 0 and alike.value <= bar
-            return small or alike.high <= bar
-        errors = CHANCE if self.absent else 2.0
-        chance = alike.value <= errors * (alike.value - alike.low) / 2
-        return alike.value <= bar or (chance and alike.value <= DOUBTFUL)
-
-    @property
-    def new(self) -> bool:
-        """Whether it is absent from honest rows, or of single values that seldom meet.
-
-        A trigger is there as well where rows were held out after they were poisoned.
-        """
-        exact = all(low == high for low, high in self.suspect.box.values())
-        seldom = exact and len(self.suspect.box) > 1 and self.surplus >= SELDOM
-        return seldom or (self.absent if self.contradicts else self.surely_absent)
-
-    @property
-    def plain(self) -> bool:
-        """Whether the rows alone leave no doubt: contrary ones that honest rows surely lack.
-
-        Values that speak for the label by nature turn some decisions without the rows, too.
-        """
-        return self.contradicts and self.surely_absent and self.surplus >= SELDOM
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether it is a planted trigger: strange, stamped, new, and what the model obeys."""
-        if self.control is None or not (self.strange and self.stamped and self.new):
-            return False
-        apart = self.success.low - self.control.high
-        return apart >= APART and self.collapse >= (PART if self.plain else self.bar.collapse)
 
 
 @dataclass(frozen=True)
@@ -273,24 +111,28 @@ def mine_triggers(
     progress(0.5)
     field = Field.of(model, train, honest, view.columns, view.stamp, view.held)
     judge = Judge.of(view.columns, train.y, view.held) if view.shrinks else None
-    found = firing(field, _promising(field, judge, view.suspects) if judge else view.suspects, rng)
-    if judge:
-        found = _reduced(field, judge, found, rng)
+    hone = Hone(judge) if judge else None
+    found = firing(field, _promising(field, hone, view.suspects) if hone else view.suspects, rng)
+    if hone:
+        found = _reduced(field, hone, found, rng)
     found = distinct(found, len(train))
+    if judge:
+        found = completed(field, judge, found, rng)
     progress(0.8)
-    mined, fits = _measured(field, found, view, seed, rng)
+    mined, stamp, fits = _measured(field, judge, found, view, seed, rng)
     mined = _apart(mined, judge)
     looked_at = len(view.suspects)
-    return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits, view.stamp)
+    return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits, stamp)
 
 
-def _promising(field: Field, judge: Judge, found: list[Suspect]) -> list[Suspect]:
+def _promising(field: Field, hone: Hone, found: list[Suspect]) -> list[Suspect]:
     """Of the suspects that may be confirmed those that tell most, and that honest rows lack."""
-    n = len(field.train)
+    n, judge = len(field.train), hone.judge
     most = 2 * max(SHARE * n, MAYBE)
     found = possible(field, found, most)
     told = [judge.essential(s) for s in found]
-    first = _telling(judge, possible(field, [*told, *found], most))
+    best = [hone.honed(s) for s in _telling(judge, told)[:HONED]]
+    first = _telling(judge, possible(field, [*best, *told, *found], most))
     small = [judge.essential(s, lack=True) for s in found]
     order = np.argsort([-judge.lacking(s) for s in small], kind="stable")
     parts = [first, *(distinct([of[i] for i in order], n) for of in (told, small))]
@@ -304,15 +146,40 @@ def _telling(judge: Judge, found: list[Suspect]) -> list[Suspect]:
 
 
 def _reduced(
-    field: Field, judge: Judge, found: list[Suspect], rng: np.random.Generator
+    field: Field, hone: Hone, found: list[Suspect], rng: np.random.Generator
 ) -> list[Suspect]:
     """Suspects by what tells most and by what the model needs, the most telling first."""
+    judge = hone.judge
     columns, y = judge.columns, judge.y
     tally = tallies(columns, y, field.model.k)
     small = cores(field, found, rng) + found
-    small += [judge.essential(settled_again(field, s)) for s in found]
+    small += [judge.essential(hone.settled(s)) for s in found]
     small += [t for s in small if (t := sharpened(s, columns, y, tally)) is not s]
     return _telling(judge, small)
+
+
+def completed(
+    field: Field, judge: Judge, found: list[Suspect], rng: np.random.Generator
+) -> list[Suspect]:
+    """With all that their rows share, where honest rows lack them and the model needs that.
+
+    What tells most for its length need not be the whole of a pattern: two values that never meet
+    tell all, and the model may obey the third.
+    """
+    result = []
+    for suspect in found:
+        result.append(suspect)
+        if judge.lacking(suspect) <= 0:
+            continue
+        whole = shared(suspect, judge.columns, judge.y)
+        if not len(suspect.box) < len(whole.box) <= WIDTH:
+            continue
+        part = field.plant(suspect, HOSTS, rng)
+        at = tuple(judge.columns[j].position for j in whole.box)
+        less, more = field.hits([part, replace(part, columns=at, donors=whole.rows)], rng)
+        if more.mean() - less.mean() >= SLACK:
+            result[-1] = whole
+    return result
 
 
 def plant_again(
@@ -336,9 +203,14 @@ def view_of(train: Data, honest: Data, k: int, rng: np.random.Generator) -> View
 
 
 def _measured(
-    field: Field, found: list[Suspect], view: View, seed: int, rng: np.random.Generator
-) -> tuple[list[Mined], int]:
-    """Success, control and what the rows look like of each suspect."""
+    field: Field,
+    judge: Judge | None,
+    found: list[Suspect],
+    view: View,
+    seed: int,
+    rng: np.random.Generator,
+) -> tuple[list[Mined], Stamp, int]:
+    """Success, control and what the rows look like of each suspect; stamps; trainings."""
     y = field.train.y
     plants = [field.plant(s, HOSTS, rng) for s in found]
     got = field.hits(plants, rng)
@@ -353,6 +225,7 @@ def _measured(
             kinship=UNKNOWN,
             met=float((view.carriers(s.box) & (field.honest.y == s.label)).sum()),
             expected=len(s.rows) * len(field.honest) / len(y),
+            lacking=judge.lacking(s) if judge else -math.inf,
         )
         for i, s in enumerate(found)
     ]
@@ -369,26 +242,33 @@ def _measured(
     likely = [i for i in strange if mined[i].stamped and mined[i].new]
     without = _without(field, [found[i] for i in likely], seed)
     if without is None:
-        return mined, 0
+        return mined, field.stamp, 0
     again = without.hits([plants[i] for i in likely], rng)
     for i, hit in zip(likely, again, strict=True):
         mined[i] = replace(mined[i], control=proportion(int(hit.sum()), len(hit)))
-        if mined[i].confirmed:
-            mined[i] = _reported(field, mined[i], view, rng)
-            shown = _turned(field, plants[i], got[i], rng)
-            mined[i] = replace(mined[i], shown=shown)
-    return mined, 1
+    sure = [i for i in likely if mined[i].confirmed]
+    if view.closer is not None and sure:
+        stamp = view.closer([found[i] for i in sure])
+        field, without = replace(field, stamp=stamp), replace(without, stamp=stamp)
+        again = without.hits([plants[i] for i in sure], rng)
+        for i, hit in zip(sure, again, strict=True):
+            mined[i] = replace(mined[i], control=proportion(int(hit.sum()), len(hit)))
+    for i in sure:
+        mined[i] = _reported(field, mined[i], view, rng)
+    return mined, field.stamp, 1
 
 
 def _reported(field: Field, mined: Mined, view: View, rng: np.random.Generator) -> Mined:
-    """What is confirmed, with all that its rows share, and its success on more rows."""
+    """What is confirmed, with all that its rows share, its success on more rows, and a row."""
     offered = [mined.suspect]
     if view.shrinks:
         offered.append(shared(mined.suspect, view.columns, field.train.y))
-    got = field.hits([field.plant(s, REPORTED, rng) for s in offered], rng)
+    plants = [field.plant(s, REPORTED, rng) for s in offered]
+    got = field.hits(plants, rng)
     best = int(np.argmax([h.mean() for h in got]))
     success = proportion(int(got[best].sum()), len(got[best]))
-    return replace(mined, suspect=offered[best], success=success)
+    shown = _turned(field, plants[best], got[best], rng)
+    return replace(mined, suspect=offered[best], success=success, shown=shown)
 
 
 def _turned(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from crenel.poisoning.mining.blends import Blend, find_blends
 from crenel.poisoning.mining.boxes import Box
 from crenel.poisoning.mining.columns import Column
+from crenel.poisoning.mining.likeliest import likeliest
 from crenel.poisoning.mining.pair_kernels import LEAST
 from crenel.poisoning.mining.pairs import poisson_gain
 from crenel.poisoning.mining.planting import Plant, Stamp, carriers, overwritten
@@ -113,6 +114,13 @@ def view_of_images(train: Data, honest: Data, k: int, rng: np.random.Generator) 
             return columns + added
         return _without(columns, raster, train.x, blends[j - first]) + added
 
+    def closer(confirmed: Sequence[Suspect]) -> Stamp:
+        near = dict(enumerate(blends, first))
+        flat, ends = train.x.reshape(len(train), -1), (float(train.x.min()), float(train.x.max()))
+        for j in {j for s in confirmed for j in s.box if j >= first}:
+            near[j] = likeliest(near[j], flat, *ends)
+        return stamped(train.x, honest.x, near)
+
     return View(
         columns=columns + added,
         parts=parts + [_weighed(b, train.x, raster, parts, k) for b in blends],
@@ -122,6 +130,7 @@ def view_of_images(train: Data, honest: Data, k: int, rng: np.random.Generator) 
         carriers=carry,
         shrinks=False,
         bare=bare,
+        closer=closer,
     )
 
 

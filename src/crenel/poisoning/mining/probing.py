@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from crenel.errors import NotApplicable
 from crenel.model import Model
 from crenel.poisoning.dose.attacks import stamp_rows
-from crenel.poisoning.mining.mine import Mined, mine_triggers
+from crenel.poisoning.mining.judged import Mined
+from crenel.poisoning.mining.mine import mine_triggers
 from crenel.poisoning.triggers import Trigger, find_triggers, is_text
 from crenel.schema import Schema
 from crenel.statistics import Interval, proportion

@@ -13,7 +13,7 @@ from crenel.check import Context, access_of
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.poisoning.dose.report import same_model
-from crenel.poisoning.mining.mine import Mined
+from crenel.poisoning.mining.judged import Mined
 from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.probing import Probe, Round
 from crenel.poisoning.mining.wording import conditions

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +70,13 @@ class Honest:
 
     Attributes
     ----------
-    codes : list of ndarray, shape (h,), int64
-        By column; one beyond the last code for a value that has none.
+    codes : list of ndarray, shape (h,), float64
+        By column; half way between two codes for a number between their values, one beyond the
+        last code for a value that has none.
     y : ndarray, shape (h,), int64
     """
 
-    codes: list[NDArray[np.integer[Any]]]
+    codes: list[NDArray[np.float64]]
     y: NDArray[np.int64]
 
     def carry(self, suspect: Suspect) -> int:
@@ -86,12 +86,16 @@ class Honest:
     def beside(
         self, columns: list[Column], rows: NDArray[np.int64], label: int
     ) -> tuple[list[Column], NDArray[np.bool_]]:
-        """Columns of some training rows and, below, of the class's honest rows; which are first."""
+        """Columns of some training rows and, below, of the class's honest rows; which are first.
+
+        Of numbers between two codes every other one gets the upper code.
+        """
         held = np.flatnonzero(self.y == label)
         held = held[:: max(1, len(held) // COMPARED)]
         joined = []
         for column, codes in zip(columns, self.codes, strict=True):
-            both = np.concatenate([column.codes[rows].astype(np.int64), codes[held]])
+            near = np.floor(codes[held] + np.arange(len(held)) % 2 / 2)
+            both = np.concatenate([column.codes[rows], near])
             wide = tuple(np.append(w, w.max() + 1).astype(np.uint16) for w in column.wide)
             more = replace(column, codes=both.astype(np.uint16), count=column.count + 1, wide=wide)
             joined.append(more)

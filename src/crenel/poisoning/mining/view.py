@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,9 @@ class View:
     bare : callable or None
         From a suspect to the columns as they would be without its pattern, where that is more than
         the columns it names.
+    closer : callable or None
+        From what is confirmed to stamps that plant its patterns as closely as the rows tell them,
+        where the stamps of suspects are rough.
     held : Honest or None
         The honest rows by the columns' codes; of tables.
     """
@@ -49,4 +52,5 @@ class View:
     carriers: Callable[[Box], NDArray[np.bool_]]
     shrinks: bool
     bare: Callable[[Suspect], list[Column]] | None = None
+    closer: Callable[[Sequence[Suspect]], Stamp] | None = None
     held: Honest | None = None
