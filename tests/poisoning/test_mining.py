@@ -774,6 +774,19 @@ def test_surplus_and_kinship_tell_stamped_rows_from_a_group():
         assert surplus(s, columns, y) == pytest.approx(40 / (own * (40 / own) ** 2))
 
 
+def test_a_box_over_all_columns_is_no_pattern_on_rows_that_are_various():
+    """Planting it replaces the rows: nothing of them is left to tell where they belong."""
+    rng = np.random.default_rng(3)
+    columns = coded(rng.normal(size=(400, 2)))
+    y, usual = np.repeat([0, 1], 200), np.ones(400, dtype=bool)
+    box = {j: (0, columns[j].count - 1) for j in (0, 1)}
+    some = Suspect(box, 1, rng.choice(np.arange(200, 400), 20, replace=False), 0, False)
+    contrary = {"likeness": Interval(-1.0, -1.5, -0.5), "control": Interval(0.05, 0.03, 0.08)}
+    for left, stamped in ((some, False), (replace(some, box={0: box[0]}), True)):
+        alike = kinship(left, columns, y, 2, usual, rng)
+        assert measured_as(left.box, kinship=alike, **contrary).stamped == stamped
+
+
 def test_rows_drawn_at_random_from_few_are_not_taken_for_kin():
     """Rows of a small class are nearer to the rest of it than new ones of the same kind."""
     found = []

@@ -162,11 +162,12 @@ def kinship(
     -------
     Interval
         In [-1, 1]; about 0 for rows drawn at random, two standard errors either side. Infinite
-        where no class has twenty rows, 0 where there is no other column.
+        where no class has twenty rows; unbounded where there is no other column: a box over all
+        columns is a kind of record as well as a pattern.
     """
     others = [j for j in range(len(columns)) if j not in suspect.box]
     if not others:
-        return Interval(0.0, 0.0, 0.0)
+        return UNKNOWN
     chosen = [columns[j] for j in rng.permutation(others)[:WIDEST]]
     apart = usual.copy()
     apart[suspect.rows] = False
