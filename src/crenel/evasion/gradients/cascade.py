@@ -330,9 +330,10 @@ class _Cascade:
         hit = broken.cpu().numpy()
         if hit.any():
             own = None if goal is None else goal[broken]
+            below = torch.from_numpy(self.clean[rows[hit]]).to(x.device, x.dtype)
             short, size, queries = shorten(
                 self.own, x[broken], found[broken], y[broken], norm=ball.norm, limit=ball.epsilon,
-                goal=own,
+                goal=own, below=below,
             )  # fmt: skip
             self.queries += queries
             self._keep(rows[hit], short, size.cpu().numpy())

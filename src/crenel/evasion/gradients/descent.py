@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from crenel.errors import UsageError
+from crenel.evasion.gradients import kernels
 from crenel.evasion.gradients.ball import Ball as Ball
 from crenel.evasion.gradients.ball import check_norm, sizes
 from crenel.evasion.gradients.network import (
@@ -15,12 +16,12 @@ from crenel.evasion.gradients.network import (
     as_tensor,
     logits_of,
     module_of,
-    reached,
     shaped,
     still,
     torch,
 )
-from crenel.evasion.gradients.slopes import loss_and_slope
+from crenel.evasion.gradients.slopes import judged
+from crenel.evasion.gradients.sweeps import climbed, weighed
 
 Loss = Literal[
     "ce", "dlr", "margin", "targeted-ce", "targeted-cw", "targeted-dlr", "targeted-margin"
@@ -32,6 +33,9 @@ MOMENTUM, RHO = 0.75, 0.75
 DENSITY, THINNING, SMALLEST = 0.2, 1.5, 0.1
 #: Share of rows in work that may be broken already before the others are moved together.
 IDLE = 0.06
+#: Share of rows beyond which, once they have broken, only the others are sent backward: they must
+#: be sent forward again for it, and a backward pass takes as long as a forward one or longer.
+MOSTLY = 0.5
 
 
 def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
@@ -68,8 +72,8 @@ def losses(z: Any, y: Any, kind: Loss, target: Any = None) -> Any:
 
 
 @dataclass
-class _State:
-    """One entry for each row in work; indexed together when rows leave."""
+class State:
+    """One entry for each row of a descent in work; indexed together when rows leave."""
 
     row: Any
     x0: Any
@@ -93,14 +97,18 @@ class _State:
     density: Any
     gone: Any
     still: Any  # whether ``x`` came of no step, so that it has no momentum
+    sweep: Any = None  # arrays of the tensors above, which is None where these are others
 
-    def keep(self, mask: Any) -> _State:
+    def keep(self, mask: Any) -> State:
+        """The rows of a mask."""
         if bool(mask.all()):
             return self
-        taken = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: None if v is None else v[mask] for k, v in taken.items()})
+        taken = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sweep"}
+        taken = {k: None if v is None else v[mask] for k, v in taken.items()}
+        return replace(self, **taken, sweep=None)
 
     def best_point(self) -> Any:
+        """The best iterate of each row."""
         return torch.where(shaped(self.at_best, self.x), self.x, self.best_x)
 
 
@@ -125,6 +133,11 @@ class Descent:
     best: Any
     gradients: int = field(default=0)
     queries: int = field(default=0)
+
+    def count(self, rows: int, back: int) -> None:
+        """Add an iterate of so many rows, of which the last number were sent backward."""
+        self.gradients += back
+        self.queries += rows if back < rows else 0
 
 
 def descend(
@@ -157,8 +170,16 @@ def descend(
     goal : tensor of int64, shape (n,), optional
         The only decisions that count; by default every wrong one does.
     """
-    value, gradient, wrong = _gradient(logits, start, y, loss, target, goal)
-    out = Descent(start.clone(), wrong.clone(), value.clone(), value.clone(), len(x0))
+    x0, start = x0.contiguous(), start.contiguous()
+    if not len(x0):
+        none = x0.new_zeros(0)
+        return Descent(start, none.to(torch.bool), none, none)
+    x, z = _forward(logits, start, back=True)
+    value, slope, wrong = judged(z.detach(), y, loss, target, goal)
+    value = value.to(x0.dtype)
+    gradient, back = _backward(logits, x, z, slope, wrong, int(wrong.sum()), True)
+    out = Descent(start.clone(), wrong.clone(), value.clone(), value.clone())
+    out.count(len(x0), back)
     state = _begin(x0, y, target, goal, ball, start.clone(), value, gradient, wrong)
     window, since = _first_window(ball, steps), 0
     for k in range(steps):
@@ -172,7 +193,7 @@ def descend(
             else:
                 _adapt(state, window)
                 window = max(window - max(1, int(0.03 * steps)), max(1, int(0.06 * steps)))
-            since = 0
+            since, state.sweep = 0, None
     left = ~state.gone
     out.x[state.row[left]], out.best[state.row[left]] = state.best_point()[left], state.best[left]
     return out
@@ -209,7 +230,7 @@ def _first_window(ball: Ball, steps: int) -> int:
 def _begin(
     x0: Any, y: Any, target: Any, goal: Any, ball: Ball, start: Any, value: Any, gradient: Any,
     wrong: Any,
-) -> _State:  # fmt: skip
+) -> State:  # fmt: skip
     n, (low, high) = len(x0), ball.limits(x0)
     reach = float(torch.as_tensor(ball.epsilon).max()) if n else 0.0
     if ball.norm == 0:
@@ -222,78 +243,102 @@ def _begin(
         used = sizes(start - x0, 0) / max(1, x0[0].numel() if n else 1) / THINNING
         density = torch.where(used > 0, used, torch.full_like(used, DENSITY))
     none = torch.zeros(n, dtype=torch.bool, device=x0.device)
-    return _State(
+    return State(
         torch.arange(n, device=x0.device), x0, low, high, y, target, goal, start, start, gradient,
         value, value.clone(), ~none, torch.empty_like(start), torch.empty_like(gradient),
         step, torch.zeros_like(y), value.clone(), none, density, none.clone(), ~none,
     ).keep(~wrong)  # fmt: skip
 
 
-def _gradient(
-    logits: Logits, x: Any, y: Any, loss: Loss, target: Any, goal: Any
-) -> tuple[Any, Any, Any]:
-    """Loss, its gradient (zero where there is none) and whether the decision is turned."""
-    if not len(x):
-        return x.new_zeros(0), x, torch.zeros(0, dtype=torch.bool, device=x.device)
-    with torch.enable_grad():
-        x = x.detach().requires_grad_(True)
-        z = logits(x)
-    value, slope = loss_and_slope(z.detach(), y, loss, target)
-    found = None
+def _forward(logits: Logits, x: Any, *, back: bool) -> tuple[Any, Any]:
+    """The rows and their logits, with a graph where they shall be sent backward."""
+    with torch.set_grad_enabled(back):
+        x = x.detach().requires_grad_(back)
+        return x, logits(x)
+
+
+def _backward(
+    logits: Logits, x: Any, z: Any, slope: Any, wrong: Any, turned: int, finite: bool
+) -> tuple[Any, int]:
+    """The gradient (zero where there is none), and how many rows were sent backward.
+
+    Where most rows are turned, it is that of the others alone, and zero of these.
+    """
+    found, back = None, len(x)
     if z.requires_grad:
-        found = torch.autograd.grad(z, x, slope, allow_unused=True)[0]
-    x = x.detach()
+        if turned > MOSTLY * len(x):
+            found, back = _of_standing(logits, x.detach(), slope, ~wrong), len(x) - turned
+        else:
+            found = torch.autograd.grad(z, x, slope, allow_unused=True)[0]
     if found is None:
-        found = torch.zeros_like(x)
-    else:
-        found = found.contiguous()  # not where it is one number seen many times
-        if not bool(found.sum().isfinite()):  # reading costs less than writing
-            found = torch.nan_to_num(found)
-    return value.to(x.dtype), found, reached(z.detach(), y, goal)
+        return torch.zeros_like(x, requires_grad=False), back
+    found = found.contiguous()  # not where it is one number seen many times
+    if finite and not bool(found.sum().isfinite()):  # reading costs less than writing
+        found = torch.nan_to_num(found)
+    return found, back
 
 
-def _look(logits: Logits, s: _State, x: Any, loss: Loss) -> tuple[Any, Any, Any]:
-    """The same without a gradient, which the last point needs no more."""
-    with torch.no_grad():
-        z = logits(x)
-        value = losses(z, s.y, loss, s.target).to(x.dtype)
-    return value, s.gradient, reached(z, s.y, s.goal)
+def _of_standing(logits: Logits, x: Any, slope: Any, standing: Any) -> Any:
+    """The gradient of the rows that stand, which are sent forward once more; zero of the others."""
+    found, rows = torch.zeros_like(x), torch.nonzero(standing)[:, 0]
+    if len(rows):
+        part, z = _forward(logits, x[rows], back=True)
+        own = torch.autograd.grad(z, part, slope[rows], allow_unused=True)[0]
+        if own is not None:
+            found.index_copy_(0, rows, own)
+    return found
 
 
 def _step(
-    logits: Logits, s: _State, ball: Ball, loss: Loss, k: int, last: bool, out: Descent
-) -> _State:
+    logits: Logits, s: State, ball: Ball, loss: Loss, k: int, last: bool, out: Descent
+) -> State:
     """One iterate of the standing rows; those that break are written out and leave."""
-    x = _ahead(s, ball, first=k == 0)
-    if last:
-        value, gradient, wrong = _look(logits, s, x, loss)
-        out.queries += len(x)
-    else:
-        value, gradient, wrong = _gradient(logits, x, s.y, loss, s.target, s.goal)
-        out.gradients += len(x)
-    s.rises = s.rises + (value > s.loss)
-    better = value > s.best
-    leaving = torch.nonzero(s.at_best & ~better)[:, 0]
-    if len(leaving) == len(x):  # nothing writes into what a step has left behind
-        s.best_x, s.best_gradient = s.x, s.gradient
-    elif len(leaving):  # copied only now: most iterates are better than those before
-        _put(s.best_x, leaving, s.x)
-        _put(s.best_gradient, leaving, s.gradient)
-    s.before, s.x, s.loss, s.gradient = s.x, x, value, gradient
-    s.still = torch.zeros_like(s.still)
-    s.best, s.at_best = torch.where(better, value, s.best), better
-    fresh = wrong & ~s.gone
-    if bool(fresh.any()):
+    x, z = _forward(logits, _ahead(s, ball, loss, first=k == 0), back=not last)
+    slope, wrong, fresh, turned, some, many = _weigh(s, z.detach(), loss)
+    gradient, back = s.gradient, 0  # the last point needs none
+    if not last:
+        check = ball.norm != math.inf or not kernels.usable(x)
+        gradient, back = _backward(logits, x, z, slope, wrong, turned, check)
+        x = x.detach()
+    out.count(len(x), back)
+    s.before, s.x, s.gradient = s.x, x, gradient
+    if some:
         hit = s.row[fresh]
         out.x[hit], out.broken[hit], out.best[hit] = x[fresh], True, s.best[fresh]
-        s.gone = s.gone | fresh
-        if last or float(s.gone.float().mean()) > IDLE:
+        if last or many > IDLE * len(x):
             return s.keep(~s.gone)
     return s
 
 
-def _ahead(s: _State, ball: Ball, first: bool) -> Any:
+def _weigh(s: State, z: Any, loss: Loss) -> tuple[Any, Any, Any, int, int, int]:
+    """Set the losses of an iterate against those before, and keep the best one that is left.
+
+    Returns the slope of the loss, which rows are turned, which for the first time, and how many
+    these are now, for the first time, and in all.
+    """
+    if kernels.usable(s.x) and kernels.usable(z):
+        return weighed(s, z, loss)
+    value, slope, wrong = judged(z, s.y, loss, s.target, s.goal)
+    value, s.sweep = value.to(s.x.dtype), None
+    s.rises = s.rises + (value > s.loss)
+    better = value > s.best
+    leaving = torch.nonzero(s.at_best & ~better)[:, 0]
+    if len(leaving) == len(value):  # nothing writes into what a step has left behind
+        s.best_x, s.best_gradient = s.x, s.gradient
+    elif len(leaving):  # copied only now: most iterates are better than those before
+        _put(s.best_x, leaving, s.x)
+        _put(s.best_gradient, leaving, s.gradient)
+    s.loss, s.best, s.at_best = value, torch.where(better, value, s.best), better
+    s.still = torch.zeros_like(s.still)
+    fresh = wrong & ~s.gone
+    s.gone = s.gone | fresh
+    return slope, wrong, fresh, int(wrong.sum()), int(fresh.sum()), int(s.gone.sum())
+
+
+def _ahead(s: State, ball: Ball, loss: Loss, first: bool) -> Any:
     """The next iterate: a step up the gradient, and in L-inf, L2 and L0 momentum."""
+    if ball.norm == math.inf and kernels.usable(s.x):
+        return climbed(s, loss, 1.0 if first else MOMENTUM)
     limits = (s.low, s.high)
     if ball.norm == math.inf:
         ahead = s.gradient.sign()
@@ -319,7 +364,7 @@ def _ahead(s: _State, ball: Ball, first: bool) -> Any:
     return ahead.clamp_(*limits) if ball.norm == math.inf else ball.project(s.x0, ahead, limits)
 
 
-def _adapt(s: _State, window: int) -> None:
+def _adapt(s: State, window: int) -> None:
     """Halve the step of rows that rose too rarely or stalled, and restart them from their best."""
     stalled = ~s.halved & (s.best <= s.checked)
     halve = (s.rises < RHO * window) | stalled
@@ -329,7 +374,7 @@ def _adapt(s: _State, window: int) -> None:
     s.rises = torch.zeros_like(s.rises)
 
 
-def _thin(s: _State, ball: Ball) -> None:
+def _thin(s: State, ball: Ball) -> None:
     """Fewer numbers moved at a time, and smaller steps where the best point is as sparse as before.
 
     Rows whose best point became sparser go on from there with the first step again (APGD-L1).
@@ -344,7 +389,7 @@ def _thin(s: _State, ball: Ball) -> None:
     _back(s, sparser)
 
 
-def _back(s: _State, rows: Any) -> None:
+def _back(s: State, rows: Any) -> None:
     """Put rows back to their best iterate."""
     if not bool(rows.any()):
         return

@@ -29,6 +29,7 @@ def shorten(
     limit: float = math.inf,
     goal: Any = None,
     tries: int = TRIES,
+    below: Any = None,
 ) -> tuple[Any, Any, int]:
     """The smallest change on the way to each witness that still turns the decision.
 
@@ -45,6 +46,9 @@ def shorten(
         Changes larger than this do not count.
     tries : int
         Forward passes; in L0 those that a bisection over the changed numbers needs.
+    below : tensor, shape (n,), optional
+        Margins of the rows themselves (see `crenel.evasion.gradients.network.margins`), where
+        these are known.
 
     Returns
     -------
@@ -57,20 +61,24 @@ def shorten(
     """
     if norm == 0:
         return _fewer(logits, x0, witness, y, limit, goal)
-    return _nearer(logits, x0, witness, y, norm, limit, goal, tries)
+    queries = 0
+    if below is None:
+        below, queries = margins(logits, x0, y, goal)[0], len(x0)
+    best, size, more = _nearer(logits, x0, witness, y, norm, limit, goal, tries, below)
+    return best, size, queries + more
 
 
 def _nearer(
-    logits: Logits, x0: Any, witness: Any, y: Any, norm: float, limit: float, goal: Any, tries: int
-) -> tuple[Any, Any, int]:
+    logits: Logits, x0: Any, witness: Any, y: Any, norm: float, limit: float, goal: Any, tries: int,
+    below: Any,
+) -> tuple[Any, Any, int]:  # fmt: skip
     """Regula falsi (Illinois) on the margin along the straight way."""
     delta, span = witness - x0, exact_sizes(x0, witness, norm)
     far = torch.where(span <= limit, 1.0, limit * (1 - INWARD) / span.clamp(min=1e-300)).to(
         x0.dtype
     )
     near, best, size = torch.zeros_like(far), x0.clone(), torch.full_like(span, math.inf)
-    below, over = margins(logits, x0, y, goal)[0], None
-    at, queries, stuck = far, len(x0), torch.zeros_like(y)
+    at, over, queries, stuck = far, None, 0, torch.zeros_like(y)
     for k in range(tries):
         x = torch.where(shaped(at == 1, x0), witness, x0 + shaped(at, x0) * delta)
         value, turned = margins(logits, x, y, goal)

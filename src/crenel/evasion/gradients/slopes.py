@@ -8,7 +8,36 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from crenel.evasion.gradients.network import torch
+from crenel.evasion.gradients import kernels
+from crenel.evasion.gradients.network import reached, torch
+
+
+def judged(z: Any, y: Any, kind: str, target: Any = None, goal: Any = None) -> tuple[Any, Any, Any]:
+    """`loss_and_slope`, and whether decisions are turned: see `reached`."""
+    if not kernels.usable(z) or by_graph(z, kind):
+        return *loss_and_slope(z, y, kind, target), reached(z, y, goal)
+    z = z.contiguous()
+    value, slope = torch.empty_like(z[:, 0]), torch.empty_like(z)
+    wrong = torch.empty(len(z), dtype=torch.bool)
+    kernels.judge(
+        z.numpy(), *asked(y, kind, target, goal), value.numpy(), slope.numpy(), wrong.numpy()
+    )
+    return value, slope, wrong
+
+
+def asked(y: Any, kind: str, target: Any, goal: Any) -> tuple[Any, ...]:
+    """A loss as `crenel.evasion.gradients.kernels.judge` is told of it."""
+    of, aim, end = y.numpy(), *(y.numpy() if t is None else t.numpy() for t in (target, goal))
+    own = kernels.CROSS_ENTROPY if kind.endswith("ce") else kernels.MARGIN
+    if kind in ("targeted-ce", "targeted-cw"):
+        return aim, aim, own, -1.0, of, end, goal is not None
+    own = kernels.AIMED if kind.startswith("targeted") else own
+    return of, aim, own, 1.0, of, end, goal is not None
+
+
+def by_graph(z: Any, kind: str) -> bool:
+    """Whether the slope of a loss is left to a graph: that of losses with a scale of their own."""
+    return "dlr" in kind and bool(z.shape[1] >= 4)
 
 
 def loss_and_slope(z: Any, y: Any, kind: str, target: Any = None) -> tuple[Any, Any]:
@@ -27,7 +56,7 @@ def loss_and_slope(z: Any, y: Any, kind: str, target: Any = None) -> tuple[Any, 
         return -value, -slope
     if kind == "ce":
         return _cross_entropy(z, y)
-    if "dlr" in kind and z.shape[1] >= 4:
+    if by_graph(z, kind):
         return _by_graph(z, y, kind, target)
     if kind.startswith("targeted"):
         value = _of(z, target) - _of(z, y)
@@ -64,4 +93,5 @@ def _by_graph(z: Any, y: Any, kind: str, target: Any) -> tuple[Any, Any]:
     with torch.enable_grad():
         z = z.detach().requires_grad_(True)
         value = losses(z, y, kind, target)  # type: ignore[arg-type]
-    return value.detach(), torch.autograd.grad(value.sum(), z)[0]
+        slope = torch.autograd.grad(value.sum(), z)[0]
+    return value.detach(), slope
