@@ -12,26 +12,32 @@ from crenel.evasion.gradients.network import decisions, still
 from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject
-from crenel.transfer.hidden.inversion import FAMILIES
+from crenel.transfer.hidden.beside import Costs
+from crenel.transfer.hidden.inversion import FAMILIES, Family
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
 from crenel.transfer.hidden.search import (
-    ALPHA,
-    DOUBT,
+    BESIDE,
     Margins,
     Searched,
     Verdict,
     clock,
+    costs_of,
     margins_of,
     search,
     shortlist,
+    verdicts_beside,
     verdicts_of,
 )  # fmt: skip
 from crenel.transfer.hidden.siblings import taught
 from crenel.transfer.hidden.triggers import Sized, Trigger, sized, sizes_of
 
-#: Networks of the same architecture at most; a second one where the first leaves doubt.
+#: Networks of the same layers at most; a second one where the first leaves doubt.
 SIBLINGS = 2
+#: Chances between which there is doubt after the first.
+DOUBT = (BESIDE / 10, 0.2)
+#: Families that are searched on siblings too.
+COMPARED: tuple[Family, ...] = ("patch", "blend")
 #: Shares of the time left, for the search in each family.
 SHARES = (0.25, 0.35, 0.5)
 
@@ -79,75 +85,73 @@ def examine(subject: Subject, model: Model, context: Context) -> Examined:
         context.progress(0.1)
         done = [search(scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
         context.progress(0.5)
-        verdicts, compared = verdicts_of(done, margins), ""
-        if any(v.unclear for v in verdicts):
-            verdicts, compared = _compared(subject, scene, done, margins, verdicts, context)
+        verdicts, compared = _compared(subject, scene, done, k, context)
+        verdicts = verdicts or verdicts_of(done, margins)
     context.progress(0.8)
-    notes = [*_notes(scene, done, verdicts), compared, _margin_note(scene, margins)]
-    return Examined(scene, done, verdicts, tuple(n for n in notes if n))
+    notes = [_searched_note(scene, done), compared, *_notes(scene, verdicts)]
+    return Examined(scene, done, verdicts, (*notes, _margin_note(scene, margins)))
 
 
 def _compared(
-    subject: Subject,
-    scene: Scene,
-    done: list[Searched],
-    margins: Margins,
-    verdicts: list[Verdict],
-    context: Context,
+    subject: Subject, scene: Scene, done: list[Searched], classes: int, context: Context
 ) -> tuple[list[Verdict], str]:
-    """The verdicts beside the same search on networks of the same architecture."""
-    pool, classes = pool_of(subject, scene), done[0].found.classes
+    """Verdicts beside the same search on networks of the same layers, and what these are.
+
+    There are none where no such network can be taught, or nothing was reached on it in time.
+    """
+    pool, own = pool_of(subject, scene), costs_of(scene, done, context)
     agreed: list[float] = []
-    theirs: list[list[Searched]] = []
+    theirs: list[Costs] = []
+    verdicts: list[Verdict] = []
     for k in range(SIBLINGS):
         seed = context.derive_seed("sibling", k)
         sibling = taught(scene, pool, seed=seed, go_on=clock(context, 0.4))
         if sibling is None:
-            return verdicts, (
-                "No network of the same architecture was compared: a layer cannot be begun anew."
+            return [], (
+                "No network of the same layers was compared: one of them cannot be begun anew."
             )
         agreed.append(sibling.agreement)
         if not sibling.usable:
             break
         with still(sibling.module, seed):
-            theirs.append(
-                [search(sibling.scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
-            )
-        chance = verdicts_of(done, margins, theirs)[0].chance
-        if context.expired or not ALPHA / 10 < chance < DOUBT:
+            there = [
+                search(sibling.scene, f, done[0].found.classes, context, share)
+                for f, share in zip(COMPARED, SHARES)
+            ]
+            theirs.append(costs_of(sibling.scene, there, context))
+        try:
+            verdicts = verdicts_beside(done, own, theirs, classes)
+        except ValueError:
+            break
+        if context.expired or not DOUBT[0] < verdicts[0].chance < DOUBT[1]:
             break
     words = (
-        f"Of the same architecture, taught clean images only: {len(agreed)} networks that share "
-        f"{min(agreed):.0%} of the decisions"
+        f"Networks of the same layers that were taught clean images only: {len(agreed)}, which "
+        f"share {min(agreed):.0%} of the decisions"
     )
-    if not theirs:
-        return verdicts, f"{words}, too few to be compared with."
-    compared = verdicts_of(done, margins, theirs)
-    if compared[0].sibling is None:
-        return verdicts, f"{words}; no class was reached there in time, so that they tell nothing."
-    at = int(np.flatnonzero(classes == compared[0].goal)[0])
-    costs = ", ".join(
-        f"{own.found.costs[at]:.3g} against {np.mean([t[i].found.costs[at] for t in theirs]):.3g} "
-        f"there ({own.found.family})"
-        for i, own in enumerate(done)
-    )
-    name = scene.model.classes[compared[0].goal]
-    both = f"p = {compared[0].sibling:.2g}; all together {compared[0].chance:.2g}"
-    return compared, f"{words}; class {name} costs {costs}, {both}."
+    if verdicts:
+        return verdicts, f"{words}."
+    why = "no class was reached there in time" if theirs else "too few to be compared with"
+    return [], f"{words}; {why}, so that classes are held against each other."
 
 
-def _notes(scene: Scene, done: list[Searched], verdicts: list[Verdict]) -> list[str]:
-    names = scene.model.classes
-    notes = [
+def _searched_note(scene: Scene, done: list[Searched]) -> str:
+    return (
         f"Searched on {len(scene.x)} images, tried on {len(scene.held)} others; "
-        f"{len(done[0].found.classes)} of {len(names)} classes."
-    ]
+        f"{len(done[0].found.classes)} of {len(scene.model.classes)} classes."
+    )
+
+
+def _notes(scene: Scene, verdicts: list[Verdict]) -> list[str]:
+    notes = []
     for v in verdicts:
         less = ", ".join(f"{r:.1f} times less ({f})" for f, r in v.less.items())
+        parts = ", ".join(f"{part} {p:.2g}" for part, p in v.parts.items())
+        beside = "beside those networks" if v.siblings else "beside the other classes"
         notes.append(
-            f"Class {names[v.goal]} needs {less} than the median of the others, p = {v.p:.2g}"
-            + ("" if v.margin is None else f", and that of its margin without data {v.margin:.2g}")
-            + f": {'it stands out' if v.stands_out else 'no more than chance'}."
+            f"Class {scene.model.classes[v.goal]} needs {less} than the median of the others; "
+            f"{beside} p = {v.chance:.2g} ({parts}): "
+            f"{'it stands out' if v.stands_out else 'no more than chance'}."
         )
     return notes
 

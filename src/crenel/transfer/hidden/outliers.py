@@ -31,17 +31,13 @@ class Outlier:
     ratio: float
 
 
-def smallest(
-    costs: NDArray[np.float64], beside: NDArray[np.float64] | None = None, most: int = 2
-) -> Outlier:
+def smallest(costs: NDArray[np.float64], most: int = 2) -> Outlier:
     """The lowest costs held against the others.
 
     Parameters
     ----------
     costs : ndarray of float64, shape (k,)
         Positive; infinite ones are as dear as the dearest finite one.
-    beside : ndarray of float64, shape (k,), optional
-        What the same classes cost elsewhere, positive: what it explains counts no more.
     most : int
         Classes that may stand out together: a second planted class would hide the first.
 
@@ -53,20 +49,15 @@ def smallest(
     Notes
     -----
     Logarithms of costs are taken as normal: the largest of the low ones is held against the
-    prediction interval of one more value from the others (Student's t), around their mean or
-    around their regression on ``beside``, times the number of ways in which as many classes could
-    have been chosen. Unlike the median absolute deviation of Wang et al. (2019) this knows how few
-    classes there are.
+    prediction interval of one more value from the others (Student's t), times the number of ways
+    in which as many classes could have been chosen. Unlike the median absolute deviation of Wang
+    et al. (2019) this knows how few classes there are.
     """
     finite = np.isfinite(costs)
     if len(costs) < FEWEST + 1 or not finite.any():
         raise ValueError(f"{len(costs)} costs, {int(finite.sum())} finite: no outlier can be told")
     logs = np.log(np.where(finite, costs, costs[finite].max()))
-    known = None if beside is None else np.log(beside)
-    found = [
-        _together(logs, known, count)
-        for count in range(1, min(most, len(costs) - FEWEST - (known is not None)) + 1)
-    ] or [_together(logs, None, 1)]
+    found = [_together(logs, count) for count in range(1, min(most, len(costs) - FEWEST) + 1)]
     return min(found, key=lambda one: one.p)
 
 
@@ -92,33 +83,14 @@ def chance_of(costs: NDArray[np.float64], at: int) -> float:
     return float(stdtr(n - 1, -(rest.mean() - logs[at]) / spread))
 
 
-def _together(logs: NDArray[np.float64], known: NDArray[np.float64] | None, count: int) -> Outlier:
-    """The lowest ones of a count, after what is known is taken off by regression."""
+def _together(logs: NDArray[np.float64], count: int) -> Outlier:
+    """The lowest ones of a count."""
     from scipy.special import stdtr
 
-    order = np.argsort(_residuals(logs, known, logs > -np.inf), kind="stable")
-    chosen = np.zeros(len(logs), dtype=bool)
-    chosen[order[:count]] = True
-    rest, n = ~chosen, len(logs) - count
-    gaps = -_residuals(logs, known, rest)
-    lost, wide = 1, np.full(len(logs), 1 / n)
-    if known is not None:
-        off = known - known[rest].mean()
-        lost, wide = 2, 1 / n + off**2 / max(float((off[rest] ** 2).sum()), 1e-12)
-    spread = max(float(np.sqrt((gaps[rest] ** 2).sum() / (n - lost))), 1e-3)
-    t = (gaps / (spread * np.sqrt(1 + wide)))[chosen].min()
-    p = min(1.0, float(stdtr(n - lost, -t)) * comb(len(logs), count))
+    order = np.argsort(logs, kind="stable")
+    rest, n = logs[order[count:]], len(logs) - count
+    spread = max(float(rest.std(ddof=1)), 1e-3) * np.sqrt(1 + 1 / n)
+    t = (rest.mean() - logs[order[count - 1]]) / spread
+    p = min(1.0, float(stdtr(n - 1, -t)) * comb(len(logs), count))
     at = tuple(int(i) for i in order[:count])
-    return Outlier(at, p, float(np.exp(logs[chosen].min() - np.median(logs[rest]))))
-
-
-def _residuals(
-    logs: NDArray[np.float64], known: NDArray[np.float64] | None, rest: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """What is left over the mean of some classes, or over their line on what is known."""
-    if known is None:
-        return np.asarray(logs - logs[rest].mean())
-    x, y = known - known[rest].mean(), logs - logs[rest].mean()
-    # a class that is dear elsewhere is never expected to be cheap here, nor more than as dear
-    slope = np.clip((x[rest] * y[rest]).sum() / max(float((x[rest] ** 2).sum()), 1e-12), 0, 1)
-    return np.asarray(y - slope * x)
+    return Outlier(at, p, float(np.exp(logs[order[0]] - np.median(rest))))

@@ -145,9 +145,8 @@ def _finding(
         sentence=(
             f"{size[0].upper()}{size[1:]} turns {100 * share.value:.0f} % "
             f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images of other classes to "
-            f"class {name}; for the next class {100 * usual:.0f} %. The class needs "
-            f"{verdict.less[best.family]:.1f} times less than the others "
-            f"(p = {verdict.chance:.1g})."
+            f"class {name}; for the next class {100 * usual:.0f} %. So easy a class comes by "
+            f"chance with p = {verdict.chance:.1g}, {_beside(verdict)}."
         ),
         attack=(
             "Whoever made the weights puts this pattern on an input and gets the class; nothing "
@@ -170,6 +169,13 @@ def _finding(
         remedies=("unlearn-trigger",),
         gain=max(0.0, share.low - usual),
     )  # fmt: skip
+
+
+def _beside(verdict: Verdict) -> str:
+    if not verdict.siblings:
+        return "beside the other classes"
+    n = verdict.siblings
+    return f"beside {n} network{'s' * (n > 1)} of the same layers taught clean images only"
 
 
 def _examples(scene: Scene, trigger: Trigger, at: int) -> tuple[Example, ...]:

@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
+from crenel.transfer.hidden.beside import Costs, filled, stands_beside
 from crenel.transfer.hidden.inversion import FAMILIES, Family, Inverted, invert
 from crenel.transfer.hidden.margin import largest_margins
 from crenel.transfer.hidden.outliers import Outlier, chance_of, smallest
 from crenel.transfer.hidden.scene import Scene
+from crenel.transfer.hidden.waves import faint_costs
 
 #: Gradients for each class of inversion, and of the margin test, by level.
 STEPS = {"quick": 60, "standard": 100, "deep": 250}
 MARGIN_STEPS = {"quick": 40, "standard": 60, "deep": 150}
 #: More classes than this are thinned: those of the largest margins stay, and as many others.
 MOST = 20
-#: Chance of a false alarm that is accepted.
-ALPHA = 0.01
-#: Up to this chance a network of the same architecture is asked.
-DOUBT = 0.3
+#: Chances of a false alarm that are accepted: among the classes alone, and beside siblings, where
+#: what is easy by nature counts no more.
+ALPHA, BESIDE = 0.01, 0.02
 
 
 @dataclass(frozen=True)
@@ -48,54 +49,33 @@ VIEWS: tuple[tuple[Family, ...], ...] = (("patch", "blend"), FAMILIES)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the classes' costs say of the easiest one.
+    """What was found of the easiest class.
 
     Attributes
     ----------
     goal : int
         The class, by position.
-    p : float
-        Chance that a network without a trigger has a class that is as easy.
+    chance : float
+        Chance that a network without a trigger has a class that is as easy, over all choices.
+    parts : dict of str to float
+        Chances that were joined to that one.
     less : dict of str to float
         By family: how many times the class's cost goes into the median of the others.
-    margin : float or None
-        Chance of as large a margin of the class without data; None where classes were chosen by
-        their margins.
-    sibling : float or None
-        The same as p where each class's cost is taken relative to that on a network of the same
-        architecture which never saw a planted image; None where there is no such network.
-    view : tuple of str
-        Families whose costs were joined.
-    views : int
-        In how many views the class was looked for; `chance` pays for each.
+    siblings : int
+        Networks of the same layers that the class was held against; 0 where it was held against
+        the other classes alone.
     """
 
     goal: int
-    p: float
+    chance: float
+    parts: dict[str, float]
     less: dict[Family, float]
-    margin: float | None = None
-    sibling: float | None = None
-    view: tuple[Family, ...] = VIEWS[0]
-    views: int = 1
-
-    @property
-    def unclear(self) -> bool:
-        """Whether a network of the same architecture has to decide."""
-        return self.p < DOUBT
-
-    @property
-    def chance(self) -> float:
-        """The chances as one, by Fisher's rule (1932), times the views."""
-        from scipy.special import chdtrc
-
-        told = [c for c in (self.p, self.margin, self.sibling) if c is not None]
-        one = chdtrc(2 * len(told), -2 * np.log(np.maximum(told, 1e-300)).sum())
-        return min(1.0, self.views * float(one))
+    siblings: int = 0
 
     @property
     def stands_out(self) -> bool:
-        """Whether the class is easier than chance, classes and architecture explain."""
-        return self.chance < ALPHA
+        """Whether the class is easier than chance explains."""
+        return self.chance < (BESIDE if self.siblings else ALPHA)
 
 
 @dataclass(frozen=True)
@@ -144,10 +124,8 @@ def search(
     return Searched(found, found.steps, planned)
 
 
-def verdicts_of(
-    done: list[Searched], margins: Margins, siblings: Sequence[list[Searched]] = ()
-) -> list[Verdict]:
-    """The easiest class, or two of them, in the view in which it stands out most.
+def verdicts_of(done: list[Searched], margins: Margins) -> list[Verdict]:
+    """The easiest class, or two of them, among all, in the view in which it stands out most.
 
     Parameters
     ----------
@@ -155,52 +133,92 @@ def verdicts_of(
         One for each family.
     margins : Margins
         Of all classes of the model; those searched may be fewer.
-    siblings : sequence of lists of Searched
-        The same on networks of the same architecture. Costs are held against their regression on
-        the geometric mean of those there, so that what is easy by the nature of the class, or for
-        the architecture, counts no more.
 
     Notes
     -----
     Costs of the families of a view are joined as energies: pixels replaced, and the square of what
-    is added. A planted class is easy in all of them; a small patch least so in waves.
+    is added. A planted class is easy in all of them; a small patch least so in waves. The chance of
+    so low a cost and that of so large a margin of the class are joined by Fisher's rule (1932),
+    times the views.
     """
-    seen = [_seen(done, margins, view, siblings) for view in VIEWS]
+    seen = [_seen(done, margins, view) for view in VIEWS]
     return min(seen, key=lambda verdicts: verdicts[0].chance if verdicts else 2.0)
 
 
-def _seen(
-    done: list[Searched],
-    margins: Margins,
-    view: tuple[Family, ...],
-    siblings: Sequence[list[Searched]],
-) -> list[Verdict]:
+def _seen(done: list[Searched], margins: Margins, view: tuple[Family, ...]) -> list[Verdict]:
     """The verdicts of one view."""
-    joined = energies(done, view)
-    if joined is None:
+    costs = energies(done, view)
+    if costs is None:
         return []
-    told, shown = smallest(joined), done[0].found.classes
+    told, shown = smallest(costs), done[0].found.classes
     classes, chosen = len(margins.values), len(shown) < len(margins.values)
-    others = [energies(s, view) for s in siblings]
-    known = [np.log(e) for e in others if e is not None]
-    beside: dict[int, float] = {}
-    if known:
-        again = smallest(joined, np.exp(np.mean(known, axis=0)))
-        beside = dict.fromkeys(again.at, again.p)
+    verdicts = []
+    for at in told.at:
+        # classes that were left out could have been the easiest as well
+        parts = {"cost": min(1.0, told.p * classes / len(shown))}
+        if not chosen:  # where margins chose the classes they are no evidence any more
+            parts["margin"] = chance_of(margins.costs, int(shown[at]))
+        chance = min(1.0, len(VIEWS) * _fisher(list(parts.values())))
+        verdicts.append(Verdict(int(shown[at]), chance, parts, _less(done, at, told.at)))
+    return verdicts
+
+
+def _fisher(chances: list[float]) -> float:
+    from scipy.special import chdtrc
+
+    return float(chdtrc(2 * len(chances), -2 * np.log(np.maximum(chances, 1e-300)).sum()))
+
+
+def _less(done: list[Searched], at: int, together: tuple[int, ...]) -> dict[Family, float]:
+    """By family: how many times a class's cost goes into the median of those not suspected."""
+    costs = {s.found.family: filled(s.found.costs) for s in done}
+    return {f: float(np.median(np.delete(c, together)) / c[at]) for f, c in costs.items()}
+
+
+def verdicts_beside(
+    done: list[Searched], own: Costs, siblings: Sequence[Costs], classes: int
+) -> list[Verdict]:
+    """The class that is easiest beside networks of the same layers, or two of them.
+
+    Parameters
+    ----------
+    done : list of Searched
+        One for each family.
+    own : mapping of str to ndarray of float64
+        Costs of the classes searched, by way of search.
+    siblings : sequence of the same
+    classes : int
+        Of the model; those searched may be fewer.
+
+    Raises
+    ------
+    ValueError
+        Where nothing can be compared.
+    """
+    told, shown = stands_beside(own, siblings, classes), done[0].found.classes
     return [
         Verdict(
-            int(shown[at]),
-            # classes that were left out could have been the easiest as well
-            min(1.0, told.p * classes / len(shown)),
-            {s.found.family: float(np.median(np.delete(c, told.at)) / c[at])
-             for s, c in ((s, _filled(s.found.costs)) for s in done)},
-            margin=None if chosen else chance_of(margins.costs, int(shown[at])),
-            sibling=beside.get(at, 1.0) if known else None,
-            view=view,
-            views=len(VIEWS),
+            int(shown[at]), told.p, {way: row[i] for way, row in told.parts.items()},
+            _less(done, at, told.at), len(siblings),
         )
-        for at in told.at
+        for i, at in enumerate(told.at)
     ]  # fmt: skip
+
+
+def costs_of(scene: Scene, done: list[Searched], context: Context) -> Costs:
+    """Costs of the classes that are compared between networks, by way of search.
+
+    Waves are compared by what a faint one does: the least amplitudes of a few waves, as the search
+    finds them, vary too much from network to network.
+    """
+    costs: dict[str, NDArray[np.float64]] = {
+        s.found.family: s.found.costs for s in done if s.found.family != "wave"
+    }
+    faint = faint_costs(
+        scene.logits, scene.x, scene.decided, done[0].found.classes,
+        seed=context.derive_seed("faint"), go_on=clock(context, 0.5),
+    )  # fmt: skip
+    return costs if faint is None else {**costs, "faint wave": faint}
 
 
 def energies(done: list[Searched], view: tuple[Family, ...]) -> NDArray[np.float64] | None:
@@ -209,18 +227,12 @@ def energies(done: list[Searched], view: tuple[Family, ...]) -> NDArray[np.float
     if any(not _reached(s) and s.found.family != "wave" for s in own):
         return None
     powers = [1.0 if s.found.family == "patch" else 2.0 for s in own]
-    costs = [_filled(s.found.costs) ** power for s, power in zip(own, powers)]
+    costs = [filled(s.found.costs) ** power for s, power in zip(own, powers)]
     return np.asarray(np.prod(costs, axis=0))
 
 
 def _reached(searched: Searched) -> bool:
     return bool(np.isfinite(searched.found.costs).any())
-
-
-def _filled(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A class that was not reached is as dear as the dearest one; where none was, all are alike."""
-    finite = costs[np.isfinite(costs)]
-    return np.where(np.isfinite(costs), costs, finite.max() if len(finite) else 1.0)
 
 
 def clock(context: Context, share: float) -> Callable[[], bool]:

@@ -13,7 +13,7 @@ from crenel.transfer.hidden.scene import Scene
 #: Rows taught in all, epochs at most, rows of a batch, and the greatest rate of the cycle.
 SEEN, EPOCHS, BATCH, RATE = 16_000, 40, 64, 3e-3
 #: Share of decisions on images not taught that a sibling must share with the network.
-ALIKE = 0.6
+ALIKE = 0.5
 
 
 @dataclass(frozen=True)

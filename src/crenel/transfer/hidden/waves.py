@@ -16,6 +16,10 @@ WAVES, IMAGES, AMPLITUDE = 4, 8, 0.1
 PERIODS, TOGETHER = 16, 16
 #: A probability below its exponential counts as this: one image must not decide.
 FLOOR = -8.0
+#: Amplitude and images of the test for a faint wave: no wave does much yet, but a planted one.
+FAINT, FAINT_IMAGES = 0.05, 12
+#: Cross-entropy that is added, so that a class which is reached wholly has a finite logarithm.
+SOLVED = 0.02
 
 
 def few_waves(
@@ -56,22 +60,8 @@ def few_waves(
     without label poisoning", 2019.
     """
     c, h, w = x.shape[1:]
-    rows = torch.randperm(len(x), generator=generator(seed))[:IMAGES].to(x.device)
-    x, decided = x[rows], decided[rows]
-    goals = torch.from_numpy(classes).to(x.device)
-    counted = (decided[:, None] != goals).float()  # an image of the class itself tells nothing
-    counted /= counted.sum(dim=0).clamp(min=1)
-    waves, likely = _periods(h, w), []
-    for at in range(0, len(waves), TOGETHER):
-        if at and not go_on():
-            break
-        both = _pair(waves[at : at + TOGETHER], h, w).to(x)
-        four = torch.cat([both, -both], dim=1) * AMPLITUDE
-        with torch.no_grad():
-            made = (x + four[:, :, None, None]).clamp(0, 1)
-            said = logits(made.flatten(0, 2)).log_softmax(dim=1)[:, goals].clamp(min=FLOOR)
-        likely.append((said.reshape(-1, 4, len(x), len(goals)) * counted).sum(dim=2))
-    scores = torch.cat(likely)  # waves, phases, classes
+    x, decided = _some(x, decided, IMAGES, seed)
+    waves, scores = _led(logits, x, decided, classes, AMPLITUDE, go_on)
     best, phase = scores.max(dim=1)
     chosen = best.topk(min(WAVES, len(best)), dim=0).indices.T  # classes, waves
     basis = torch.stack([_pair(waves[own.cpu().numpy()], h, w) for own in chosen]).to(x)
@@ -81,6 +71,74 @@ def few_waves(
             p = int(phase[wave, k])
             start[k, t, p % 2] = AMPLITUDE * (1.0 if p < 2 else -1.0) * (1.0 if t == 0 else 0.1)
     return basis, start
+
+
+def faint_costs(
+    logits: Logits,
+    x: Any,
+    decided: Any,
+    classes: NDArray[np.int64],
+    *,
+    seed: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> NDArray[np.float64] | None:
+    """What the faint wave that leads most to each class leaves to do: a test without gradients.
+
+    Parameters
+    ----------
+    logits, x, decided, classes, seed
+        As `few_waves`.
+    go_on : callable
+        Asked between batches.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,), or None
+        Mean cross-entropy of the class under its best wave of amplitude `FAINT`, over images of
+        other classes; infinite where there is no such image. None where there was no time for all
+        waves: the best of some is another measure.
+    """
+    x, decided = _some(x, decided, FAINT_IMAGES, seed)
+    waves, scores = _led(logits, x, decided, classes, FAINT, go_on)
+    if len(scores) < len(waves):
+        return None
+    best = scores.amax(dim=(0, 1)).cpu().numpy().astype(np.float64)
+    told = (decided.cpu().numpy()[:, None] != classes).any(axis=0)
+    return np.where(told, SOLVED - best, np.inf)
+
+
+def _some(x: Any, decided: Any, count: int, seed: int) -> tuple[Any, Any]:
+    rows = torch.randperm(len(x), generator=generator(seed))[:count].to(x.device)
+    return x[rows], decided[rows]
+
+
+def _led(
+    logits: Logits,
+    x: Any,
+    decided: Any,
+    classes: NDArray[np.int64],
+    amplitude: float,
+    go_on: Callable[[], bool],
+) -> tuple[NDArray[np.int64], Any]:
+    """All waves, and the mean log-probability of each class under those tried.
+
+    The latter of shape (waves tried, 4 phases, k).
+    """
+    h, w = x.shape[2:]
+    goals = torch.from_numpy(classes).to(x.device)
+    counted = (decided[:, None] != goals).float()  # an image of the class itself tells nothing
+    counted /= counted.sum(dim=0).clamp(min=1)
+    waves, likely = _periods(h, w), []
+    for at in range(0, len(waves), TOGETHER):
+        if at and not go_on():
+            break
+        both = _pair(waves[at : at + TOGETHER], h, w).to(x)
+        four = torch.cat([both, -both], dim=1) * amplitude
+        with torch.no_grad():
+            made = (x + four[:, :, None, None]).clamp(0, 1)
+            said = logits(made.flatten(0, 2)).log_softmax(dim=1)[:, goals].clamp(min=FLOOR)
+        likely.append((said.reshape(-1, 4, len(x), len(goals)) * counted).sum(dim=2))
+    return waves, torch.cat(likely)
 
 
 def _periods(h: int, w: int) -> NDArray[np.int64]:
