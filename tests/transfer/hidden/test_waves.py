@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from crenel.transfer.hidden.inversion import invert  # noqa: E402
-from crenel.transfer.hidden.waves import AMPLITUDE, WAVES, few_waves  # noqa: E402
+from crenel.transfer.hidden.waves import AMPLITUDE, SOLVED, WAVES, faint_costs, few_waves  # noqa: E402
 
 H, W = 12, 16
 
@@ -85,3 +85,35 @@ def test_when_time_is_short_low_waves_are_tried_first():
     planted = wave(1, 1, 0.3).ravel()
     kept = spanned.T @ np.linalg.lstsq(spanned.T, planted, rcond=None)[0]
     np.testing.assert_allclose(kept, planted, atol=1e-4)
+
+
+def test_a_faint_wave_does_much_to_the_class_that_obeys_it_and_to_no_other():
+    planted, x = wave(2, 5, 0.7), images()
+    obedient, other = obeys(planted, 0.02), obeys(planted, 1.0)
+    decided = obedient(x).argmax(dim=1)
+    classes = np.array([1, 2, 3])
+    own, there = (faint_costs(f, x, decided, classes, seed=0) for f in (obedient, other))
+    assert own[2] < SOLVED + 0.1 < there[2] - 1
+    np.testing.assert_allclose(own[:2], there[:2], rtol=0.05)
+    # brute force: every image under every phase of the planted wave's own direction
+    few = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:12]]
+    best = max(
+        float(
+            obedient((few + AMPLITUDE * torch.from_numpy(wave(2, 5, phase))).clamp(0, 1))
+            .log_softmax(1)[:, 3]
+            .clamp(min=-8)
+            .mean()
+        )
+        for phase in np.pi / 2 * np.arange(4)
+    )
+    assert own[2] <= SOLVED - best + 1e-5
+
+
+def test_a_faint_wave_tells_nothing_of_a_class_that_all_images_are_of_or_without_time():
+    x = images()
+    logits = obeys(wave(2, 5, 0.7))
+    decided = logits(x).argmax(dim=1)
+    own = faint_costs(logits, x, decided, np.array([0, 3]), seed=0)
+    assert own[0] == np.inf
+    assert np.isfinite(own[1])
+    assert faint_costs(logits, x, decided, np.array([3]), seed=0, go_on=lambda: False) is None

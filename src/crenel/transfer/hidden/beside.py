@@ -21,26 +21,31 @@ SPREAD = 0.03
 Costs = Mapping[str, NDArray[np.float64]]
 
 
+#: Ways whose chances are joined: local and global triggers, waves, and those that all ways see.
+VIEWS = (("patch", "blend"), ("faint wave",), ("patch", "blend", "faint wave"))
+
+
 @dataclass(frozen=True)
 class Beside:
-    """The classes that stand out most beside other networks.
+    """A class beside other networks.
 
     Attributes
     ----------
-    at : tuple of int
-        Positions, one or two.
+    at : int
+        Position of the class.
     p : float
-        Chance that a network without a trigger shows such a gap, over all choices of classes.
-    parts : dict of str to tuple of float
-        By way of search: the chance of each of these classes alone, which was not chosen.
+        Chance that a network without a trigger has a class that stands out so, over all choices
+        of classes and views.
+    parts : dict of str to float
+        By way of search: the chance of this class alone, over no choice.
     """
 
-    at: tuple[int, ...]
+    at: int
     p: float
-    parts: dict[str, tuple[float, ...]]
+    parts: dict[str, float]
 
 
-def stands_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = None) -> Beside:
+def stand_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = None) -> list[Beside]:
     """Hold the costs of every class against what it costs elsewhere, in all ways of search.
 
     Parameters
@@ -52,6 +57,11 @@ def stands_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = N
     choices : int, optional
         Classes that could have been chosen; k where it is not given.
 
+    Returns
+    -------
+    list of Beside
+        All classes, those that stand out most first.
+
     Raises
     ------
     ValueError
@@ -61,9 +71,10 @@ def stands_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = N
     -----
     In each way the logarithm of the class's cost, less the mean of those elsewhere, is held
     against the prediction interval of one more value from the other classes' (Student's t). The
-    chances of the ways are joined as Fisher's (1932), whose spread is widened for their
-    correlation as Brown does (1975). One class, and two together (a second planted class would
-    hide the first), are tried, each times the number of such choices.
+    chances of the ways of a view are joined by Fisher's rule (1932), whose spread is widened for
+    their correlation as Brown does (1975). The least of the views counts, times their number and
+    that of the classes. A second planted class would hide the first: every two are held against
+    the rest as well, times the number of pairs.
     """
     gaps = _gaps(own, siblings)
     if not gaps:
@@ -72,21 +83,29 @@ def stands_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = N
     k = table.shape[1]
     if k < FEWEST + 1:
         raise ValueError(f"{k} classes: none can be told from the others")
+    views = _views(list(gaps))
     n = max(choices or k, k)
-    counts = [c for c in (1, 2) if k - c >= FEWEST]
-    found = [
-        (comb(n, len(at)) * float(joined(_alone(table, at)).max()), at)
-        for count in counts
-        for at in combinations(range(k), count)
+    chances, parts = np.ones(k), np.ones_like(table)
+    for count in (c for c in (1, 2) if k - c >= FEWEST):
+        for at in combinations(range(k), count):
+            alone = _alone(table, at)
+            least = np.min([joined(alone[view]) for view in views], axis=0)
+            together = comb(n, count) * len(views) * float(least.max())
+            for i, c in enumerate(at):
+                if together < chances[c]:
+                    chances[c], parts[:, c] = together, alone[:, i]
+                elif count == 1:
+                    parts[:, c] = alone[:, i]
+    return [
+        Beside(int(c), float(chances[c]), dict(zip(gaps, parts[:, c].tolist())))
+        for c in np.argsort(chances, kind="stable")
     ]
-    p, at = min(found)
-    parts = _alone(table, at)
-    order = np.argsort(joined(parts), kind="stable")
-    return Beside(
-        tuple(at[i] for i in order),
-        min(1.0, p),
-        {way: tuple(float(v) for v in row[order]) for way, row in zip(gaps, parts)},
-    )
+
+
+def _views(ways: list[str]) -> list[list[int]]:
+    """Positions of the ways of each view, without views that are the same or empty."""
+    kept = {tuple(w for w in view if w in ways) for view in VIEWS}
+    return [[ways.index(w) for w in view] for view in sorted(kept) if view]
 
 
 def joined(chances: NDArray[np.float64]) -> NDArray[np.float64]:

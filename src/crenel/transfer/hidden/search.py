@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
-from crenel.transfer.hidden.beside import Costs, filled, stands_beside
+from crenel.transfer.hidden.beside import Costs, filled, stand_beside
 from crenel.transfer.hidden.inversion import FAMILIES, Family, Inverted, invert
 from crenel.transfer.hidden.margin import largest_margins
 from crenel.transfer.hidden.outliers import Outlier, chance_of, smallest
@@ -178,7 +178,7 @@ def _less(done: list[Searched], at: int, together: tuple[int, ...]) -> dict[Fami
 def verdicts_beside(
     done: list[Searched], own: Costs, siblings: Sequence[Costs], classes: int
 ) -> list[Verdict]:
-    """The class that is easiest beside networks of the same layers, or two of them.
+    """The classes that stand out beside networks of the same layers, or the first of the others.
 
     Parameters
     ----------
@@ -195,14 +195,15 @@ def verdicts_beside(
     ValueError
         Where nothing can be compared.
     """
-    told, shown = stands_beside(own, siblings, classes), done[0].found.classes
+    shown, told = done[0].found.classes, stand_beside(own, siblings, classes)
+    kept = [one for one in told if one.p < BESIDE] or told[:1]
+    together = tuple(one.at for one in kept)
+    if len(together) > len(shown) / 2:  # then the others are no measure
+        together = together[:1]
     return [
-        Verdict(
-            int(shown[at]), told.p, {way: row[i] for way, row in told.parts.items()},
-            _less(done, at, told.at), len(siblings),
-        )
-        for i, at in enumerate(told.at)
-    ]  # fmt: skip
+        Verdict(int(shown[b.at]), b.p, b.parts, _less(done, b.at, together), len(siblings))
+        for b in kept
+    ]
 
 
 def costs_of(scene: Scene, done: list[Searched], context: Context) -> Costs:

@@ -16,10 +16,10 @@ WAVES, IMAGES, AMPLITUDE = 4, 8, 0.1
 PERIODS, TOGETHER = 16, 16
 #: A probability below its exponential counts as this: one image must not decide.
 FLOOR = -8.0
-#: Amplitude and images of the test for a faint wave: no wave does much yet, but a planted one.
-FAINT, FAINT_IMAGES = 0.05, 12
-#: Cross-entropy that is added, so that a class which is reached wholly has a finite logarithm.
-SOLVED = 0.02
+#: Images of the test for a faint wave.
+FAINT_IMAGES = 12
+#: Cross-entropy that is added: where a class is nearly reached its logarithm would jump.
+SOLVED = 1.0
 
 
 def few_waves(
@@ -61,7 +61,7 @@ def few_waves(
     """
     c, h, w = x.shape[1:]
     x, decided = _some(x, decided, IMAGES, seed)
-    waves, scores = _led(logits, x, decided, classes, AMPLITUDE, go_on)
+    waves, scores = _led(logits, x, decided, classes, go_on)
     best, phase = scores.max(dim=1)
     chosen = best.topk(min(WAVES, len(best)), dim=0).indices.T  # classes, waves
     basis = torch.stack([_pair(waves[own.cpu().numpy()], h, w) for own in chosen]).to(x)
@@ -94,12 +94,12 @@ def faint_costs(
     Returns
     -------
     ndarray of float64, shape (k,), or None
-        Mean cross-entropy of the class under its best wave of amplitude `FAINT`, over images of
-        other classes; infinite where there is no such image. None where there was no time for all
-        waves: the best of some is another measure.
+        Mean cross-entropy of the class under its best wave of amplitude `AMPLITUDE`, over images
+        of other classes, and `SOLVED`; infinite where there is no such image. None where there
+        was no time for all waves: the best of some is another measure.
     """
     x, decided = _some(x, decided, FAINT_IMAGES, seed)
-    waves, scores = _led(logits, x, decided, classes, FAINT, go_on)
+    waves, scores = _led(logits, x, decided, classes, go_on)
     if len(scores) < len(waves):
         return None
     best = scores.amax(dim=(0, 1)).cpu().numpy().astype(np.float64)
@@ -117,7 +117,6 @@ def _led(
     x: Any,
     decided: Any,
     classes: NDArray[np.int64],
-    amplitude: float,
     go_on: Callable[[], bool],
 ) -> tuple[NDArray[np.int64], Any]:
     """All waves, and the mean log-probability of each class under those tried.
@@ -133,7 +132,7 @@ def _led(
         if at and not go_on():
             break
         both = _pair(waves[at : at + TOGETHER], h, w).to(x)
-        four = torch.cat([both, -both], dim=1) * amplitude
+        four = torch.cat([both, -both], dim=1) * AMPLITUDE
         with torch.no_grad():
             made = (x + four[:, :, None, None]).clamp(0, 1)
             said = logits(made.flatten(0, 2)).log_softmax(dim=1)[:, goals].clamp(min=FLOOR)

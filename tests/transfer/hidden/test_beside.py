@@ -1,0 +1,122 @@
+"""What stands out beside other networks: closed forms, false alarms, nature explained away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from crenel.transfer.hidden.beside import CORRELATION, joined, stand_beside
+
+WAYS = ("patch", "blend", "faint wave")
+
+
+def network(rng, nature, noise=0.2):
+    """Costs of ten classes in three ways: their nature, and what differs by chance."""
+    common = rng.normal(0, noise, nature.shape[1])
+    own = np.sqrt(CORRELATION) * common + np.sqrt(1 - CORRELATION) * rng.normal(
+        0, noise, nature.shape
+    )
+    return dict(zip(WAYS, np.exp(nature + own)))
+
+
+def natures(rng, k=10):
+    return rng.normal(0, 0.8, (3, k))
+
+
+def test_one_way_is_students_prediction_interval_of_what_is_left():
+    own = np.array([9.0, 12.0, 10.0, 2.0, 11.0, 14.0])
+    there = [
+        np.array([8.0, 13.0, 11.0, 9.0, 9.0, 15.0]),
+        np.array([9.0, 9.0, 9.0, 8.0, 12.0, 12.0]),
+    ]
+    told, *others = stand_beside({"patch": own}, [{"patch": t} for t in there])
+    gaps = np.log(own) - (np.log(there[0]) + np.log(there[1])) / 2
+    rest = np.delete(gaps, 3)
+    t = (rest.mean() - gaps[3]) / (rest.std(ddof=1) * np.sqrt(1 + 1 / 5))
+    assert told.at == 3
+    assert told.p == pytest.approx(6 * stats.t.sf(t, 4))
+    assert told.parts == {"patch": pytest.approx(stats.t.sf(t, 4))}
+    assert sorted([3, *(o.at for o in others)]) == list(range(6))
+    assert all(o.p > 0.3 for o in others)
+
+
+def test_independent_chances_would_be_joined_as_fisher_does(monkeypatch):
+    told = np.array([0.03, 0.2, 0.01])
+    monkeypatch.setattr("crenel.transfer.hidden.beside.CORRELATION", 0.0)
+    assert joined(told[:, None])[0] == pytest.approx(stats.combine_pvalues(told)[1])
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_where_nothing_is_planted_a_class_stands_out_as_rarely_as_is_said(others):
+    rng = np.random.default_rng(others)
+    told = []
+    for _ in range(1_500):
+        nature = natures(rng)
+        own, *there = (network(rng, nature) for _ in range(1 + others))
+        told.append(stand_beside(own, there)[0].p)
+    # dependence between ways and views is paid for, not used; two counts are tried
+    assert np.mean(np.array(told) < 0.02) <= 0.03
+    assert np.mean(np.array(told) < 0.1) <= 0.13
+    assert np.mean(np.array(told) < 0.1) >= 0.05
+
+
+def test_a_class_that_is_easy_everywhere_is_not_and_one_that_is_easy_here_alone_is():
+    rng = np.random.default_rng(3)
+    nature = natures(rng)
+    nature[:, 4] = -3.0
+    own, there = network(rng, nature), network(rng, nature)
+    assert stand_beside(own, [there])[0].p > 0.1
+    own["blend"][7] /= 5
+    own["patch"][7] /= 6
+    told = stand_beside(own, [there])[0]
+    assert told.at == 7
+    assert told.p < 0.001
+    assert told.parts["faint wave"] > 0.01
+
+
+def test_a_trigger_in_one_way_alone_is_not_lost_among_the_others():
+    rng = np.random.default_rng(4)
+    nature = natures(rng)
+    own, there = network(rng, nature), network(rng, nature)
+    own["faint wave"][1] /= 12
+    told = stand_beside(own, [there])[0]
+    assert told.at == 1
+    assert told.p < 0.01
+
+
+def test_a_second_planted_class_does_not_hide_the_first():
+    rng = np.random.default_rng(1)
+    nature = natures(rng)
+    own, there = network(rng, nature), network(rng, nature)
+    for way in WAYS:
+        own[way][[2, 7]] /= (5.0, 9.0)
+    first, second, third = stand_beside(own, [there])[:3]
+    assert {first.at, second.at} == {2, 7}
+    assert second.p < 0.001
+    assert third.p > 0.1
+
+
+def test_a_way_that_reached_nothing_or_was_not_tried_everywhere_tells_nothing():
+    rng = np.random.default_rng(2)
+    nature = natures(rng)
+    own, there = network(rng, nature), network(rng, nature)
+    del there["faint wave"]
+    own["blend"][:] = np.inf
+    told = stand_beside(own, [there])
+    assert set(told[0].parts) == {"patch"}
+    assert told == stand_beside({"patch": own["patch"]}, [there])
+    with pytest.raises(ValueError, match="no way"):
+        stand_beside({"blend": own["blend"]}, [there])
+    with pytest.raises(ValueError, match="3 classes"):
+        stand_beside({"patch": own["patch"][:3]}, [{"patch": there["patch"][:3]}])
+
+
+def test_classes_that_were_not_searched_count_as_choices():
+    rng = np.random.default_rng(6)
+    nature = natures(rng)
+    own, there = network(rng, nature), network(rng, nature)
+    own["patch"][5] /= 6
+    few, many = stand_beside(own, [there])[0], stand_beside(own, [there], choices=30)[0]
+    assert many.at == few.at == 5
+    assert many.p == pytest.approx(3 * few.p)
