@@ -112,6 +112,27 @@ def test_a_way_that_reached_nothing_or_was_not_tried_everywhere_tells_nothing():
         stand_beside({"patch": own["patch"][:3]}, [{"patch": there["patch"][:3]}])
 
 
+def test_what_is_far_easier_than_all_others_here_is_told_though_networks_differ_much():
+    rng = np.random.default_rng(8)
+    nature = 0.2 * natures(rng)
+    own, there = network(rng, nature), network(rng, 5 * natures(rng))
+    for way in WAYS:
+        own[way][6] /= 10
+    assert stand_beside(own, [there])[0].p > 0.05
+    told = stand_beside(own, [there], among=own["patch"] * own["blend"] ** 2)[0]
+    assert told.at == 6
+    assert told.p < 0.01
+
+
+def test_the_view_among_the_classes_is_paid_for():
+    rng = np.random.default_rng(9)
+    alarms = []
+    for _ in range(1_000):
+        own, there = (network(rng, nature) for nature in [0.5 * natures(rng)] * 2)
+        alarms.append(stand_beside(own, [there], among=own["patch"] * own["blend"] ** 2)[0].p)
+    assert np.mean(np.array(alarms) < 0.03) <= 0.045
+
+
 def test_classes_that_were_not_searched_count_as_choices():
     rng = np.random.default_rng(6)
     nature = natures(rng)

@@ -132,9 +132,9 @@ def test_a_verdict_beside_siblings_names_classes_by_their_own_positions():
 
 
 def test_the_bound_is_wider_beside_siblings():
-    assert not Verdict(0, 0.015, {}, {}).stands_out
-    assert Verdict(0, 0.015, {}, {}, siblings=1).stands_out
-    assert not Verdict(0, 0.025, {}, {}, siblings=2).stands_out
+    assert not Verdict(0, 0.025, {}, {}).stands_out
+    assert Verdict(0, 0.025, {}, {}, siblings=1).stands_out
+    assert not Verdict(0, 0.035, {}, {}, siblings=2).stands_out
 
 
 def test_a_large_margin_speaks_for_the_class_that_is_easy_and_for_no_other():

@@ -45,7 +45,12 @@ class Beside:
     parts: dict[str, float]
 
 
-def stand_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = None) -> list[Beside]:
+def stand_beside(
+    own: Costs,
+    siblings: Sequence[Costs],
+    choices: int | None = None,
+    among: NDArray[np.float64] | None = None,
+) -> list[Beside]:
     """Hold the costs of every class against what it costs elsewhere, in all ways of search.
 
     Parameters
@@ -56,6 +61,9 @@ def stand_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = No
         Of networks of the same layers. A way that is not in all of them tells nothing.
     choices : int, optional
         Classes that could have been chosen; k where it is not given.
+    among : ndarray of float64, shape (k,), optional
+        Costs that are held against those of the other classes here, whatever they are elsewhere:
+        one more view. Networks that differ much in what they find easy blur all others.
 
     Returns
     -------
@@ -84,13 +92,17 @@ def stand_beside(own: Costs, siblings: Sequence[Costs], choices: int | None = No
     if k < FEWEST + 1:
         raise ValueError(f"{k} classes: none can be told from the others")
     views = _views(list(gaps))
+    here = None if among is None else np.log(filled(among))[None]
+    looks = len(views) + (here is not None)
     n = max(choices or k, k)
     chances, parts = np.ones(k), np.ones_like(table)
     for count in (c for c in (1, 2) if k - c >= FEWEST):
         for at in combinations(range(k), count):
             alone = _alone(table, at)
-            least = np.min([joined(alone[view]) for view in views], axis=0)
-            together = comb(n, count) * len(views) * float(least.max())
+            told = [joined(alone[view]) for view in views]
+            if here is not None:
+                told.append(_alone(here, at)[0])
+            together = comb(n, count) * looks * float(np.min(told, axis=0).max())
             for i, c in enumerate(at):
                 if together < chances[c]:
                     chances[c], parts[:, c] = together, alone[:, i]

@@ -24,7 +24,7 @@ MARGIN_STEPS = {"quick": 40, "standard": 60, "deep": 150}
 MOST = 20
 #: Chances of a false alarm that are accepted: among the classes alone, and beside siblings, where
 #: what is easy by nature counts no more.
-ALPHA, BESIDE = 0.01, 0.02
+ALPHA, BESIDE = 0.01, 0.03
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,8 @@ def verdicts_beside(
     ValueError
         Where nothing can be compared.
     """
-    shown, told = done[0].found.classes, stand_beside(own, siblings, classes)
+    among = energies(done, VIEWS[0])
+    shown, told = done[0].found.classes, stand_beside(own, siblings, classes, among)
     kept = [one for one in told if one.p < BESIDE] or told[:1]
     together = tuple(one.at for one in kept)
     if len(together) > len(shown) / 2:  # then the others are no measure
