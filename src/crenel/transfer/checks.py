@@ -286,19 +286,21 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     Nothing is needed but the network and clean images, whose labels are not looked at. For every
     class at once the smallest patch (a mask and what it shows), the smallest added pattern and the
     faintest few plane waves (begun from those of all that lead to it most) are searched by
-    gradients that turn images of all other classes to it. A planted trigger makes its class far
-    easier than the others: the logarithm of the easiest class's cost, over patches and patterns
-    or over all three, is held against the prediction interval of the others' (Student's t, times
-    the number of choices, the two views among them). Before it, a test without data looks for the
-    input of the largest margin of each class: the chance of so large a margin of that class is
-    joined to that of its cost (Fisher). Where there are more than 20 classes margins say which are
-    searched instead.
+    gradients that turn images of all other classes to it. A planted trigger makes its class easy,
+    but some classes are easy by nature, so that each is held against controls: one or two networks
+    of the same layers, begun anew and taught the model's decisions on clean images and mixtures of
+    them, on which the same is searched. What is compared is the least patch, the least pattern,
+    and how far the best faint wave of all leads to the class. The logarithm of each, less that on
+    the controls, is held against the prediction interval of the other classes' (Student's t). The
+    chances are joined (Fisher, with Brown's allowance for their correlation) in three views, local
+    and global patterns, waves, and all; a fourth holds patches and patterns against those of the
+    other classes alone. The least counts, times the views and the classes, and the class stands
+    out below 0.03.
 
-    Some classes are easy by nature. Where the easiest one is not clearly usual (p below 0.3), the
-    same search is run on controls: one or two networks of the same layers, begun anew and taught
-    the model's decisions on clean images and mixtures of them. Then costs are held against their
-    regression on what the classes cost there, and that chance is joined to the others. The class
-    stands out below 0.01.
+    Where no control can be taught, a layer having no way to begin anew or the images being too
+    few, the easiest class is held against the others alone, and its chance is joined to that of
+    the largest margin which any input gives the class without data (Fisher); it stands out below
+    0.01. Where there are more than 20 classes those margins say which are searched.
 
     A finding needs both: a class that stands out, and a recovered trigger that turns at least half
     of the images that it was not searched on, asked of the model as users ask it, in the images'
@@ -314,9 +316,10 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     silence is no proof. What is recovered works like the planted trigger but need not look like
     it. Texts: TRA-107. Tables: POI-105 looks for triggers in their training rows.
 
-    References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Gu et al.,
-    "BadNets", 2019; Chen et al., "Targeted backdoor attacks", 2017 (blended); Barni et al., "A new
-    backdoor attack in CNNs", 2019 (waves).
+    References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Brown, "A method
+    for combining non-independent, one-sided tests", 1975; Gu et al., "BadNets", 2019; Chen et
+    al., "Targeted backdoor attacks", 2017 (blended); Barni et al., "A new backdoor attack in CNNs",
+    2019 (waves).
     """
     from crenel.transfer.hidden.report import measure
 
