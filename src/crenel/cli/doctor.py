@@ -41,6 +41,7 @@ def doctor(
     from crenel.store import default_url
 
     if compile:
+        from crenel.evasion.gradients.warming import warm_up as warm_up_gradients
         from crenel.evasion.trees import warm_up, warm_up_near, warm_up_ranges
         from crenel.poisoning.leftout import warm_up as warm_up_left_out
         from crenel.poisoning.mining.warming import warm_up as warm_up_mining
@@ -54,6 +55,7 @@ def doctor(
         warm_up_digests()
         warm_up_scan()
         warm_up_mining()
+        warm_up_gradients()
     extras = [
         {"extra": name, "installed": find_spec(package) is not None, "unlocks": unlocks}
         for name, package, unlocks in EXTRAS

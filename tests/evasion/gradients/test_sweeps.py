@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -107,3 +108,22 @@ def test_where_most_rows_break_the_others_alone_are_sent_backward(
     torch.testing.assert_close(few.x, all_.x)
     assert few.gradients < all_.gradients
     assert few.gradients + few.queries >= all_.gradients + all_.queries
+
+
+def test_after_the_warm_up_an_attack_compiles_nothing_more() -> None:
+    from crenel.evasion import evaluate
+    from crenel.evasion.gradients.warming import warm_up
+
+    def compiled() -> dict[str, int]:
+        made = (kernels.judge, kernels.judge_and_weigh, kernels.weigh, kernels.climb)
+        return {f.__name__: len(f.signatures) for f in made}
+
+    warm_up()
+    before = compiled()
+    assert all(before.values())
+    torch.manual_seed(1)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    x = np.random.default_rng(1).random((20, 6), dtype=np.float32)
+    y = network(torch.from_numpy(x)).argmax(dim=1).numpy()
+    evaluate(network, x, y, norm=np.inf, epsilons=[0.05, 0.1])
+    assert compiled() == before
