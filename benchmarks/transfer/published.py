@@ -6,10 +6,10 @@ Published: the trigger (a 3 × 3 grid in the lower right corner) turns all image
 3.57 % after erasing. Claims: the first is exposed with a trigger that turns more than 95 %, in less
 than five minutes on two cores; the other two show none.
 
-Measured, one seed: 8 pixels turn 100 % [98, 100] to class 5, p = .002, 268 CPU seconds (400 s wall
-at load 8); the others p = 1, 175 and 184 CPU seconds (before waves and margins were looked at).
-The rule as it stands, the first alone: 4 pixels turn 98 % [96, 99], p = .00003, 242 CPU seconds,
-129 s on two cores.
+Measured with the rule as it stands, one seed, on two busy cores: the first, 4 pixels turn 98 %
+[96, 99] to class 5, p = .00002, 262 s; the teacher none, 243 s; the erased one none, 211 s.
+Before networks of the same layers were looked at in every case the first took 129 s on two quiet
+cores. Of WRN-16-1 they are no measure: 1,244 images teach them 39 % of the decisions.
 The lossless images are training images of these networks.
 """
 

@@ -115,7 +115,7 @@ def test_after_the_warm_up_an_attack_compiles_nothing_more() -> None:
     from crenel.evasion.gradients.warming import warm_up
 
     def compiled() -> dict[str, int]:
-        made = (kernels.judge, kernels.judge_and_weigh, kernels.weigh, kernels.climb)
+        made = (kernels.judge, kernels.judge_and_weigh, kernels.climb)
         return {f.__name__: len(f.signatures) for f in made}
 
     warm_up()
