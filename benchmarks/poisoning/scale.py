@@ -9,26 +9,25 @@ alone, each check, all checks one after the other) runs in a process of its own,
 table and the trained model; its peak memory counts both, and what they take is told beside it.
 POI-102 and POI-103 repeat less where trainings are slow by the clock; ``--full`` forbids that.
 
-CPU seconds of one process, all checks after each other, seed 0, histogram boosting, two threads, on
-two cores shared with many other processes (load 8 to 12), where a CPU second does less work than it
-does on idle ones, and where the clock says nothing:
+Wall seconds on two quiet cores, all checks one after the other, seed 0, two jobs:
 
-========== ======== ========== =====================================================
-check       100,000  1,000,000  of which
-========== ======== ========== =====================================================
-POI-101        10.2       26.8  7 trainings on 6,000 rows, 4 s
-POI-102        16.9       59.2  one training on all rows, 3.6 and 45 s; 14 and 15 on 10,000
-POI-103        30.7       18.6  32 and 15 trainings on 8,000 to 10,000 rows
-POI-104         8.5       66.2  none
-POI-105        61.0      214.7  one training on all rows, 3 and 54 s; 12 on 12,000 to 25,000
-========== ======== ========== =====================================================
+========== ================== ================= ====================
+check      100,000, histogram 100,000, LightGBM 1,000,000, histogram
+========== ================== ================= ====================
+POI-101                   5.6               5.1                 21.8
+POI-102                  35.4              23.9                 61.3
+POI-103                  31.5              19.1                 27.1
+POI-104                   7.5               6.9                 47.3
+POI-105                  87.0              77.7                162.8
+all                     167.1             132.7                320.3
+CPU                     245.8             204.1                415.4
+memory                799 MiB           757 MiB            2,682 MiB
+========== ================== ================= ====================
 
-Trainings on 10,000 rows take 0.85 s each there. Load cut the repetitions; with all of them POI-102
-trains 70 times and POI-103 64 times (counted on a small tree, 20 sources), which by calculation
-brings the sums, 127 and 386 s, to about 200 and 470 s. Peak memory for a million rows: 3.3 GiB,
-table and model included. An audit timed on idle cores remains to be done. Audits of ten
-minutes of 100,000 rows under that load had no time for some checks: with LightGBM POI-101, 104 and
-105 took 86 s of CPU, with XGBoost POI-102, 103 and 104 took 50 s.
+So a million rows take 5 min 20 s, with the repetitions that trainings of that length let; 100,000
+take more than two minutes. POI-105 mines seven times there: the data, four sets with triggers of
+its own, two with permuted labels, 11 CPU seconds each, of which a quarter goes into what boxes
+tell, an eighth into trainings.
 """
 
 from __future__ import annotations
