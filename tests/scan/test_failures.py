@@ -115,3 +115,14 @@ def test_a_process_that_is_ended_costs_its_own_file_only(monkeypatch, tmp_path):
     found = scan_paths([tmp_path])
     assert [str(r.verdict) for r in found] == ["clean", "unreadable", "malicious", "clean"]
     assert "was ended" in found[1].reasons[0].sentence
+
+
+def test_a_tar_archive_whose_extended_numbers_are_none_is_said_to_be_damaged():
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("weights.bin")
+        member.pax_headers = {"GNU.sparse.size": "10q"}
+        archive.addfile(member)
+    result = scan_bytes(stream.getvalue())
+    assert result.verdict == "unreadable"
+    assert "damaged" in result.reasons[0].sentence

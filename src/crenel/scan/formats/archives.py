@@ -136,16 +136,15 @@ def scan_tar(window: Window, context: Context) -> str:
 
 def _tar_part(window: Window, context: Context) -> Window | None:
     """Scan the members up to the end mark, and return the next part, from its first header."""
-    stream = WindowFile(window)
     try:
-        with tarfile.open(fileobj=io.BufferedReader(stream), mode="r:") as archive:
+        with tarfile.open(fileobj=io.BufferedReader(WindowFile(window)), mode="r:") as archive:
             found = list(archive)
-            members = {member.name.removeprefix("./") for member in found}
-            for member in found:
-                _tar_member(window, member, members, context)
-            rest = window.window(archive.offset)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # numbers of PAX headers are not tested there
         raise Unreadable(f"The tar archive is damaged: {error}.") from None
+    members = {member.name.removeprefix("./") for member in found}
+    for member in found:
+        _tar_member(window, member, members, context)
+    rest = window.window(archive.offset)
     if not any(chunk.strip(b"\0") for chunk in rest.chunks()):
         return None
     sentence = "Data lies behind the end of the tar archive, which some readers read on."
