@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,20 +54,28 @@ class Ground:
     ) -> Ground:
         """The codes of some rows, and of others."""
         whole = stacked(columns)
-        mine = whole[:, own]
+        # By columns: an array indexed by rows would lie by rows.
+        mine, others = np.take(whole, own, axis=1), np.take(whole, rest, axis=1)
         counts = np.array([c.count for c in columns], dtype=np.int64)
         totals = np.zeros((len(columns), int(counts.max()) + 1), dtype=np.int64)
         for j, codes in enumerate(mine):
             totals[j, 1:] = np.cumsum(np.bincount(codes, minlength=totals.shape[1] - 1))
         return cls(
             mine,
-            whole[:, rest],
+            others,
             totals,
             counts,
             np.array([c.ordered for c in columns]),
             np.array([-1 if c.missing is None else c.missing for c in columns], dtype=np.int64),
             half,
         )
+
+    def of_columns(self, keep: list[int]) -> Ground:
+        """The same rows by some of the columns."""
+        return replace(
+            self, own=self.own[keep], rest=self.rest[keep], totals=self.totals[keep],
+            counts=self.counts[keep], ordered=self.ordered[keep], missing=self.missing[keep],
+        )  # fmt: skip
 
     def searched(self, box: Box, every: bool, needed: bool) -> tuple[Box, float]:
         """The box moved to a maximum of its likelihood ratio, and that: see `search`."""

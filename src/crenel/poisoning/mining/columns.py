@@ -111,6 +111,8 @@ def recoded(columns: list[Column], x: Any, others: Any) -> list[NDArray[np.float
 
 
 def _known(column: Column, own: Any, other: Any) -> NDArray[np.float64]:
+    import pandas as pd
+
     known = own.notna().to_numpy()
     codes = np.full(len(other), column.count, dtype=np.float64)
     if column.ordered:
@@ -126,9 +128,16 @@ def _known(column: Column, own: Any, other: Any) -> NDArray[np.float64]:
         codes[hit] = found[hit]
         gone = ~np.isfinite(wanted)
     else:
-        names = dict(zip(own[known].astype(str), column.codes[known].tolist(), strict=True))
+        # Names are looked up once each, not once a row.
+        number, names = pd.factorize(own[known].astype(str))
+        first = np.unique(number, return_index=True)[1]
+        of_name = dict(zip(names.tolist(), column.codes[known][first].tolist(), strict=True))
         gone = other.isna().to_numpy()
-        codes = np.array([names.get(v, column.count) for v in other.astype(str)], dtype=float)
+        number, names = pd.factorize(other.astype(str))
+        found = np.array(
+            [of_name.get(v, column.count) for v in names] + [column.count], dtype=float
+        )
+        codes = found[number]
     if column.missing is not None:
         codes[gone] = column.missing
     return codes

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from crenel.model import Model
 from crenel.poisoning.mining.columns import Column
-from crenel.poisoning.mining.honing import settled_again
+from crenel.poisoning.mining.honing import Hone
+from crenel.poisoning.mining.overlap_kernels import first_of_each
 from crenel.poisoning.mining.planting import Plant, Stamp, hits
 from crenel.poisoning.mining.suspects import PART, WIDTH, Honest, Suspect, tallies
 from crenel.subject import Data
@@ -110,7 +111,9 @@ def firing(field: Field, found: list[Suspect], rng: np.random.Generator) -> list
     ]
 
 
-def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[Suspect]:
+def cores(
+    field: Field, hone: Hone, found: list[Suspect], rng: np.random.Generator
+) -> list[Suspect]:
     """Without the columns that the model does not need, and with all rows that carry the rest.
 
     Each is given as it is, too: where single values of a trigger are met by nature the model may
@@ -134,8 +137,7 @@ def cores(field: Field, found: list[Suspect], rng: np.random.Generator) -> list[
             if share < whole[i] - SLACK or len(small[i].box) == 1:
                 active.remove(i)
     order = np.argsort([-w for w in whole], kind="stable")
-    of = field.columns, field.train.y, field.held
-    offered = ((_lean(field, settled_again(small[i], *of), tally), found[i]) for i in order)
+    offered = ((_lean(field, hone.settled(small[i]), tally), found[i]) for i in order)
     return [s for core, full in offered for s in (core, full)[: 1 + (len(full.box) <= WIDTH)]]
 
 
@@ -168,20 +170,10 @@ def possible(field: Field, found: list[Suspect], most: float) -> list[Suspect]:
 
 def distinct(found: list[Suspect], n: int) -> list[Suspect]:
     """One for each set of rows: the first of those that share most of them."""
-    kept: list[Suspect] = []
-    for suspect in found:
-        mask = np.zeros(n, dtype=bool)
-        mask[suspect.rows] = True
-        same = (k.label == suspect.label and _share(mask, suspect, k) > SAME for k in kept)
-        if len(suspect.rows) and not any(same):
-            kept.append(suspect)
-    return kept
-
-
-def _share(mask: NDArray[np.bool_], suspect: Suspect, other: Suspect) -> float:
-    """Rows that two suspects have in common, over those of either; a mask has the first's."""
-    less, more = sorted((len(suspect.rows), len(other.rows)))
-    if less <= SAME * more:
-        return 0.0
-    both = int(mask[other.rows].sum())
-    return both / (less + more - both)
+    if not found:
+        return []
+    rows = np.concatenate([s.rows for s in found])
+    starts = np.cumsum([0, *(len(s.rows) for s in found)])
+    label = np.array([s.label for s in found], dtype=np.int64)
+    kept = first_of_each(rows, starts, label, n, SAME)
+    return [s for s, keep in zip(found, kept, strict=True) if keep]

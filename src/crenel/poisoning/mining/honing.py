@@ -50,42 +50,30 @@ class Hone:
         return best
 
     def settled(self, suspect: Suspect) -> Suspect:
-        """See the function."""
-        return settled_again(suspect, self.judge.columns, self.judge.y, self.judge.held)
+        """The suspect's bounds moved to where its rows are, now that fewer columns narrow them."""
+        columns, y = self.judge.columns, self.judge.y
+        keep = sorted(suspect.box)
+        tight = {i: _hull(columns[j], suspect.rows, suspect.box[j]) for i, j in enumerate(keep)}
+        box = settled(tight, self.ground(suspect.label).of_columns(keep))
+        return suspect.within({keep[i]: b for i, b in box.items()}, columns, y)
 
     def fitted(self, suspect: Suspect) -> Suspect:
         """The suspect grown over all columns that its rows share, from where it is."""
-        columns, y, label = self.judge.columns, self.judge.y, suspect.label
+        box, _ = fitted(suspect.box, self.ground(suspect.label))
+        return suspect.within(box, self.judge.columns, self.judge.y) if box else suspect
+
+    def ground(self, label: int) -> Ground:
+        """A class's rows, and its honest ones or, where these are few, those of other classes."""
         if label not in self.grounds:
-            every = list(range(len(columns)))
-            self.grounds[label] = ground_of(columns, every, y, self.judge.held, label)
-        box, _ = fitted(suspect.box, self.grounds[label])
-        return suspect.within(box, columns, y) if box else suspect
+            self.grounds[label] = _ground(self.judge.columns, self.judge.y, self.judge.held, label)
+        return self.grounds[label]
 
 
-def settled_again(
-    suspect: Suspect, columns: list[Column], y: NDArray[np.int64], held: Honest | None
-) -> Suspect:
-    """The suspect's bounds moved to where its rows are, now that fewer columns narrow them."""
-    keep = sorted(suspect.box)
-    few = [columns[j] for j in keep]
-    tight = {i: _hull(few[i], suspect.rows, suspect.box[j]) for i, j in enumerate(keep)}
-    box = settled(tight, ground_of(few, keep, y, held, suspect.label))
-    return suspect.within({keep[i]: b for i, b in box.items()}, columns, y)
-
-
-def ground_of(
-    few: list[Column], keep: list[int], y: NDArray[np.int64], held: Honest | None, label: int
-) -> Ground:
-    """The class's rows, and its honest ones or, where there are none, those of other classes.
-
-    Of some columns, which are those of the honest rows at the positions ``keep``.
-    """
+def _ground(columns: list[Column], y: NDArray[np.int64], held: Honest | None, label: int) -> Ground:
     if held is None or (held.y == label).sum() < FEWEST:
-        return Ground.of(few, np.flatnonzero(y == label), np.flatnonzero(y != label))
+        return Ground.of(columns, np.flatnonzero(y == label), np.flatnonzero(y != label))
     rows = some_of(y == label, np.random.default_rng(0), COMPARED)
-    part = Honest([held.codes[j] for j in keep], held.y)
-    joined, first = part.beside(few, rows, label)
+    joined, first = held.beside(columns, rows, label)
     return Ground.of(joined, np.flatnonzero(first), np.flatnonzero(~first), half=0.0)
 
 

@@ -152,7 +152,7 @@ def _reduced(
     judge = hone.judge
     columns, y = judge.columns, judge.y
     tally = tallies(columns, y, field.model.k)
-    small = cores(field, found, rng) + found
+    small = cores(field, hone, found, rng) + found
     small += [judge.essential(hone.settled(s)) for s in found]
     small += [t for s in small if (t := sharpened(s, columns, y, tally)) is not s]
     return _telling(judge, small)

@@ -71,25 +71,30 @@ def add(row: Counts, out: Counts) -> None:
 
 @compiled
 def over_columns(table: Counts, bins: Codes, count: int, room: Counts) -> Counts:
-    """A table (s, a, b) added up over the bins of its last axis."""
+    """A table (s, a, b) added up over the bins of its last axis, which are runs of it."""
     s, a, b = table.shape
     out = room[: s * a * count].reshape((s, a, count))
     out[:] = 0
     for c in range(s):
         for i in range(a):
             row, here = table[c, i], out[c, i]
+            # Added up apart from the array: one addition after the other to one place waits.
+            now, total = bins[0], np.int32(0)
             for j in range(b):
-                here[bins[j]] += row[j]
+                if bins[j] != now:
+                    here[now], now, total = total, bins[j], np.int32(0)
+                total += row[j]
+            here[now] = total
     return out
 
 
 @compiled
 def highest(row: Counts) -> int:
     """The largest of some counts."""
-    top = 0
+    top = np.int32(0)
     for j in range(len(row)):
         top = max(top, row[j])
-    return top
+    return int(top)
 
 
 @compiled

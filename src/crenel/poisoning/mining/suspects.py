@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from crenel.poisoning.mining.boxes import Box, Ground, fitted, inside, rows_inside
 from crenel.poisoning.mining.columns import Column, stacked
+from crenel.poisoning.mining.overlap_kernels import unexplained
 from crenel.poisoning.mining.pairs import Pairs, cells, outstanding, poisson_gain
 from crenel.poisoning.mining.tally_kernels import counted
 
@@ -195,15 +197,14 @@ def _beyond(
 
 def _of(columns: list[Column], y: NDArray[np.int64], k: int, way: _Way) -> list[Suspect]:
     of_class = [way.own & (y == c) for c in range(k)]
-    codes = [c.codes for c in columns]
-    explained: dict[int, list[NDArray[np.int64]]] = {}
+    codes = stacked(columns)
+    explained: defaultdict[int, Explained] = defaultdict(Explained)
     found: dict[tuple[object, ...], Suspect] = {}
     tally = tallies(columns, y, k)
     for expected, label, box in cells(way.pairs):
         if way.fitting and len(box) < 2:
             continue
-        at = inside(codes, box) & of_class[label]
-        if _known(at, expected, explained.setdefault(label, [])):
+        if explained[label].covers(expected, box, codes, of_class[label]):
             continue
         empty = Suspect({}, label, np.zeros(0, dtype=np.int64), 0, way.fitting)
         if len(box) > 1:
@@ -214,7 +215,7 @@ def _of(columns: list[Column], y: NDArray[np.int64], k: int, way: _Way) -> list[
         if not best or gain < CHANCE / 2:
             continue
         suspect = empty.within(best, columns, y)
-        explained[label].append(suspect.rows)
+        explained[label].add(suspect.rows)
         found.setdefault((label, *sorted(best.items())), suspect)
         if way.again is not None:
             # Among the odd rows alone some of the poison is missing: once more among all.
@@ -225,14 +226,27 @@ def _of(columns: list[Column], y: NDArray[np.int64], k: int, way: _Way) -> list[
     return [s for s in found.values() if s.box]
 
 
-def _known(at: NDArray[np.bool_], expected: float, boxes: list[NDArray[np.int64]]) -> bool:
-    """Whether boxes that lie mostly within a cell's rows leave nothing of it to explain."""
-    open_, size = at.copy(), int(at.sum())
-    for rows in boxes:
-        if size >= 0.4 * len(rows) and at[rows].sum() >= 0.4 * len(rows):
-            open_[rows] = False
-    left = float(open_.sum())
-    return bool(poisson_gain(np.array([left]), np.array([expected]))[0] < CHANCE)
+class Explained:
+    """Rows of the boxes that were found for one class."""
+
+    def __init__(self) -> None:
+        self.rows, self.starts = np.zeros(0, dtype=np.int64), [0]
+
+    def add(self, rows: NDArray[np.int64]) -> None:
+        """A box's rows."""
+        self.rows = np.concatenate([self.rows, rows])
+        self.starts.append(len(self.rows))
+
+    def covers(
+        self, expected: float, box: Box, codes: NDArray[np.uint16], of_class: NDArray[np.bool_]
+    ) -> bool:
+        """Whether boxes that lie mostly within a cell's rows leave nothing of it to explain."""
+        low, high = np.array(list(box.values())).T.copy()
+        left = unexplained(
+            codes, of_class, np.array(list(box)), low, high, self.rows, np.array(self.starts),
+            len(self.starts) - 1,
+        )  # fmt: skip
+        return bool(poisson_gain(np.array([float(left)]), np.array([expected]))[0] < CHANCE)
 
 
 def some_of(
