@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t as student
 from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
@@ -21,7 +22,7 @@ from crenel.poisoning.checks import dose_response as poi102
 from crenel.poisoning.controls import _split
 from crenel.poisoning.dose import plan as dose_plan
 from crenel.poisoning.dose.attacks import goal, planted, random_flips, stamp_rows, targeted_flips
-from crenel.poisoning.dose.plan import EFFORTS, as_counts, choose_effort
+from crenel.poisoning.dose.plan import EFFORTS, as_counts, choose_effort, values_seen
 from crenel.poisoning.dose.report import cheapness
 from crenel.poisoning.dose.response import Repetitions, difference
 from crenel.statistics import over_repeats, proportion, repeated_proportion
@@ -180,6 +181,38 @@ def test_clean_repetitions_are_trained_once_and_change_nothing():
     assert [p.each for p in first[0].points] == [p.each for p in second[0].points]
     assert first[0].unlimited is None
     assert first[0].fits == 4
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_what_would_come_out_the_same_is_not_trained_again(ignored):
+    x, y = grid()
+    noise = np.random.default_rng(1).random(len(y)) < 0.2
+    y = np.where(noise, 1 - y, y)
+    subject = _split("noisy", LogisticRegression(C=0.01), x, y)
+    fit = subject.model.fit
+    if not ignored:  # every seed leaves out other rows
+
+        def fit(x, y, seed):
+            kept = np.random.default_rng(seed).random(len(y)) < 0.9
+            return subject.model.fit(x[kept], y[kept], seed)
+
+    model, sizes = counting(replace(subject, model=replace(subject.model, fit=fit)))
+    model, context = model.model, Context("POI-102", jobs=1)
+    train, test = subject.train, subject.test
+    attacks = [targeted_flips(model, train, test, goal(model, train, test)),
+               random_flips(train, test, 2)]  # fmt: skip
+    targeted, random = respond(model, train, attacks, [[20, 60]] * 2, 3, context, unlimited=False)
+    # Targeted flips are the same rows in every repetition, random ones are not.
+    assert len(sizes) == (2 + 2 + 6 if ignored else 3 + 6 + 6)
+    assert (targeted.fits, random.fits) == ((2, 6) if ignored else (6, 6))
+    seeds = Repetitions(context.derive_seed("repeat"))
+    order = attacks[0].order(np.random.default_rng(0))
+    for repeat in range(3):
+        clean = fit(train.x, train.y, seeds.seed_of(repeat))
+        bad = attacks[0].poison(train, order[:60])
+        poisoned = fit(bad.x, bad.y, seeds.seed_of(repeat))
+        lost = attacks[0].harmed(poisoned).mean() - attacks[0].harmed(clean).mean()
+        assert targeted.points[1].each[repeat] == pytest.approx(lost, abs=1e-12)
 
 
 def test_targeted_flips_take_the_surest_rows_of_the_rarest_class():
@@ -351,6 +384,19 @@ def test_effort_shrinks_with_the_time_left():
     slow = choose_effort(2.0, Context("POI-102", deadline=time.monotonic() + 20))
     assert choose_effort(0.01, Context("POI-102")) == EFFORTS[0]
     assert slow == EFFORTS[-1]
+
+
+def test_effort_without_a_deadline_follows_from_the_rows_and_not_from_the_clock():
+    narrow, wide = (
+        Data(np.zeros((10_000, d)), np.zeros(10_000, int), np.arange(10_000)) for d in (14, 50)
+    )
+    for seconds in (0.001, 0.5, 1.0):
+        assert choose_effort(seconds, Context("POI-102"), values_seen(narrow)) == EFFORTS[0]
+        assert choose_effort(seconds, Context("POI-102"), values_seen(wide)) == EFFORTS[3]
+    images = Data(np.zeros((100, 28, 28)), np.zeros(100, int), np.arange(100))
+    assert values_seen(images) == 6_400
+    texts = pd.DataFrame({"text": ["some words that make up a text"] * 10})
+    assert values_seen(Data(texts, np.zeros(10, int), np.arange(10))) == 640
 
 
 def test_little_time_is_inconclusive_and_more_gives_fewer_points():

@@ -21,7 +21,7 @@ from crenel.poisoning.dose.response import (
     dose_response,
     share_harmed,
 )
-from crenel.poisoning.triggers import Trigger, find_triggers
+from crenel.poisoning.triggers import Trigger, find_triggers, is_text
 from crenel.statistics import Interval, derive_seed
 from crenel.subject import Data, Subject
 from crenel.training.threads import one_core, side_by_side
@@ -32,8 +32,11 @@ TRAIN_ROWS, TEST_ROWS = 10_000, 4_000
 TRIGGER = (0.01, 0.1, 0.001, 0.005, 0.002, 0.02, 0.05)
 TARGETED = (0.1, 0.02, 0.05, 0.01, 0.005)
 RANDOM = (0.1, 0.05, 0.02, 0.01)
-#: Seconds of training at most where no deadline says otherwise.
-SECONDS = 40.0
+#: Values of rows that all trainings together see at most; columns that count, of images and texts.
+VALUES, WIDE = 15_000_000, 64
+#: Seconds of training at most where no deadline says otherwise: of models so slow that the values
+#: they see do not tell.
+SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -155,11 +158,26 @@ def _trained_again(subject: Subject, context: Context) -> Again:
     return Again(test, same, again if len(train) <= TRAIN_ROWS else None, seconds)
 
 
-def choose_effort(fit_seconds: float, context: Context) -> Effort:
-    """The largest effort that fits the time; the least one where none does."""
+def choose_effort(fit_seconds: float, context: Context, values: int = 0) -> Effort:
+    """The largest effort that fits; the least one where none does.
+
+    Parameters
+    ----------
+    fit_seconds : float
+        Of one training: what a deadline, and slow models, leave time for.
+    context : Context
+    values : int
+        That one training sees: without a deadline these decide, not the clock.
+    """
     allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
-    fitting = (e for e in EFFORTS if e.fits * fit_seconds <= allowed)
+    fitting = (e for e in EFFORTS if e.fits * fit_seconds <= allowed and e.fits * values <= VALUES)
     return next(fitting, EFFORTS[-1])
+
+
+def values_seen(data: Data) -> int:
+    """Values that a training on some rows sees, of wide rows no more than 64 each."""
+    width = WIDE if is_text(data.x) else int(np.prod(np.shape(data.x)[1:]))
+    return len(data) * min(max(1, width), WIDE)
 
 
 def as_counts(shares: tuple[float, ...], n: int, most: int) -> list[int]:
@@ -224,7 +242,7 @@ def run(subject: Subject, context: Context) -> Dosed:
 def _run(subject: Subject, context: Context) -> Dosed:
     ref = reference(subject, context)
     train, test, clean = ref.train, ref.test, ref.clean
-    effort = choose_effort(ref.seconds, context)
+    effort = choose_effort(ref.seconds, context, values_seen(train))
     aim = goal(clean, train, test)
     candidates = find_triggers(train, subject.schema, context.rng("triggers"))
     trigger = best_trigger(ref, candidates, aim, context)

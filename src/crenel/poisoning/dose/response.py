@@ -17,6 +17,8 @@ from crenel.training.threads import side_by_side
 
 #: Half-width of a 95 % normal interval in standard deviations.
 Z = 1.959964
+#: Different scores by which two models that agree on all are known for one.
+TELLING = 50
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,22 @@ class Repetitions:
         """Of every training of a repetition, with poison and without."""
         return derive_seed(self.seed, "repeat", repeat) if repeat else self.seed
 
+    def ignore_their_seed(self, rows: Any) -> bool:
+        """Whether the first two came to one model: its scores are the same, bit by bit.
+
+        Parameters
+        ----------
+        rows : rows
+            Held out: trees without limit agree on all that they were trained on. Models without
+            scores, or of few of them, may agree by chance.
+        """
+        first, second = self.clean.get(0), self.clean.get(1)
+        if first is None or second is None or first.score is None or second.score is None:
+            return False
+        p = first.probabilities(rows)
+        same = np.array_equal(p, second.probabilities(rows))
+        return same and len(np.unique(p)) >= TELLING
+
 
 @dataclass
 class _Outcomes:
@@ -143,6 +161,7 @@ class _Outcomes:
     clean: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
     certified: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
     poisoned: dict[Task, NDArray[np.bool_]] = field(default_factory=dict)
+    repeated: set[Task] = field(default_factory=set)
 
 
 def dose_response(
@@ -158,7 +177,8 @@ def dose_response(
     """Train on poisoned copies of the data and measure what that does.
 
     Within one repetition larger doses contain smaller ones, and the clean and the poisoned
-    training share their seed, so that their difference is the poison's.
+    training share their seed, so that their difference is the poison's. Where trainings ignore the
+    seed, which the first two without poison tell, none is done twice on the same rows.
 
     Parameters
     ----------
@@ -183,7 +203,6 @@ def dose_response(
         One for each attack that has at least one point.
     """
     outcomes = _Outcomes()
-    clean_tasks = [Task(-1, 0, r) for r in range(repeats)]
     tasks = _in_order(attacks, counts, repeats, len(train) if unlimited else 0)
     repetitions = repetitions or Repetitions(context.derive_seed("repeat"))
 
@@ -193,17 +212,30 @@ def dose_response(
             return [attacks[task.attack].harmed(fitted)], []
         return [a.harmed(fitted) for a in attacks], [certified_rows(fitted, a) for a in attacks]
 
-    work = [clean_tasks[0], *tasks]
-    for r in range(1, repeats):
-        work.insert(next(i for i, t in enumerate(work) if t.repeat == r), clean_tasks[r])
-    for task, (masks, rows) in zip(work, side_by_side(context, run, work), strict=False):
-        if task.attack < 0:
+    def done(work: list[Task]) -> None:
+        for task, (masks, rows) in zip(work, side_by_side(context, run, work), strict=False):
+            if task.attack >= 0:
+                outcomes.poisoned[task] = masks[0]
+                continue
             outcomes.clean.update({(task.repeat, i): m for i, m in enumerate(masks)})
-            outcomes.certified.update(
-                {(task.repeat, i): r for i, r in enumerate(rows) if r is not None}
-            )
-        else:
-            outcomes.poisoned[task] = masks[0]
+            known = ((i, r) for i, r in enumerate(rows) if r is not None)
+            outcomes.certified.update({(task.repeat, i): r for i, r in known})
+
+    clean = [Task(-1, 0, r) for r in range(repeats)]
+    done([clean[0], *(t for t in tasks if not t.repeat), *clean[1:2]])
+    twins: dict[Task, Task] = {}
+    shown = next((a.shown for a in attacks if a.shown is not None and len(a.shown)), None)
+    if shown is not None and repetitions.ignore_their_seed(shown):
+        repetitions.clean.update(dict.fromkeys(range(2, repeats), repetitions.clean[0]))
+        twins = _on_the_same_rows(tasks, attacks, context, len(train))
+    work = [t for t in tasks if t.repeat and t not in twins]
+    for r in range(2, repeats):
+        work.insert(next((i for i, t in enumerate(work) if t.repeat == r), len(work)), clean[r])
+    if work and not context.expired:
+        done(work)
+    copies = {t: outcomes.poisoned[of] for t, of in twins.items() if of in outcomes.poisoned}
+    outcomes.poisoned.update(copies)
+    outcomes.repeated.update(copies)
     responses = [_response(i, a, outcomes, len(train)) for i, a in enumerate(attacks)]
     return [r for r in responses if r.points]
 
@@ -221,6 +253,27 @@ def _in_order(
     return tasks
 
 
+def _on_the_same_rows(
+    tasks: list[Task], attacks: Sequence[Attack], context: Context, n: int
+) -> dict[Task, Task]:
+    """For tasks that poison the same rows as an earlier one's repetition: that one."""
+    first: dict[tuple[int, int, bytes], Task] = {}
+    twins = {}
+    for task in tasks:
+        rows = _rows(attacks[task.attack], task, context, n)
+        earlier = first.setdefault((task.attack, task.count, rows.tobytes()), task)
+        if earlier is not task:
+            twins[task] = earlier
+    return twins
+
+
+def _rows(attack: Attack, task: Task, context: Context, n: int) -> NDArray[np.int64]:
+    """The rows that a task poisons, of n."""
+    order = attack.order(context.rng(attack.name, task.repeat))
+    # A classifier cannot be trained on one class alone: a tenth is spared without limit.
+    return order[: task.count] if task.count < n else order[: int(0.9 * len(order))]
+
+
 def _fit(
     model: Model, train: Data, attacks: Sequence[Attack], task: Task, context: Context,
     repetitions: Repetitions,
@@ -232,10 +285,7 @@ def _fit(
             repetitions.clean[task.repeat] = model.fit(train.x, train.y, seed)
         return repetitions.clean[task.repeat]
     attack = attacks[task.attack]
-    order = attack.order(context.rng(attack.name, task.repeat))
-    # A classifier cannot be trained on one class alone: a tenth is spared without limit.
-    rows = order[: task.count] if task.count < len(train) else order[: int(0.9 * len(order))]
-    poisoned = attack.poison(train, rows)
+    poisoned = attack.poison(train, _rows(attack, task, context, len(train)))
     return model.fit(poisoned.x, poisoned.y, seed)
 
 
@@ -290,7 +340,8 @@ def _response(i: int, attack: Attack, outcomes: _Outcomes, n: int) -> Response:
         else:
             points.append(Point(count, harm, len(tasks), each=each))
     baseline = 0.0 if attack.relative else float(np.mean(clean))
-    return Response(attack, tuple(points), baseline, unlimited, clean[0].size, len(done))
+    fits = sum(t not in outcomes.repeated for t in done)
+    return Response(attack, tuple(points), baseline, unlimited, clean[0].size, fits)
 
 
 def difference(changes: NDArray[np.float64]) -> Interval:

@@ -12,7 +12,7 @@ from crenel.errors import NotApplicable
 from crenel.poisoning.dose.attacks import chosen_flips, random_flips
 from crenel.poisoning.dose.corruption import subset
 from crenel.poisoning.dose.flips import Chooser, Flips
-from crenel.poisoning.dose.plan import Reference, reference
+from crenel.poisoning.dose.plan import VALUES, Reference, reference, values_seen
 from crenel.poisoning.dose.response import Response, dose_response
 from crenel.poisoning.influence.effects import SourceInfluence
 from crenel.poisoning.sources.effects import (
@@ -40,8 +40,9 @@ NEAREST = 100
 CHOOSERS = 3
 #: Shares of what the worst source would turn.
 DOSES = (1.0, 0.5, 0.25, 0.1)
-#: Seconds of training at most where no deadline says otherwise.
-SECONDS = 30.0
+#: Seconds of training at most where no deadline says otherwise: of models so slow that the values
+#: they see do not tell.
+SECONDS = 90.0
 
 Worth = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -110,7 +111,7 @@ def _run(subject: Subject, everything: NDArray[np.str_], context: Context) -> So
     influence = estimated(ref, context)
     worth = values_of(ref, codes, context)
     tried = choose(ref, names, codes, influence, worth, context)
-    tried = _within_time(tried, ref.seconds, context)
+    tried = _affordable(tried, ref, context)
     seed = ref.repetitions.seed
     effects = source_effects(ref.clean, ref.train, ref.test, tried, seed, context)
     chooser = Chooser(ref.train, ref.clean.k, context.derive_seed("flips"))
@@ -207,13 +208,18 @@ def held_out_errors(
     return result
 
 
-def _within_time(names: list[str], fit_seconds: float, context: Context) -> list[str]:
-    """As many sources as the time allows, in coarse steps so that figures repeat; two at least."""
-    allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
+def _affordable(names: list[str], ref: Reference, context: Context) -> list[str]:
+    """As many sources as may be tried, in coarse steps; two at least."""
     for count in (ALL, 8, 4):
-        if (2 * min(count, len(names)) + 6) * fit_seconds <= allowed:
+        if _affords(2 * min(count, len(names)) + 6, ref, context):
             return names[:count]
     return names[:2]
+
+
+def _affords(fits: int, ref: Reference, context: Context) -> bool:
+    """Whether so many trainings fit: by the values that they see and, of slow ones, by the time."""
+    allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
+    return fits * ref.seconds <= allowed and fits * values_seen(ref.train) <= VALUES
 
 
 def _chosen(
@@ -282,9 +288,8 @@ def _curves(ref: Reference, name: str, chooser: Chooser, context: Context) -> tu
         chosen_flips(flips, ref.test), random_flips(ref.train, ref.test, ref.clean.k, own)
     ]  # fmt: skip
     counts = [sorted({max(1, round(s * len(flips.rows))) for s in DOSES}, reverse=True)] * 2
-    allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
     for repeats in (3, 1):
-        if (2 * len(DOSES) + 3) * repeats * ref.seconds <= allowed:
+        if _affords((2 * len(DOSES) + 3) * repeats, ref, context):
             return tuple(
                 dose_response(
                     ref.clean, ref.train, attacks, counts, repeats, context, ref.repetitions,
