@@ -57,9 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     keep = args.keep or Path(tempfile.mkdtemp())
     right, wrong, planted, clean, spent = 0, 0, 0, 0, 0.0
-    for case in cases(args.data, keep, args.seed, args.count):
-        if args.only not in case.name:
-            continue
+    for case in cases(args.data, keep, args.seed, args.count, args.only):
         cpu = time.process_time()
         got = judged(case, args.seed, args.level)
         cpu = time.process_time() - cpu

@@ -183,16 +183,18 @@ def _plan(seed: int, count: int) -> list[tuple[str, str, str, int, float]]:
     return plan
 
 
-def cases(folder: Path, cache: Path, seed: int, count: int) -> Any:
-    """Planted networks, then clean ones, of one seed: `Case` by `Case`."""
+def cases(folder: Path, cache: Path, seed: int, count: int, only: str = "") -> Any:
+    """Planted networks, then clean ones, of one seed whose names hold a text: `Case` by `Case`."""
     cache.mkdir(parents=True, exist_ok=True)
     loaded = {}
     for planted in (True, False):
         for i, (data, kind, trigger, target, share) in enumerate(_plan(seed, count)):
+            name = f"{seed}-{i:02d}-{data}-{kind}-{trigger if planted else 'clean'}"
+            if only not in name:
+                continue
             if data not in loaded:
                 loaded[data] = images(folder, data)
             x, y, xt, yt = loaded[data]
-            name = f"{seed}-{i:02d}-{data}-{kind}-{trigger if planted else 'clean'}"
             own = 100 * seed + i + (0 if planted else 50)
             put = stamp(trigger, x.shape[1:], own)
             with torch.random.fork_rng():
