@@ -158,6 +158,28 @@ class Base:
     others: tuple[tuple[str, Model], ...] = ()
 
 
+@dataclass(frozen=True)
+class Images:
+    """What images a model takes, as the user says it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of one image.
+    low, high : float
+        Least and greatest number.
+    """
+
+    shape: tuple[int, ...]
+    low: float = 0.0
+    high: float = 1.0
+
+    def noise(self) -> NDArray[np.float32]:
+        """A few random images, to see the form of a model's answers on."""
+        drawn = np.random.default_rng(0).uniform(self.low, self.high, (4, *self.shape))
+        return drawn.astype(np.float32)
+
+
 #: Every capability a check can need, and the reason given where a target lacks it.
 CAPABILITIES = {
     "model": "no model is given",
@@ -172,6 +194,7 @@ CAPABILITIES = {
     "table": "the data is not a table",
     "text": "no column is free text that an attacker can change",
     "images": "the data is no images",
+    "images or their shape": "neither images nor their shape are given ([target.NAME.images])",
     "sources": "no source column is given",
     "learner": "no learning loop is given ([target.NAME.learning])",
     "base": "no base model is given ([target.NAME.base])",
@@ -192,6 +215,7 @@ class Subject:
     schema: Schema | None = None
     learning: Learning | None = None
     base: Base | None = None
+    images: Images | None = None
     files: tuple[Path, ...] = ()
     trusted: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
@@ -228,6 +252,7 @@ class Subject:
 def capabilities(subject: Subject) -> frozenset[str]:
     """What a subject offers, as keys of `CAPABILITIES`."""
     model, data = subject.model, subject.test or subject.train
+    images = data is not None and not data.is_table and data.x.ndim in (3, 4)
     offered = {
         "model": model is not None,
         "classification": model is not None and model.task == "classification",
@@ -241,7 +266,8 @@ def capabilities(subject: Subject) -> frozenset[str]:
         "table": data is not None and data.is_table,
         "text": subject.schema is not None
         and any(f.kind is Kind.TEXT and f.mutable for f in subject.schema.features),
-        "images": data is not None and not data.is_table and data.x.ndim in (3, 4),
+        "images": images,
+        "images or their shape": images or (data is None and subject.images is not None),
         "sources": subject.train is not None and subject.train.source is not None,
         "learner": subject.learning is not None,
         "base": subject.base is not None,

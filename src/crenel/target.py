@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
 
 from crenel.access import Access
 from crenel.errors import UsageError
@@ -115,6 +122,28 @@ class ArtefactsSection(Section):
         return as_tuple(value)
 
 
+class ImagesSection(Section):
+    """``[target.NAME.images]``: what images the model takes, where none are given.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one image, as the model takes it: ``[3, 32, 32]``; channels may come last or not at all.
+    range : (float, float)
+        Least and greatest number.
+    """
+
+    shape: tuple[PositiveInt, ...] = Field(min_length=2, max_length=3)
+    range: tuple[float, float] = (0.0, 1.0)
+
+    @field_validator("range")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise ValueError("the least number must be below the greatest: range = [0, 1]")
+        return value
+
+
 class Target(Section):
     """What is audited. Every section is optional; what is absent makes some checks not applicable.
 
@@ -145,8 +174,8 @@ class Target(Section):
         one truth value for each row, ``"ratio = a / b"``, ``"one of red, green, blue"``.
     access : Access or mapping
         What the attacker has.
-    learning, base, artefacts : mapping
-        See `LearningSection`, `BaseSection`, `ArtefactsSection`.
+    learning, base, artefacts, images : mapping
+        See `LearningSection`, `BaseSection`, `ArtefactsSection`, `ImagesSection`.
     endpoint : mapping
         Settings of an HTTP endpoint; see `crenel.adapters.http.Endpoint`.
 
@@ -174,6 +203,7 @@ class Target(Section):
     learning: LearningSection | None = None
     base: BaseSection | None = None
     artefacts: ArtefactsSection | None = None
+    images: ImagesSection | None = None
     endpoint: Mapping[str, Any] = {}
 
     @field_validator("trust", "constraints", mode="before")
@@ -210,6 +240,11 @@ class Target(Section):
         if isinstance(value, (str, list, tuple)):
             return ArtefactsSection(paths=as_tuple(value))
         return ArtefactsSection(**value) if isinstance(value, Mapping) else value
+
+    @field_validator("images", mode="before")
+    @classmethod
+    def _images(cls, value: Any) -> Any:
+        return ImagesSection(**value) if isinstance(value, Mapping) else value
 
 
 def as_tuple(value: Any) -> Any:

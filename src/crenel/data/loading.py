@@ -21,7 +21,7 @@ from crenel.data.validate import check_answers, check_rows, same_columns
 from crenel.errors import SubjectError
 from crenel.model import Model
 from crenel.schema import Schema
-from crenel.subject import Data, Subject, join_rows
+from crenel.subject import Data, Images, Subject, join_rows
 from crenel.target import Target
 
 #: Rows on which the form of a model's answers is seen.
@@ -60,7 +60,11 @@ def load_target(target: Target, *, root: Path | None = None, scan: bool = True) 
     labels = _labels_of(parts)
     model = None
     if target.model is not None:
-        sees = {"sample": _sample(parts), "labels": labels, "notes": notes}
+        sees = {
+            "sample": _sample(parts) if parts else _noise(target),
+            "labels": labels,
+            "notes": notes,
+        }
         model = target_model(target, root=folder, trust=trust, scan=scan, **sees)
     parts = {name: _as_model_takes(part, model, name, notes) for name, part in parts.items()}
     classes = _classes(target, model, labels)
@@ -79,6 +83,7 @@ def load_target(target: Target, *, root: Path | None = None, scan: bool = True) 
         train=data.get("train"),
         test=data.get("test"),
         schema=_schema(target, data, folder),
+        images=_images(target),
         files=files_of(target, folder),
         trusted=trust | normalised(target.base.trust if target.base else ()),
         extra={"digests": digests_of(target, folder), "classes": classes},
@@ -86,6 +91,18 @@ def load_target(target: Target, *, root: Path | None = None, scan: bool = True) 
     learning = load_learning(target, folder, classes, notes)
     base = load_base(target, folder, scan, notes, _sample(parts))
     return replace(subject, learning=learning, base=base, notes=tuple(dict.fromkeys(notes)))
+
+
+def _images(target: Target) -> Images | None:
+    """What images the model takes, where the user says it."""
+    section = target.images
+    return None if section is None else Images(section.shape, *section.range)
+
+
+def _noise(target: Target) -> Any:
+    """A few random images to see a model's answers on, where none are given but their shape."""
+    images = _images(target)
+    return None if images is None else images.noise()
 
 
 def _load_parts(target: Target, root: Path, notes: list[str]) -> dict[str, Loaded]:

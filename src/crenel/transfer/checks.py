@@ -272,7 +272,7 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
     risk=Risk.TRANSFER,
     title="Hidden triggers",
     question="Does a small pattern turn any image to one class far more easily than to the others?",
-    needs=("model", "classification", "gradients", "test", "images"),
+    needs=("model", "classification", "gradients", "images or their shape"),
     cost=Cost(seconds=5.0, queries=250_000, least=0.3),
     references=(
         "AML.T0018.000", "AML.T0018.001", "AML.T0010.003", "AML.M0008", "NISTAML.023", "ML10:2023",
@@ -283,19 +283,20 @@ def surrogate(subject: Subject, context: Context) -> Measurement:
 def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     """Recover the smallest trigger of every class and hold the easiest class against the others.
 
-    Nothing is needed but the network and clean images, whose labels are not looked at. For every
-    class at once the smallest patch (a mask and what it shows), the smallest added pattern and the
-    faintest few plane waves (begun from those of all that lead to it most) are searched by
-    gradients that turn images of all other classes to it. A planted trigger makes its class easy,
-    but some classes are easy by nature, so that each is held against controls: one or two networks
-    of the same layers, begun anew and taught the model's decisions on clean images and mixtures of
-    them, on which the same is searched. What is compared is the least patch, the least pattern,
-    and how far the best faint wave of all leads to the class. The logarithm of each, less that on
-    the controls, is held against the prediction interval of the other classes' (Student's t). The
-    chances are joined (Fisher, with Brown's allowance for their correlation) in three views, local
-    and global patterns, waves, and all; a fourth holds patches and patterns against those of the
-    other classes alone. The least counts, times the views and the classes, and the class stands
-    out below 0.03.
+    Nothing is needed but the network and clean images, whose labels are not looked at. Where fewer
+    than 40 are given, or none but their shape (``[target.NAME.images]``), images are imagined from
+    the network itself: smooth noise that gradients lead to each class. For every class at once the
+    smallest patch (a mask and what it shows), the smallest added pattern and the faintest few plane
+    waves (begun from those of all that lead to it most) are searched by gradients that turn images
+    of all other classes to it. A planted trigger makes its class easy, but some classes are easy by
+    nature, so that each is held against controls: one or two networks of the same layers, begun
+    anew and taught the model's decisions on clean images and mixtures of them, on which the same is
+    searched. What is compared is the least patch, the least pattern, and how far the best faint
+    wave of all leads to the class. The logarithm of each, less that on the controls, is held
+    against the prediction interval of the other classes' (Student's t). The chances are joined
+    (Fisher, with Brown's allowance for their correlation) in three views, local and global
+    patterns, waves, and all; a fourth holds patches and patterns against those of the other classes
+    alone. The least counts, times the views and the classes, and the class stands out below 0.03.
 
     Where no control can be taught, a layer having no way to begin anew or the images being too
     few, the easiest class is held against the others alone, and its chance is joined to that of

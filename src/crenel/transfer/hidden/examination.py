@@ -110,9 +110,10 @@ def _compared(
             return [], (
                 "No network of the same layers was compared: one of them cannot be begun anew."
             )
-        agreed.append(sibling.agreement)
-        if not sibling.usable:
+        if not sibling.usable:  # told only where there is none to be compared with
+            agreed = agreed or [sibling.agreement]
             break
+        agreed.append(sibling.agreement)
         with still(sibling.module, seed):
             there = [
                 search(sibling.scene, f, done[0].found.classes, context, share)

@@ -12,9 +12,10 @@ from crenel.check import Context, Level
 from crenel.evasion.gradients.network import as_tensor
 from crenel.model import Model
 from crenel.statistics import Interval
-from crenel.subject import Data, Subject
+from crenel.subject import Data, Images, Subject
 from crenel.transfer.hidden.curves import telling
 from crenel.transfer.hidden.examination import Examined, examine, health
+from crenel.transfer.hidden.imagined import with_images
 from crenel.transfer.hidden.inversion import Family, changed
 from crenel.transfer.hidden.report import Tried, tried_families
 
@@ -75,8 +76,9 @@ class Recovered:
 
 def recover_triggers(
     model: Any,
-    x: NDArray[Any],
+    x: NDArray[Any] | None = None,
     *,
+    images: Images | None = None,
     level: Level = "standard",
     seed: int = 0,
     time_limit: float | None = None,
@@ -87,9 +89,11 @@ def recover_triggers(
     ----------
     model : torch.nn.Module or crenel.model.Model
         A classifier of images with gradients and at least four classes.
-    x : ndarray, shape (n, c, h, w), (n, h, w, c) or (n, h, w)
-        Clean images as the model takes them, at least 40; one half is searched on (up to 256),
-        the other tried. Labels are not needed.
+    x : ndarray, shape (n, c, h, w), (n, h, w, c) or (n, h, w), optional
+        Clean images as the model takes them; one half is searched on (up to 256), the other tried.
+        Labels are not needed. In the place of fewer than 40, images are imagined from the network.
+    images : Images, optional
+        Shape and range of images, where none are given.
     level : {"quick", "standard", "deep"}
     seed : int
     time_limit : float, optional
@@ -104,11 +108,11 @@ def recover_triggers(
     Raises
     ------
     crenel.errors.UsageError
-        Where the model gives no gradients.
+        Where the model gives no gradients, or neither images nor their shape are given.
     crenel.errors.NotApplicable
         Where it has fewer than four classes.
     crenel.errors.Inconclusive
-        Where there are too few images.
+        Where there are too few images and none can be imagined.
 
     Notes
     -----
@@ -119,12 +123,19 @@ def recover_triggers(
     from crenel.adapters import wrap
     from crenel.errors import UsageError
 
-    wrapped = model if isinstance(model, Model) else wrap(model, sample=x[:16])
+    if x is None and images is None:
+        raise UsageError(
+            "give images that the model takes, or their shape: images=Images((3, 32, 32))"
+        )
+    sample = images.noise() if x is None else x[:16]
+    wrapped = model if isinstance(model, Model) else wrap(model, sample=sample)
     if wrapped.module is None:
         raise UsageError("the model gives no gradients: pass a torch module")
-    subject = Subject("model", model=wrapped, test=Data(x, wrapped.predict(x), np.arange(len(x))))
+    test = None if x is None else Data(x, wrapped.predict(x), np.arange(len(x)))
+    subject = Subject("model", model=wrapped, test=test, images=images)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     context = Context(check="TRA-104", seed=seed, level=level, deadline=deadline)
+    subject, _ = with_images(subject, wrapped, context)
     examined = examine(subject, wrapped, context)
     return [_recovered(examined, t) for t in tried_families(examined, context)]
 

@@ -23,6 +23,7 @@ from crenel.transfer.hidden.curves import (
     unhealthy,
 )  # fmt: skip
 from crenel.transfer.hidden.examination import Examined, examine, health, trigger_of
+from crenel.transfer.hidden.imagined import with_images
 from crenel.transfer.hidden.inversion import changed
 from crenel.transfer.hidden.scene import Scene
 from crenel.transfer.hidden.search import Searched, Verdict
@@ -50,11 +51,14 @@ class Tried:
 def measure(subject: Subject, context: Context) -> Measurement:
     """Recover the smallest trigger of every class and hold the easiest against the others."""
     assert subject.model is not None
+    subject, imagined = with_images(subject, subject.model, context)
+    kind = "imagined images" if imagined else "images"
     examined = examine(subject, subject.model, context)
     families = tried_families(examined, context)
-    exposures = [e for t in families for e in _exposures(subject, examined.scene, t, context)]
-    findings = _findings(subject, examined, families, context)
-    return Measurement(tuple(exposures), tuple(findings), examined.notes, unhealthy(exposures))
+    exposures = [e for t in families for e in _exposures(subject, examined.scene, t, kind, context)]
+    findings = _findings(subject, examined, families, kind, context)
+    notes = (imagined, *examined.notes) if imagined else examined.notes
+    return Measurement(tuple(exposures), tuple(findings), notes, unhealthy(exposures))
 
 
 def tried_families(examined: Examined, context: Context) -> list[Tried]:
@@ -77,16 +81,18 @@ def _on_held(
     return tried(examined.scene, made, int(searched.found.classes[at]), seed)
 
 
-def _exposures(subject: Subject, scene: Scene, t: Tried, context: Context) -> list[Exposure]:
+def _exposures(
+    subject: Subject, scene: Scene, t: Tried, kind: str, context: Context
+) -> list[Exposure]:
     """The easiest class, the one after it, and random values of the same size."""
     family, names = t.first.family, scene.model.classes
     first, second = (f"class {names[one.goal]}" for one in (t.first, t.second))
     tests = health(scene, t.searched, t.first)
     lines = [
-        Line("attack", family, t.first, f"a recovered {family} turns {{}} of images to {first}"),
+        Line("attack", family, t.first, f"a recovered {family} turns {{}} of {kind} to {first}"),
         Line(
             "reference", f"{family}, next class", t.second,
-            f"the same search turns {{}} of images to {second}, the next",
+            f"the same search turns {{}} of {kind} to {second}, the next",
         ),
         Line(
             "control", f"{family}, random values", by_chance(t.first),
@@ -99,7 +105,7 @@ def _exposures(subject: Subject, scene: Scene, t: Tried, context: Context) -> li
 
 
 def _findings(
-    subject: Subject, examined: Examined, done: list[Tried], context: Context
+    subject: Subject, examined: Examined, done: list[Tried], kind: str, context: Context
 ) -> list[Finding]:
     """One for each class that stands out and whose trigger works on images not searched on."""
     found, suspected = [], {v.goal for v in examined.verdicts}
@@ -115,7 +121,7 @@ def _findings(
         ]
         own, rival = max(pairs, key=lambda pair: contrast(*pair))
         if own.turned[telling(own, rival)].low >= WORKS:
-            found.append(_finding(subject, examined.scene, verdict, own, rival))
+            found.append(_finding(subject, examined.scene, verdict, own, rival, kind))
     return [f for f in found if f is not None]
 
 
@@ -128,7 +134,7 @@ def _trigger_of(examined: Examined, t: Tried, goal: int, context: Context) -> Tr
 
 
 def _finding(
-    subject: Subject, scene: Scene, verdict: Verdict, best: Trigger, rival: Trigger
+    subject: Subject, scene: Scene, verdict: Verdict, best: Trigger, rival: Trigger, kind: str
 ) -> Finding | None:
     at, name = telling(best, rival), scene.model.classes[best.goal]
     share, chance, usual = best.turned[at], best.chance[at], rival.turned[at].value
@@ -144,7 +150,7 @@ def _finding(
         subject=f"trigger towards class {name}",
         sentence=(
             f"{size[0].upper()}{size[1:]} turns {100 * share.value:.0f} % "
-            f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new images of other classes to "
+            f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new {kind} of other classes to "
             f"class {name}; for the next class {100 * usual:.0f} %. So easy a class comes by "
             f"chance with p = {verdict.chance:.1g}, {_beside(verdict)}."
         ),
