@@ -31,19 +31,16 @@ from planted_networks import cases
 from crenel.adapters import wrap
 from crenel.check import Context
 from crenel.statistics import exact_proportion
-from crenel.subject import Data, Subject
+from crenel.subject import Data, Images, Subject
 from crenel.transfer.checks import hidden_behaviour
 
-#: Test images that the check is given.
-GIVEN = 1_500
 
-
-def judged(case, seed: int, level: str):
-    """The measurement of one network."""
+def judged(case, seed: int, level: str, given: int):
+    """The measurement of one network with so many of the test images, or with their shape alone."""
     model = wrap(case.module, classes=list(range(10)), sample=case.x[:4])
-    test = Data(case.x[:GIVEN], case.y[:GIVEN], np.arange(GIVEN))
-    context = Context(check="TRA-104", seed=seed, level=level)
-    return hidden_behaviour.measure(Subject(case.name, model=model, test=test), context)
+    test = Data(case.x[:given], case.y[:given], np.arange(given)) if given else None
+    subject = Subject(case.name, model=model, test=test, images=Images(case.x.shape[1:]))
+    return hidden_behaviour.measure(subject, Context(check="TRA-104", seed=seed, level=level))
 
 
 def main() -> None:
@@ -52,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--level", default="standard")
+    parser.add_argument("--given", type=int, default=1_500, help="test images given; 0: none")
     parser.add_argument("--keep", type=Path, help="folder of trained networks")
     parser.add_argument("--only", default="", help="names that hold this")
     args = parser.parse_args()
@@ -59,7 +57,7 @@ def main() -> None:
     right, wrong, planted, clean, spent = 0, 0, 0, 0, 0.0
     for case in cases(args.data, keep, args.seed, args.count, args.only):
         cpu = time.process_time()
-        got = judged(case, args.seed, args.level)
+        got = judged(case, args.seed, args.level, args.given)
         cpu = time.process_time() - cpu
         spent += cpu
         found = [str(f.evidence.values["class"]) for f in got.findings]
@@ -70,7 +68,7 @@ def main() -> None:
             planted, right = planted + 1, right + (str(case.target) in found)
             print(f"{case.name}: turns {case.success:.0%} to {case.target}, found "
                   f"{found or 'nothing'}, {cpu:.0f} CPU s", flush=True)  # fmt: skip
-        for line in [f.sentence for f in got.findings] + list(got.notes[1:]):
+        for line in [f.sentence for f in got.findings] + list(got.notes):
             print(f"    {line}", flush=True)
     for words, k, n in (("found", right, planted), ("false alarms", wrong, clean)):
         share = exact_proportion(k, n)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from crenel.check import Context
-from crenel.errors import NotApplicable
+from crenel.errors import Inconclusive, NotApplicable
 from crenel.evasion.gradients.network import decisions, still
 from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject
-from crenel.transfer.hidden.beside import Costs
+from crenel.transfer.hidden.imagined import imagined_subject
 from crenel.transfer.hidden.inversion import FAMILIES, Family
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
@@ -32,10 +32,10 @@ from crenel.transfer.hidden.search import (
 from crenel.transfer.hidden.siblings import taught
 from crenel.transfer.hidden.triggers import Sized, Trigger, sized, sizes_of
 
-#: Networks of the same layers at most; a second one where the first leaves doubt.
-SIBLINGS = 2
-#: Chances between which there is doubt after the first.
-DOUBT = (BESIDE / 10, 0.2)
+#: Chances after the first look between which a second one is taken.
+DOUBT = (BESIDE / 10, 0.5)
+#: Looks that could be taken: on the images given, and on imagined ones.
+LOOKS = 2
 #: Families that are searched on siblings too.
 COMPARED: tuple[Family, ...] = ("patch", "blend")
 #: Shares of the time left, for the search in each family.
@@ -85,55 +85,98 @@ def examine(subject: Subject, model: Model, context: Context) -> Examined:
         context.progress(0.1)
         done = [search(scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
         context.progress(0.5)
-        verdicts, compared = _compared(subject, scene, done, k, context)
-        verdicts = verdicts or verdicts_of(done, margins)
+        alone = verdicts_of(done, margins)
+        verdicts, compared = _compared(subject, scene, done, alone, k, context)
     context.progress(0.8)
     notes = [_searched_note(scene, done), compared, *_notes(scene, verdicts)]
     return Examined(scene, done, verdicts, (*notes, _margin_note(scene, margins)))
 
 
-def _compared(
-    subject: Subject, scene: Scene, done: list[Searched], classes: int, context: Context
-) -> tuple[list[Verdict], str]:
-    """Verdicts beside the same search on networks of the same layers, and what these are.
+@dataclass(frozen=True)
+class Look:
+    """Classes held against those of a network of the same layers, on one set of images."""
 
-    There are none where no such network can be taught, or nothing was reached on it in time.
+    verdicts: list[Verdict]
+    words: str
+
+
+def _compared(
+    subject: Subject,
+    scene: Scene,
+    done: list[Searched],
+    alone: list[Verdict],
+    classes: int,
+    context: Context,
+) -> tuple[list[Verdict], str]:
+    """Verdicts beside networks of the same layers on one or two sets of images, and a note.
+
+    A network that leaves doubt on the images given is looked at again on images that are imagined
+    from it: of these it is sure, and another one of its layers learns nearly all that it says.
     """
-    pool, own = pool_of(subject, scene), costs_of(scene, done, context)
-    agreed: list[float] = []
-    theirs: list[Costs] = []
-    verdicts: list[Verdict] = []
-    for k in range(SIBLINGS):
-        seed = context.derive_seed("sibling", k)
-        sibling = taught(scene, pool, seed=seed, go_on=clock(context, 0.4))
-        if sibling is None:
-            return [], (
-                "No network of the same layers was compared: one of them cannot be begun anew."
-            )
-        if not sibling.usable:  # told only where there is none to be compared with
-            agreed = agreed or [sibling.agreement]
-            break
-        agreed.append(sibling.agreement)
-        with still(sibling.module, seed):
-            there = [
-                search(sibling.scene, f, done[0].found.classes, context, share)
-                for f, share in zip(COMPARED, SHARES)
-            ]
-            theirs.append(costs_of(sibling.scene, there, context))
-        try:
-            verdicts = verdicts_beside(done, own, theirs, classes)
-        except ValueError:
-            break
-        if context.expired or not DOUBT[0] < verdicts[0].chance < DOUBT[1]:
-            break
+    first = _look(subject, scene, done, done, classes, context)
+    begun = alone if isinstance(first, str) else first.verdicts
+    looks = [first]
+    if begun and DOUBT[0] < begun[0].chance < DOUBT[1] and not context.expired:
+        looks.append(_imagined_look(subject, scene, done, classes, context))
+    words = " ".join(look if isinstance(look, str) else look.words for look in looks)
+    told = [look.verdicts for look in looks if not isinstance(look, str)]
+    if not told:
+        return alone, f"{words} Classes are held against each other."
+    best = min(told, key=lambda verdicts: verdicts[0].chance)
+    return [replace(v, chance=min(1.0, LOOKS * v.chance)) for v in best], words
+
+
+def _imagined_look(
+    subject: Subject, scene: Scene, done: list[Searched], classes: int, context: Context
+) -> Look | str:
+    """The look at imagined images; the search is begun anew on these."""
+    try:
+        subject = imagined_subject(subject, scene.model, context, "second look")
+    except Inconclusive as error:
+        return f"A second look failed: {error}."
+    scene = scene_of(subject, scene.model, context)
+    with still(scene.unit.module, context.seed):
+        here = _searched(scene, done, context)
+        look = _look(subject, scene, here, done, classes, context)
+    if isinstance(look, str):
+        return look
+    return Look(look.verdicts, f"Looked at again on {len(scene.x)} imagined images. {look.words}")
+
+
+def _searched(scene: Scene, done: list[Searched], context: Context) -> list[Searched]:
+    """The classes of other searches, searched in the families that are compared."""
+    return [search(scene, f, done[0].found.classes, context, s) for f, s in zip(COMPARED, SHARES)]
+
+
+def _look(
+    subject: Subject,
+    scene: Scene,
+    here: list[Searched],
+    done: list[Searched],
+    classes: int,
+    context: Context,
+) -> Look | str:
+    """What was searched here beside the same on a network taught the images; or why not.
+
+    Verdicts tell of the costs in ``done``.
+    """
+    seed = context.derive_seed("sibling", 0)
+    own = costs_of(scene, here, context)
+    sibling = taught(scene, pool_of(subject, scene), seed=seed, go_on=clock(context, 0.4))
+    if sibling is None:
+        return "No network of the same layers was compared: one of them cannot be begun anew."
     words = (
-        f"Networks of the same layers that were taught clean images only: {len(agreed)}, which "
-        f"share {min(agreed):.0%} of the decisions"
+        "A network of the same layers that was taught clean images only shares "
+        f"{sibling.agreement:.0%} of the decisions"
     )
-    if verdicts:
-        return verdicts, f"{words}."
-    why = "no class was reached there in time" if theirs else "too few to be compared with"
-    return [], f"{words}; {why}, so that classes are held against each other."
+    if not sibling.usable:
+        return f"{words}: too few to be compared with."
+    with still(sibling.module, seed):
+        theirs = costs_of(sibling.scene, _searched(sibling.scene, done, context), context)
+    try:
+        return Look(verdicts_beside(here, own, [theirs], classes, done), f"{words}.")
+    except ValueError:
+        return f"{words}; no class was reached there in time."
 
 
 def _searched_note(scene: Scene, done: list[Searched]) -> str:

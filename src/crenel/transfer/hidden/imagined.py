@@ -46,9 +46,38 @@ def with_images(subject: Subject, model: Model, context: Context) -> tuple[Subje
     crenel.errors.Inconclusive
         Where the network leads no random image to its classes.
     """
-    test, seen = subject.test, subject.test or subject.train
+    test = subject.test
     if test is not None and len(test) >= 2 * FEWEST:
         return subject, ""
+    begun = "No test images are given" if test is None else f"{len(test)} test images are too few"
+    note = (
+        f"{begun}: {MADE} were imagined from the network itself, and triggers are searched and "
+        "tried on these."
+    )
+    return imagined_subject(subject, model, context), note
+
+
+def imagined_subject(
+    subject: Subject, model: Model, context: Context, name: str = "imagined"
+) -> Subject:
+    """The subject with imagined images in the place of its own.
+
+    Parameters
+    ----------
+    subject : Subject
+        With images, or with the shape that images have.
+    model : Model
+        With a module.
+    context : Context
+    name : str
+        Of the seed.
+
+    Raises
+    ------
+    crenel.errors.Inconclusive
+        Where the network leads no random image to its classes.
+    """
+    seen = subject.test or subject.train
     if seen is not None:  # of training images, which may be poisoned, the shape alone is taken
         low, high = (float(v) for v in legal_range(subject))
         shape, dtype = seen.x.shape[1:], seen.x.dtype
@@ -62,7 +91,7 @@ def with_images(subject: Subject, model: Model, context: Context) -> tuple[Subje
     form = tuple(into(torch.zeros(1, *shape)).shape[1:])
     device = next((p.device for p in model.module.parameters()), torch.device("cpu"))
     made = imagined(
-        lambda x: own(back(x)), form, len(model.classes), context.derive_seed("imagined"), device
+        lambda x: own(back(x)), form, len(model.classes), context.derive_seed(name), device
     )
     # of the 256 values that images have as files
     rows = low + np.round(back(made).cpu().numpy() * 255) / 255 * (high - low)
@@ -70,14 +99,8 @@ def with_images(subject: Subject, model: Model, context: Context) -> tuple[Subje
         rows = rows.round()
     x = np.ascontiguousarray(rows.astype(dtype))
     y = np.asarray(model.predict(x), dtype=np.int64)
-    begun = "No test images are given" if test is None else f"{len(test)} test images are too few"
-    note = (
-        f"{begun}: {len(x)} were imagined from the network itself, and triggers are searched and "
-        "tried on these."
-    )
     schema = _schema(x, low, high)
-    given = replace(subject, train=None, test=Data(x, y, np.arange(len(x))), schema=schema)
-    return given, note
+    return replace(subject, train=None, test=Data(x, y, np.arange(len(x))), schema=schema)
 
 
 def imagined(

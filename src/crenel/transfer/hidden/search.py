@@ -176,33 +176,39 @@ def _less(done: list[Searched], at: int, together: tuple[int, ...]) -> dict[Fami
 
 
 def verdicts_beside(
-    done: list[Searched], own: Costs, siblings: Sequence[Costs], classes: int
+    here: list[Searched],
+    own: Costs,
+    siblings: Sequence[Costs],
+    classes: int,
+    told: list[Searched] | None = None,
 ) -> list[Verdict]:
     """The classes that stand out beside networks of the same layers, or the first of the others.
 
     Parameters
     ----------
-    done : list of Searched
+    here : list of Searched
         One for each family.
     own : mapping of str to ndarray of float64
         Costs of the classes searched, by way of search.
     siblings : sequence of the same
     classes : int
         Of the model; those searched may be fewer.
+    told : list of Searched, optional
+        Searches of the same classes whose costs the verdicts tell of, where not those here.
 
     Raises
     ------
     ValueError
         Where nothing can be compared.
     """
-    among = energies(done, VIEWS[0])
-    shown, told = done[0].found.classes, stand_beside(own, siblings, classes, among)
-    kept = [one for one in told if one.p < BESIDE] or told[:1]
+    among = energies(here, VIEWS[0])
+    shown, stand = here[0].found.classes, stand_beside(own, siblings, classes, among)
+    kept = [one for one in stand if one.p < BESIDE] or stand[:1]
     together = tuple(one.at for one in kept)
     if len(together) > len(shown) / 2:  # then the others are no measure
         together = together[:1]
     return [
-        Verdict(int(shown[b.at]), b.p, b.parts, _less(done, b.at, together), len(siblings))
+        Verdict(int(shown[b.at]), b.p, b.parts, _less(told or here, b.at, together), len(siblings))
         for b in kept
     ]
 
