@@ -7,6 +7,7 @@ from crenel.lazy import public
 __all__, __getattr__ = public(
     __name__,
     {
+        "Images": "recovery",
         "Recovered": "recovery",
         "recover_triggers": "recovery",
         "largest_margins": "margin",
