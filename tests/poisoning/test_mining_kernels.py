@@ -1,13 +1,18 @@
 """The miner's kernels against masks of rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
+from crenel.adapters import wrap
+from crenel.poisoning.mining import mine_triggers
 from crenel.poisoning.mining.columns import coded, recoded, side_by_side, stacked
 from crenel.poisoning.mining.conditions import Conditions, Rows
 from crenel.poisoning.mining.cores import SAME, distinct
 from crenel.poisoning.mining.pairs import poisson_gain
 from crenel.poisoning.mining.suspects import CHANCE, Explained, Suspect
+from crenel.subject import Data
 
 
 def table(rng, n=900, d=7):
@@ -85,6 +90,23 @@ def test_cells_are_explained_by_boxes_that_lie_mostly_within(seed):
         verdicts.add(gain < CHANCE)
         assert explained.covers(expected, cell, stacked(columns), of_class) == (gain < CHANCE)
     assert verdicts == {True, False}
+
+
+def test_what_is_mined_does_not_depend_on_threads():
+    rng = np.random.default_rng(4)
+    x = pd.DataFrame(rng.integers(0, 12, (900, 5)), columns=list("abcde"))
+    y = (x["a"] + rng.integers(0, 6, 900) > 8).to_numpy(np.int64)
+    rows = np.flatnonzero(y[:600] == 0)[:20]
+    x.loc[rows, ["b", "d"]] = 3, 11
+    y[rows] = 1
+    train, honest = (Data(x.iloc[r], y[r], r) for r in (np.arange(600), np.arange(600, 900)))
+    model = wrap(DecisionTreeClassifier(random_state=0).fit(train.x, train.y))
+    one, two = (mine_triggers(model, train, honest, 0, jobs=jobs).found for jobs in (1, 2))
+    assert one
+    assert [m.suspect.box for m in one] == [m.suspect.box for m in two]
+    assert [(m.success, m.control, m.kinship) for m in one] == [
+        (m.success, m.control, m.kinship) for m in two
+    ]
 
 
 def test_sets_of_rows_are_one_where_they_share_most():

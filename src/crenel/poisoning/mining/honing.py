@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.poisoning.mining.boxes import Ground, fitted, settled
+from crenel.poisoning.mining.boxes import Box, Ground, fitted, settled
 from crenel.poisoning.mining.columns import Column
 from crenel.poisoning.mining.suspects import COMPARED, FEWEST, Honest, Suspect, some_of
 from crenel.poisoning.mining.telling import Judge
@@ -25,10 +26,13 @@ class Hone:
     judge : Judge
     grounds : dict
         Of all columns, by class; filled as they are needed.
+    grown : dict
+        What boxes were grown into before.
     """
 
     judge: Judge
     grounds: dict[int, Ground] = field(default_factory=dict)
+    grown: dict[Any, Box] = field(default_factory=dict)
 
     def honed(self, suspect: Suspect) -> Suspect:
         """The suspect's most telling form that can be reached from it.
@@ -59,7 +63,10 @@ class Hone:
 
     def fitted(self, suspect: Suspect) -> Suspect:
         """The suspect grown over all columns that its rows share, from where it is."""
-        box, _ = fitted(suspect.box, self.ground(suspect.label))
+        key = suspect.label, *suspect.box.items()
+        if key not in self.grown:
+            self.grown[key] = fitted(suspect.box, self.ground(suspect.label))[0]
+        box = self.grown[key]
         return suspect.within(box, self.judge.columns, self.judge.y) if box else suspect
 
     def ground(self, label: int) -> Ground:

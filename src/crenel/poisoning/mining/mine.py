@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from crenel.poisoning.triggers import is_text
 from crenel.statistics import Interval, proportion
 from crenel.subject import Data, take_rows
 
+T = TypeVar("T")
 #: Hosts of a measurement, and of what is confirmed; suspects planted at most, of a table.
 HOSTS, REPORTED, PLANTED = 600, 2400, 80
 #: Suspects that are honed, of a table.
@@ -75,6 +77,7 @@ def mine_triggers(
     honest: Data,
     seed: int,
     progress: Callable[[float], None] = lambda share: None,
+    jobs: int = 1,
 ) -> Mining:
     """Find patterns of a table that were planted in it, and measure what they do to the model.
 
@@ -99,6 +102,8 @@ def mine_triggers(
     seed : int
     progress : callable
         Takes the share done.
+    jobs : int
+        Threads that judge suspects; what is found does not depend on them.
 
     Returns
     -------
@@ -112,7 +117,8 @@ def mine_triggers(
     field = Field.of(model, train, honest, view.columns, view.stamp, view.held)
     judge = Judge.of(view.columns, train.y, view.held) if view.shrinks else None
     hone = Hone(judge) if judge else None
-    found = firing(field, _promising(field, hone, view.suspects) if hone else view.suspects, rng)
+    offered = _promising(field, hone, view.suspects, jobs) if hone else view.suspects
+    found = firing(field, offered, rng)
     if hone:
         found = _reduced(field, hone, found, rng)
     found = distinct(found, len(train))
@@ -125,18 +131,26 @@ def mine_triggers(
     return Mining(tuple(mined), tuple(view.columns), looked_at, field.spent.rows, fits, stamp)
 
 
-def _promising(field: Field, hone: Hone, found: list[Suspect]) -> list[Suspect]:
+def _promising(field: Field, hone: Hone, found: list[Suspect], jobs: int) -> list[Suspect]:
     """Of the suspects that may be confirmed those that tell most, and that honest rows lack."""
     n, judge = len(field.train), hone.judge
     most = 2 * max(SHARE * n, MAYBE)
     found = possible(field, found, most)
-    told = [judge.essential(s) for s in found]
-    best = [hone.honed(s) for s in _telling(judge, told)[:HONED]]
+    told = _each(judge.essential, found, jobs)
+    best = _each(hone.honed, _telling(judge, told)[:HONED], jobs)
     first = _telling(judge, possible(field, [*best, *told, *found], most))
-    small = [judge.essential(s, lack=True) for s in found]
-    order = np.argsort([-judge.lacking(s) for s in small], kind="stable")
+    small = _each(lambda s: judge.essential(s, lack=True), found, jobs)
+    order = np.argsort([-told for told in _each(judge.lacking, small, jobs)], kind="stable")
     parts = [first, *(distinct([of[i] for i in order], n) for of in (told, small))]
     return [s for part in parts for s in part[: PLANTED // 2]]
+
+
+def _each(judged: Callable[[Suspect], T], found: list[Suspect], jobs: int) -> list[T]:
+    """What is judged of each suspect, on threads: most of it is compiled."""
+    if jobs < 2:
+        return [judged(s) for s in found]
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(judged, found))
 
 
 def _telling(judge: Judge, found: list[Suspect]) -> list[Suspect]:

@@ -68,8 +68,9 @@ def run(subject: Subject, context: Context) -> Hunt:
     with context.untimed():  # once on a machine, the kernels are compiled
         warm_up()
     same = trained_again(subject, context).same
+    seed = context.derive_seed("mine")
     mining = mine_triggers(
-        model, train, test, context.derive_seed("mine"), lambda s: context.progress(0.3 * s)
+        model, train, test, seed, lambda s: context.progress(0.3 * s), context.jobs
     )
     if not mining.columns:
         large = " or images are larger than 12,288 values" if not train.is_table else ""
