@@ -123,11 +123,14 @@ def recover_triggers(
     from crenel.adapters import wrap
     from crenel.errors import UsageError
 
-    if x is None and images is None:
+    if x is not None:
+        sample = x[:16]
+    elif images is not None:
+        sample = images.noise()
+    else:
         raise UsageError(
             "give images that the model takes, or their shape: images=Images((3, 32, 32))"
         )
-    sample = images.noise() if x is None else x[:16]
     wrapped = model if isinstance(model, Model) else wrap(model, sample=sample)
     if wrapped.module is None:
         raise UsageError("the model gives no gradients: pass a torch module")

@@ -50,10 +50,11 @@ class Tried:
 
 def measure(subject: Subject, context: Context) -> Measurement:
     """Recover the smallest trigger of every class and hold the easiest against the others."""
-    assert subject.model is not None
-    subject, imagined = with_images(subject, subject.model, context)
+    model = subject.model
+    assert model is not None
+    subject, imagined = with_images(subject, model, context)
     kind = "imagined images" if imagined else "images"
-    examined = examine(subject, subject.model, context)
+    examined = examine(subject, model, context)
     families = tried_families(examined, context)
     exposures = [e for t in families for e in _exposures(subject, examined.scene, t, kind, context)]
     findings = _findings(subject, examined, families, kind, context)
