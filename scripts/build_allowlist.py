@@ -43,6 +43,13 @@ REFERENCES = (
     "sklearn.neighbors", "sklearn.linear_model", "sklearn.decomposition",
     "sklearn.kernel_approximation", "torch.nn.functional",
 )  # fmt: skip
+# Private functions that call a function, or read an attribute, that they are given by name: in a
+# chain of a Pipeline's steps they are all that is needed to reach any other function.
+CALLS = {
+    "_get_feature_importances", "_pairwise_callable", "_cached_call", "_average_binary_score",
+    "_average_multiclass_ovo_score", "_parallel_pairwise", "_rfe_single_fit",
+    "_transposed_dist_wrapper", "_get_weights", "_query_include_self",
+}  # fmt: skip
 VETTED_SETSTATE = {
     "sklearn.base", "sklearn.ensemble", "sklearn.isotonic", "sklearn.utils._bunch", "dataclasses",
     "torch.nn.modules", "torch._tensor", "torch.optim", "xgboost.core", "lightgbm.basic",
@@ -124,8 +131,13 @@ def file_module(groups: dict[str, dict[str, set[str]]], module: types.ModuleType
             file_class(groups, home, name, value)
         elif name.startswith("__pyx_unpickle_") and home.startswith("sklearn."):
             groups["unpicklers"][home].add(name)
-        elif inspect.isroutine(value) and defined and within(home, REFERENCES):
+        elif inspect.isroutine(value) and defined and within(home, REFERENCES) and kept(name):
             groups["references"][home].add(name)
+
+
+def kept(name: str) -> bool:
+    """Tell whether models may hold a function: it calls and reads nothing that it is given."""
+    return not name.startswith("__") and name not in CALLS
 
 
 def ufuncs(groups: dict[str, dict[str, set[str]]]) -> None:

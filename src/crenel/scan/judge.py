@@ -7,18 +7,21 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from crenel.scan.dtypes import MANY, lie
 from crenel.scan.holds import Kept, keeper, note_state
 from crenel.scan.machine import Damage
 from crenel.scan.policy import Entry, Policy
-from crenel.scan.rules import RULES, fills_memory, listed
+from crenel.scan.rules import RULES, listed, makes, read_attribute
 from crenel.scan.values import (
     Bulk,
     Global,
     Instance,
     Items,
+    Latent,
     Mapping,
     Unknown,
     globals_in,
+    latent_in,
     render,
     render_call,
 )
@@ -33,10 +36,13 @@ WRAPPERS = {
 TRACKED = {"numpy.dtype", "functools.partial", *WRAPPERS}
 ARRAY = "numpy.ndarray"
 MAX_NAMES = 200_000
+#: Listed for one use, and harmful in any other, as where an object keeps them to call them later.
+LATENT = {"builtins.getattr", "numpy.memmap"}
 CALLABLE = {"functools.partial", "builtins.method", "operator.itemgetter", "computed"}
 HOSTILE = frozenset({"hostile-name", "hostile-call", "hostile-argument"})
 CERTAIN = HOSTILE | {
-    "unlisted", "argument-shape", "computed-name", "computed-call", "build-on-name", "dunder-state",
+    "unlisted", "argument-shape", "attribute", "dtype", "computed-name", "computed-call",
+    "build-on-name", "dunder-state",
 }  # fmt: skip
 IMPORTABLE = re.compile(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*")
 HARMLESS_DUNDERS = {"__doc__", "__module__", "__name__", "__qualname__", "__orig_class__",
@@ -81,6 +87,7 @@ class StreamJudge:
     certain: frozenset[str] = CERTAIN
     persistent: list[object] = field(default_factory=list)
     seen: set[tuple[str, str]] = field(default_factory=set)
+    latent: bool = False
     _names: dict[tuple[str, str], Global] = field(default_factory=dict)
     _made: dict[str, Instance] = field(default_factory=dict)
 
@@ -112,7 +119,9 @@ class StreamJudge:
         if found is None:
             if len(self._names) >= MAX_NAMES:
                 raise Damage("looks up more names than the budget allows")
-            found = self._names[module, name] = Global(module, name)
+            latent = f"{module}.{name}" in LATENT
+            found = self._names[module, name] = (Latent if latent else Global)(module, name)
+            self.latent = self.latent or latent
             self.seen.add((module, name))
             self._judge_name(found, offset)
         return found
@@ -143,6 +152,8 @@ class StreamJudge:
         """Judge a call and return what stands for its result."""
         given = args if isinstance(args, tuple) else (args,)
         self._judge_arguments(callee, given, kwargs, offset)
+        if self.latent:
+            self._judge_latent(callee, given, kwargs, offset)
         if isinstance(callee, Global):
             entry = self.entry(callee)
             if entry is None:
@@ -170,6 +181,18 @@ class StreamJudge:
                 sentence = f"Loading hands {path}, which {hostile.what}, to a call."
                 self._add("hostile-argument", sentence, hostile.called, offset, text, path)
 
+    def _judge_latent(self, callee: object, args: object, kwargs: object, offset: int) -> None:
+        """Report the names listed for one use alone that a call or a state hands on."""
+        array = isinstance(callee, Global) and callee.name == "_reconstruct"
+        for named in latent_in((args, kwargs)):
+            path = f"{named.module}.{named.name}"
+            if array and path == "numpy.memmap":
+                continue
+            known = self.policy.hostile_names[path]
+            sentence = f"Loading keeps {path}, which {known.what}, to be called later."
+            text = render_call(callee, args, kwargs)
+            self._add("hostile-argument", sentence, Verdict.DANGEROUS, offset, text, path)
+
     def _unlisted_call(self, callee: Global, args: object, kwargs: object, offset: int) -> Instance:
         path = f"{callee.module}.{callee.name}"
         text = render_call(callee, args, kwargs)
@@ -187,17 +210,35 @@ class StreamJudge:
         path = f"{callee.module}.{callee.name}"
         new = how.startswith("NEWOBJ") or (how in ("INST", "OBJ") and args == ())
         if isinstance(args, tuple) and (kwargs is None or new):
-            if new and entry.new and not fills_memory(path, args):
+            if new and entry.new and makes(path, args, kwargs):
                 return self.make(path, args)
             if entry.call and not how.startswith("NEWOBJ"):
                 kind = RULES[entry.call](args, self.policy)
                 if kind is not None:
                     return self._result(kind or entry.result or path, entry, args, offset)
         text = render_call(callee, args, kwargs)
+        read = (
+            read_attribute(args, self.policy)
+            if entry.call == "method" and isinstance(args, tuple)
+            else None
+        )
+        if read is not None:
+            return self._attribute(read, text, offset)
         sentence = f"Loading calls {path} in a way that no known writer of this format does."
         worse = self.policy.hostile_names.get(path)
         verdict = worse.called if worse is not None else Verdict.REVIEW
         self._add("argument-shape", sentence, verdict, offset, text)
+        return Instance(path, True, text)
+
+    def _attribute(self, path: str, text: str, offset: int) -> Instance:
+        """Judge the reading of an attribute that is no method of common use."""
+        home, _, name = path.rpartition(".")
+        module, _, owner = home.rpartition(".")
+        known = self.policy.hostile_method(module, f"{owner}.{name}")
+        verdict = known.called if known is not None else Verdict.REVIEW
+        why = f"which {known.what}" if known else "which may be computed by code as it is read"
+        sentence = f"Loading reads the attribute {path}, {why}."
+        self._add("attribute", sentence, verdict, offset, text, path)
         return Instance(path, True, text)
 
     def _result(self, kind: str, entry: Entry, args: tuple[object, ...], offset: int) -> object:
@@ -222,6 +263,8 @@ class StreamJudge:
     def build(self, target: object, state: object, offset: int) -> object:
         """Judge the setting of a state and return the object."""
         self._judge_state(target, state, offset)
+        if self.latent:
+            self._judge_latent(Unknown(f"{render(target)}.__setstate__"), (state,), None, offset)
         if isinstance(target, Global):
             path = f"{target.module}.{target.name}"
             sentence = f"Loading sets attributes on {path} itself, which changes it for everyone."
@@ -246,6 +289,13 @@ class StreamJudge:
                 and len(state) == 4
                 and (listed(state[0], self.policy) or isinstance(state[0], Instance))
             )
+        why = lie(target, state) if target.kind == "numpy.dtype" else ""
+        if why:
+            sentence = f"Loading makes a dtype that {why}; numpy, which trusts it, would take bytes"
+            sentence += " for addresses or reach beyond its array."
+            call = f"{render(target)}.__setstate__({render(state)[:200]})"
+            verdict = Verdict.REVIEW if why == MANY else Verdict.DANGEROUS
+            self._add("dtype", sentence, verdict, offset, call)
         if not fine:
             sentence = f"Loading sets a state on {target.kind}, which no known writer does."
             call = f"{render(target)}.__setstate__({render(state)[:200]})"
@@ -280,6 +330,8 @@ class StreamJudge:
 
     def fill(self, target: object, values: list[object], how: str, offset: int) -> None:
         """Judge items put into something that is no plain container."""
+        if self.latent:
+            self._judge_latent(Unknown(f"{render(target)}.{how}"), tuple(values), None, offset)
         if isinstance(target, Instance) and target.flagged:
             return
         if isinstance(target, Instance):

@@ -8,7 +8,7 @@ ways to run code, for explanation and ranking) are written and reviewed by hand.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
@@ -61,12 +61,15 @@ class Policy:
         Module names of older library versions to the present ones.
     hostile_modules, hostile_names : dict
         Module prefix, or dotted name, to `Hostile`.
+    hostile_methods : dict
+        (package, name of a method) to `Hostile`, for methods of the package's listed classes.
     """
 
     entries: dict[tuple[str, str], Entry]
     renamed: dict[str, str]
     hostile_modules: dict[str, Hostile]
     hostile_names: dict[str, Hostile]
+    hostile_methods: dict[tuple[str, str], Hostile] = field(default_factory=dict)
 
     def entry(self, module: str, name: str) -> Entry | None:
         """Return what is permitted for a name, or None where it is not listed.
@@ -78,10 +81,17 @@ class Policy:
             found = self.entries.get((self.renamed[module], name))
         owner, dot, method = name.rpartition(".")
         if found is None and dot and "." not in owner and not method.startswith("__"):
-            home = self.entries.get((module, owner))
-            known = f"{module}.{name}" in self.hostile_names
+            at = module if (module, owner) in self.entries else self.renamed.get(module, module)
+            home = self.entries.get((at, owner))
+            known = self.hostile_method(module, name) is not None
             return REFERENCE if home is not None and home.new and not known else None
         return found
+
+    def hostile_method(self, module: str, name: str) -> Hostile | None:
+        """Return what is known against a method, named ``Class.method``, or None."""
+        found = self.hostile_names.get(f"{module}.{name}")
+        method = name.rpartition(".")[2] if "." in name else ""
+        return found or self.hostile_methods.get((module.partition(".")[0], method))
 
     def kind(self, kind: str) -> Entry | None:
         """Return the entry of a kind, given as "module.name"."""
@@ -95,8 +105,9 @@ class Policy:
         ``torch.serialization`` ``os.system`` is seen for what it is.
         """
         path = f"{module}.{name}"
-        if path in self.hostile_names:
-            return self.hostile_names[path]
+        found = self.hostile_method(module, name)
+        if found is not None:
+            return found
         hops = path.split(".")
         for count in range(len(hops) - 1, 0, -1):
             prefix = ".".join(hops[:count])
@@ -149,9 +160,12 @@ def _vetted(entries: dict[tuple[str, str], Entry], data: dict[str, dict[str, obj
         )
 
 
-def _hostile(data: dict[str, object]) -> tuple[dict[str, Hostile], dict[str, Hostile]]:
+def _hostile(
+    data: dict[str, object],
+) -> tuple[dict[str, Hostile], dict[str, Hostile], dict[tuple[str, str], Hostile]]:
     modules: dict[str, Hostile] = {}
     names: dict[str, Hostile] = {}
+    methods: dict[tuple[str, str], Hostile] = {}
     for group in data["groups"]:  # type: ignore[attr-defined]
         hostile = Hostile(
             group["what"],
@@ -160,7 +174,9 @@ def _hostile(data: dict[str, object]) -> tuple[dict[str, Hostile], dict[str, Hos
         )
         modules.update(dict.fromkeys(group.get("modules", []), hostile))
         names.update(dict.fromkeys(group.get("names", []), hostile))
-    return modules, names
+        for package, found in group.get("methods", {}).items():
+            methods.update(dict.fromkeys(((package, method) for method in found), hostile))
+    return modules, names, methods
 
 
 @cache
@@ -170,5 +186,5 @@ def default_policy() -> Policy:
     _generated(entries, _read("allowlist.json")["groups"])  # type: ignore[arg-type]
     vetted = _read("vetted.json")
     _vetted(entries, vetted["names"])  # type: ignore[arg-type]
-    modules, names = _hostile(_read("hostile.json"))
-    return Policy(entries, vetted["renamed"], modules, names)  # type: ignore[arg-type]
+    modules, names, methods = _hostile(_read("hostile.json"))
+    return Policy(entries, vetted["renamed"], modules, names, methods)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from crenel.scan.policy import Policy
-from crenel.scan.values import Bulk, Global, Instance, Items, Mapping, is_constant
+from crenel.scan.values import KEPT, Bulk, Global, Instance, Items, Mapping, is_constant
 
 Args = tuple[object, ...]
 Rule = Callable[[Args, Policy], str | None]
@@ -26,6 +26,29 @@ MAX_EMPTY = 1 << 24
 ALLOCATORS = frozenset({
     "builtins.bytes", "builtins.bytearray", "numpy.ndarray", "numpy.recarray", "numpy.matrix",
     "numpy.ma.MaskedArray", "numpy.ma.core.MaskedArray",
+})  # fmt: skip
+#: Classes whose ``__new__`` reads its arguments, so that it iterates over them or converts them.
+CONSUMERS = re.compile(
+    r"builtins\.(?:tuple|frozenset|int|float|complex|str|bytes|bytearray)|pandas\..+|"
+    r"numpy\.(?!random\.).+"
+)
+#: Kinds that are data: what they do when they are read or iterated over is not in their state.
+#: An object of another class may call what its attributes hold (scikit-learn's ParameterGrid).
+DATA = re.compile(
+    r"(?:numpy|collections|builtins|datetime|decimal|fractions|pyarrow|re|uuid|pathlib)\..+|"
+    r"torch\.(?:nn\.parameter\..+|(?!nn\.|optim\.).+)|"
+    r"pandas\.(?!core\.(?:groupby|window|resample|apply|interchange|strings|accessor)\.).+"
+)
+#: Methods that real files hold bound to an object. Any other attribute may be a property, which
+#: runs code over the state of its object as soon as it is read.
+METHODS = frozenset({
+    "predict", "predict_proba", "predict_log_proba", "decision_function", "transform",
+    "inverse_transform", "fit", "fit_transform", "fit_predict", "partial_fit", "score",
+    "score_samples", "forward", "predict_one", "predict_proba_one", "score_one", "transform_one",
+    "get_feature_names_out", "random", "rand", "randn", "randint", "integers", "choice", "normal",
+    "uniform", "standard_normal", "permutation", "shuffle", "lower", "upper", "casefold", "strip",
+    "lstrip", "rstrip", "split", "rsplit", "splitlines", "title", "capitalize", "get", "toarray",
+    "todense", "to_numpy", "astype",
 })  # fmt: skip
 
 
@@ -43,8 +66,28 @@ def listed(value: object, policy: Policy) -> bool:
     return isinstance(value, Global) and policy.entry(value.module, value.name) is not None
 
 
+def vouched(value: object, depth: int = 8) -> bool:
+    """Tell whether a value is data throughout, so that reading it calls nothing of its own."""
+    if isinstance(value, Instance):
+        return not value.flagged and bool(DATA.fullmatch(value.kind))
+    if not depth:
+        return False
+    if isinstance(value, (tuple, list)):
+        return all(vouched(item, depth - 1) for item in value)
+    if isinstance(value, Items):
+        return all(vouched(item, depth - 1) for item in value.items)
+    if isinstance(value, Mapping):
+        return value.length <= KEPT and all(vouched(v, depth - 1) for _, v in value.items)
+    return True
+
+
 def _any(args: Args, policy: Policy) -> str | None:
     return ""
+
+
+def _data(args: Args, policy: Policy) -> str | None:
+    """Constants, names and data, in containers too."""
+    return "" if vouched(args) else None
 
 
 def _none(args: Args, policy: Policy) -> str | None:
@@ -78,8 +121,7 @@ def _latin1(args: Args, policy: Policy) -> str | None:
 def _bytes(args: Args, policy: Policy) -> str | None:
     """Copies of what is there; an integer would ask for that much memory."""
     kinds = (bytes, str, Bulk, Instance)
-    fine = all(isinstance(arg, kinds) for arg in args)
-    return "" if fine and not any(isinstance(a, Instance) and a.flagged for a in args) else None
+    return "" if all(isinstance(arg, kinds) and vouched(arg) for arg in args) else None
 
 
 def _factory(args: Args, policy: Policy) -> str | None:
@@ -102,22 +144,41 @@ def _flagged(value: object) -> bool:
 
 
 def _method(args: Args, policy: Policy) -> str | None:
-    """``getattr`` of an ordinary attribute of a listed class or its instance."""
+    """``getattr`` of a known method of a listed class or its instance."""
+    name = read_attribute(args, policy)
+    return "" if name is not None and name.rpartition(".")[2] in METHODS else None
+
+
+def read_attribute(args: Args, policy: Policy) -> str | None:
+    """Return the path of what ``getattr`` reads of a listed class or its instance, or None."""
     if len(args) != 2 or not isinstance(args[1], str) or args[1].startswith("__"):
         return None
     owner = args[0]
     if isinstance(owner, Instance) and not owner.flagged:
         entry = policy.kind(owner.kind)
-        return "" if entry is not None and entry.new else None
-    return "" if _class(owner, policy) else None
+        kind = owner.kind if entry is not None and entry.new else None
+    else:
+        kind = _class(owner, policy)
+    return f"{kind}.{args[1]}" if kind else None
 
 
 def _class_first(args: Args, policy: Policy) -> str | None:
-    return _class(args[0], policy) if args else None
+    kind = _class(args[0], policy) if args else None
+    return kind if kind is not None and makes(kind, args[1:], None) else None
+
+
+def makes(path: str, args: Args, kwargs: object) -> bool:
+    """Tell whether making an object of a listed class by ``__new__`` does no more than that."""
+    if kwargs is not None and path in ALLOCATORS:
+        return False
+    consumed = bool(CONSUMERS.fullmatch(path))
+    return not fills_memory(path, args) and (not consumed or vouched((args, kwargs)))
 
 
 def _reconstructor(args: Args, policy: Policy) -> str | None:
-    if len(args) != 3 or not isinstance(args[1], Global):
+    if len(args) != 3 or not isinstance(args[1], Global) or not vouched(args[2]):
+        return None
+    if args[1].name == "bytes" and isinstance(args[2], int):
         return None
     plain = args[1].module == "builtins" and args[1].name in BASES
     return _class(args[0], policy) if plain else None
@@ -172,18 +233,19 @@ def _rebuild(args: Args, policy: Policy) -> str | None:
 
 
 def _listed_all(args: Args, policy: Policy) -> str | None:
-    """Constants, listed names and vouched-for instances; not a range, which fills the memory."""
+    """Constants, listed names and data; not a range, which fills the memory."""
     fine = all(
         is_constant(arg)
         or listed(arg, policy)
-        or (isinstance(arg, Instance) and not arg.flagged and arg.kind != "builtins.range")
+        or (isinstance(arg, Instance) and vouched(arg) and arg.kind != "builtins.range")
         for arg in args
     )
     return "" if fine else None
 
 
 RULES: dict[str, Rule] = {
-    "any": _any, "none": _none, "constants": _constants, "strings": _strings, "pairs": _pairs,
+    "any": _any, "data": _data, "none": _none, "constants": _constants, "strings": _strings,
+    "pairs": _pairs,
     "latin1": _latin1, "bytes": _bytes, "factory": _factory, "partial": _partial,
     "method": _method, "class_first": _class_first, "reconstructor": _reconstructor,
     "array": _array, "dtype": _dtype, "none_type": _none_type, "rebuild": _rebuild,

@@ -21,12 +21,12 @@ import numpy as np
 
 from crenel.scan import kernel_tags as k
 from crenel.scan.holds import Kept
-from crenel.scan.judge import TRACKED, WRAPPERS, StreamJudge
+from crenel.scan.judge import LATENT, TRACKED, WRAPPERS, StreamJudge
 from crenel.scan.kernel import walk
 from crenel.scan.kernel_strings import memoised, reference
 from crenel.scan.machine import MAX_MEMO, Damage, Machine
 from crenel.scan.opcodes import TABLE
-from crenel.scan.rules import ALLOCATORS
+from crenel.scan.rules import ALLOCATORS, CONSUMERS, vouched
 from crenel.scan.source import Budget, Window, release, window_of
 from crenel.scan.values import Bulk, Global, Instance
 from crenel.scan.verdict import Report
@@ -279,7 +279,7 @@ class Skim:
         tracked = value.kind in TRACKED or value.kind.endswith("ArrayWrapper")
         builds = not tracked and (value.flagged or (own is not None and own.new))
         holds = value.flagged or (listed is not None and listed.container)
-        member = not value.flagged and value.kind != "builtins.range"
+        member = vouched(value) and value.kind != "builtins.range"
         self.objects[number, 0] = k.OBJECT | (k.MEMBER if member else 0)
         self.objects[number, 1] = (k.BUILDS if builds else 0) | (k.HOLDS if holds else 0)
 
@@ -292,7 +292,10 @@ class Skim:
             if policy.hostile(value.module, value.name) is not None:
                 self.state[k.HOSTILE] = 1
             return
-        if entry.new and path not in ALLOCATORS and path not in TRACKED:
+        if path in LATENT:  # how it is used is looked into by the machine alone
+            raise Unfollowed
+        sees = path in ALLOCATORS or path in TRACKED or CONSUMERS.fullmatch(path)
+        if entry.new and not sees:
             made = self._number(self.judge.make(path, ()))
             self.made[number, HOWS[pickle.NEWOBJ]] = made
         if entry.call == "latin1":

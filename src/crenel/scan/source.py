@@ -130,9 +130,10 @@ class Window:
                 release(self.base, self.start + offset)
             yield self.read(offset, CHUNK)
 
-    def startswith(self, prefix: bytes) -> bool:
-        """Tell whether the window begins with ``prefix``."""
-        return self.read(0, len(prefix)) == prefix
+    def startswith(self, prefix: bytes | tuple[bytes, ...]) -> bool:
+        """Tell whether the window begins with ``prefix``, or with one of several."""
+        longest = len(prefix) if isinstance(prefix, bytes) else max(map(len, prefix))
+        return self.read(0, longest).startswith(prefix)
 
 
 def release(mapped: mmap.mmap, end: int) -> None:

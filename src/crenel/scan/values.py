@@ -20,6 +20,12 @@ class Global:
         self.name = name
 
 
+class Latent(Global):
+    """A name that is listed for one use and harmful in others: containers never drop it."""
+
+    __slots__ = ()
+
+
 class Instance:
     """What a call returned: ``kind`` is "module.name" of its type, ``flagged`` if not vouched for.
 
@@ -55,8 +61,10 @@ class Items:
         """Append values, keeping the first few."""
         if not self.length and len(values) <= KEPT:
             self.items = values
-        elif self.length < KEPT:
-            self.items = self.items + values[: KEPT - self.length]
+        else:
+            room = max(KEPT - self.length, 0)
+            more = values[:room] + [value for value in values[room:] if type(value) is Latent]
+            self.items = self.items + more if more else self.items
         self.length += len(values)
         if self.pairs:
             self.pairs = all(map(is_pair, values))
@@ -85,8 +93,13 @@ class Mapping:
         """Set alternating keys and values, keeping the first few."""
         if not self.length and len(values) <= 2 * KEPT:
             self.flat = values
-        elif self.length < KEPT:
-            self.flat = self.flat + values[: 2 * (KEPT - self.length)]
+        else:
+            room = 2 * max(KEPT - self.length, 0)
+            more = values[:room]
+            for value in values[room:]:
+                if type(value) is Latent:
+                    more += [None, value]
+            self.flat = self.flat + more if more else self.flat
         self.length += len(values) // 2
         for key in values[::2]:
             if type(key) is str:
@@ -173,6 +186,23 @@ def globals_in(value: object, depth: int = 4) -> list[Global]:
         elif isinstance(value, Mapping):
             parts = [part for item in value.items for part in item]
     return [name for part in parts for name in globals_in(part, depth - 1)]
+
+
+def latent_in(value: object) -> list[Latent]:
+    """Return the names inside a value that are harmful unless they are used as they are listed."""
+    found: list[Latent] = []
+    waiting, seen = [value], set[int]()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Latent):
+            found.append(item)
+        elif isinstance(item, (tuple, list, Items, Mapping)) and id(item) not in seen:
+            seen.add(id(item))
+            if isinstance(item, Mapping):
+                waiting.extend(item.flat)
+            else:
+                waiting.extend(item.items if isinstance(item, Items) else item)
+    return found
 
 
 def render(value: object, depth: int = 4) -> str:

@@ -17,6 +17,8 @@ from crenel.scan.source import Unreadable, Window, WindowFile
 from crenel.scan.verdict import Report, Verdict
 
 RAW = re.compile(r"(?:^|/)(?:data|constants|tensors|weights|storages)/(?:\w+_)?\d+$")
+#: Beginnings of programs and scripts; arrays begin so by a chance of one in four thousand million.
+PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"#!/bin/", b"#!/usr/bin/")
 #: What is said of bytes that are a pickle by chance.
 CHANCE = {"trailing-data", "damaged", "odd", "over-budget"}
 MAX_PATH = 4096
@@ -57,7 +59,7 @@ def scan_zip(window: Window, context: Context) -> str:
     members = {entry.name for entry in found}
     # Pickles first: the storages that they refer to are raw arrays, which nobody unpickles.
     for entry in sorted(found, key=lambda e: not e.name.endswith(".pkl")):
-        if entry.name.endswith("/"):
+        if entry.name.endswith("/") and not (entry.packed or entry.size):
             continue
         inner = context.inside(entry.name, members)
         try:
@@ -111,6 +113,9 @@ def _raw(part: Window, context: Context) -> None:
     torch.export keeps some tensors as files of torch, or pickles, under the same names and loads
     those. Bytes of an array that happen to be a pickle name nothing, and mean nothing.
     """
+    if part.startswith(PROGRAMS):
+        sentence = "The bytes of an array are a program, which a loader of another kind may start."
+        context.add("program", sentence, Verdict.DANGEROUS, 0)
     is_pickle, report = probe(part, context)
     context.report.merge(report.at_least(Verdict.DANGEROUS))
     if is_pickle or part.startswith(b"PK\x03\x04"):

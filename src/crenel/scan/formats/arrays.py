@@ -6,13 +6,13 @@ import math
 import re
 
 from crenel.scan.context import Context
+from crenel.scan.dtypes import item_size
 from crenel.scan.judge import CERTAIN, HOSTILE, StreamJudge
 from crenel.scan.machine import Damage, Machine
 from crenel.scan.source import Budget
 from crenel.scan.values import Instance, Mapping, render
 from crenel.scan.verdict import Reason, Verdict
 
-CODE = re.compile(r"[<>|=]?([?biufcSUVMmO])(\d*)")
 #: Operations that plain pickle's reading of all arrays of a file is followed for.
 TWIN_OPERATIONS = 10_000_000
 
@@ -112,51 +112,3 @@ def _count(shape: object) -> int:
     if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise Damage("has a joblib array without a shape")
     return math.prod(n for n in shape if isinstance(n, int))
-
-
-def item_size(dtype: Instance, depth: int = 8) -> tuple[int, bool]:
-    """Return the bytes of one item of a symbolic dtype, and whether it holds objects.
-
-    Raises
-    ------
-    Damage
-        Where the description is not one that numpy writes, so that readers could differ.
-    """
-    code = dtype.args[0] if dtype.args else None
-    match = CODE.fullmatch(code) if isinstance(code, str) else None
-    if match is None or not depth:
-        raise Damage("has a joblib array of unknown dtype")
-    kind, digits = match[1], int(match[2] or 1)
-    if kind == "O":
-        return 8, True
-    state = dtype.state
-    if kind not in "SUV":
-        fields = isinstance(state, tuple) and len(state) >= 5 and state[2:5] != (None,) * 3
-        if fields or (not match[2] and kind != "?"):
-            raise Damage("has a joblib array of unknown dtype")
-        return digits, False
-    if not isinstance(state, tuple) or len(state) < 7 or not isinstance(state[5], int):
-        return digits * (4 if kind == "U" else 1), False
-    size = state[5] if state[5] >= 0 else digits * (4 if kind == "U" else 1)
-    return size, _holds_objects(state, depth)
-
-
-def _holds_objects(state: tuple[object, ...], depth: int) -> bool:
-    """Look into the base of a sub-array and the fields of a record."""
-    parts: list[object] = []
-    if isinstance(state[2], tuple):
-        parts.append(state[2][0])
-    names, fields = state[3], state[4]
-    if names is not None and not isinstance(fields, Mapping):
-        raise Damage("has a joblib array of unknown dtype")
-    if isinstance(fields, Mapping):
-        if fields.length != len(fields.items):
-            raise Damage("has a joblib array with too many fields")
-        for _, field in fields.items:
-            parts.append(field[0] if isinstance(field, tuple) and field else None)
-    found = False
-    for part in parts:
-        if not isinstance(part, Instance) or part.kind != "numpy.dtype":
-            raise Damage("has a joblib array of unknown dtype")
-        found = item_size(part, depth - 1)[1] or found
-    return found

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from crenel.scan.context import Context
 from crenel.scan.formats.mlflow import judge_flavour
 from crenel.scan.formats.requirements import is_foreign
-from crenel.scan.formats.targets import judge_target
+from crenel.scan.formats.targets import NAME, judge_target
 from crenel.scan.formats.zipfiles import leaves_folder
 from crenel.scan.source import Unreadable
 from crenel.scan.verdict import Verdict
@@ -24,6 +24,8 @@ READ = "Read that code, and pin its revision, before you load this with trust_re
 PEFT_HOMES = ("transformers", "diffusers", "peft", "sentence_transformers")
 COMPONENT_HOMES = {"transformers", "diffusers", "onnxruntime", "optimum", "flax", "peft",
                    "stable_diffusion"}  # fmt: skip
+#: Text of a template, under whatever key, that reaches for the internals of an object.
+REACHES = re.compile(r"\{[{%][^{}]{0,400}__\w{2,20}__")
 NO = {"false", "no", "off", "0", "", "none"}
 HANDLERS = {"image_classifier", "image_segmenter", "object_detector", "text_classifier"}
 
@@ -35,6 +37,8 @@ def judge_json(data: object, context: Context) -> None:
             judge = KEYS.get(key)
             if judge is not None:
                 judge(value, context)
+            elif isinstance(value, str) and key.endswith("template") and REACHES.search(value):
+                _template(value, context)
     if isinstance(data, list):
         _modules(data, context)
     if isinstance(data, dict) and "_class_name" in data:
@@ -135,6 +139,20 @@ def _target(value: object, context: Context) -> None:
         judge_target(value, "_target_", context, None)
 
 
+def _class_path(value: object, context: Context) -> None:
+    """``class_path`` of Lightning's command line, which is imported and called."""
+    if isinstance(value, str) and "." in value and NAME.fullmatch(value):
+        judge_target(value, "class_path", context, None)
+
+
+def _scripts(value: object, context: Context) -> None:
+    """``scripts`` of package.json: those that npm runs when the package is installed."""
+    for key in ("preinstall", "install", "postinstall", "prepare"):
+        if isinstance(value, dict) and value.get(key):
+            sentence = f"npm runs a command of this file ({key}) when the folder is installed."
+            context.add("automatic-code", sentence, Verdict.DANGEROUS, None, str(value[key])[:200])
+
+
 def _template(value: object, context: Context) -> None:
     from crenel.scan.formats.templates import judge_template
 
@@ -225,7 +243,8 @@ KEYS = {
     "trust_remote_code": _trust, "attn_implementation": _attention,
     "_attn_implementation": _attention, "auto_mapping": _peft, "_target_": _target,
     "chat_template": _template, "model": _archive_manifest, "weight_map": _shards,
-    "flavors": _flavours, "pip": _packages, "runOptions": _run_options,
+    "class_path": _class_path, "scripts": _scripts, "flavors": _flavours, "pip": _packages,
+    "runOptions": _run_options,
     "initializeCommand": _opened, "onCreateCommand": _opened, "postCreateCommand": _opened,
     "postStartCommand": _opened, "postAttachCommand": _opened, "updateContentCommand": _opened,
 }  # fmt: skip

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 
 from crenel.scan.context import Context
+from crenel.scan.formats.hdf5 import judge_outside
 from crenel.scan.formats.zipfiles import leaves_folder
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
@@ -23,6 +24,8 @@ CODE_CLASSES = {
     "PyFunc": "runs Python code",
     "TorchModuleWrapper": "unpickles a module of torch",
 }
+#: Parts of Keras whose functions load, save and fetch files.
+LOADERS = re.compile(r"(?:^|\.)(?:saving|models)(?:\.|$)")
 LOOKUPS = {"StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"}
 HOMES = (
     "layers", "models", "optimizers", "initializers", "regularizers", "constraints", "losses",
@@ -58,6 +61,9 @@ def judge_config(config: object, context: Context) -> None:
             context.add("keras-code", sentence, Verdict.DANGEROUS, None, _shown(item))
         _vocabulary(item, last, context)
         module = item.get("module")
+        if name == "function" and isinstance(module, str) and LOADERS.search(module):
+            sentence = f"The model calls {module}.{item.get('config')}, which loads further files."
+            context.add("keras-module", sentence, Verdict.DANGEROUS, None, _shown(item))
         if isinstance(module, str) and not _known(module):
             sentence = f"Building {name} imports {module}, which is not a part of Keras's models."
             context.add("keras-module", sentence, Verdict.DANGEROUS, None, _shown(item))
@@ -65,6 +71,7 @@ def judge_config(config: object, context: Context) -> None:
         custom = (
             _unknown(item, last)
             or ">" in name
+            or "." in name
             or (isinstance(registered, str) and ">" in registered)
         )
         if custom or ("module" in item and module is None and "registered_name" in item):
@@ -133,6 +140,7 @@ def scan_hdf5(window: Window, context: Context) -> str:
         if window.find(mark) >= 0:
             sentence = "The file is of PyTables, which unpickles attributes; they are not read."
             raise Unreadable(sentence, "no-reader", window.find(mark))
+    judge_outside(window, context)
     if judge_configs(window, context) or window.find(b"model_config") < 0:
         return "hdf5"
     raise Unreadable("The model's configuration inside the HDF5 file cannot be read.", "no-reader")

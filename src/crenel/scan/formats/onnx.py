@@ -17,6 +17,7 @@ KNOWN_DOMAINS = re.compile(
     r"|ai\.onnx(\.ml|\.training|\.preview\.training)?|com\.microsoft(\.\w+)?"
 )
 PYTHON_DOMAINS = {"ai.onnx.contrib", "com.microsoft.extensions", "pyop"}
+COMPILED = b"EPContext"
 MAX_FIELDS = 20_000_000
 # message -> field -> message of the field; what is not named here is passed over.
 TREE = {
@@ -56,6 +57,12 @@ def scan_onnx(window: Window, context: Context) -> str:
                 _external(window, first, last, context)
             elif inner is not None:
                 waiting.append((inner, first, last))
+            elif kind == "node" and number == 4 and window.read(first, last - first) == COMPILED:
+                sentence = (
+                    "The operator EPContext is compiled for one accelerator: code in the model,"
+                )
+                sentence += " or in a file beside it, that was not read."
+                context.add("compiled-operator", sentence, Verdict.REVIEW, first, "EPContext")
             elif DOMAIN_FIELD.get(kind) == number:
                 judge_domain(
                     window.read(first, last - first).decode("utf-8", "replace"), first, context

@@ -13,6 +13,9 @@ from crenel.scan.verdict import Verdict
 
 MAX_TEXT = 16 << 20
 NAMES = re.compile(r"(?:^|/)(?:[\w.-]*requirements[\w.-]*\.(?:txt|in)|constraints\.txt)$", re.I)
+# Files by which a folder is installed itself.
+PROJECTS = re.compile(r"(?:^|/)(?:pyproject\.toml|setup\.cfg|Pipfile)$", re.I)
+BACKEND = re.compile(r"^[ \t]*backend-path[ \t]*=.*", re.M)
 SETTINGS = re.compile(r"(?:^|/)(?:pip\.(?:conf|ini)|\.condarc|\.pypirc)$", re.I)
 INSTALLS = re.compile(
     r"(?:^[ \t-]*|[{,]\s*)[\"']?(?:dependencies|pip|build_dependencies)[\"']?[ \t]*:", re.MULTILINE
@@ -39,7 +42,7 @@ KEYS = re.compile(r"^[ \t]*(?:(?:extra-)?index-url|find-links|trusted-host|chann
 
 def is_requirements(name: str) -> bool:
     """Tell whether a file of that name lists packages for pip, or says where they come from."""
-    return bool(NAMES.search(name) or SETTINGS.search(name))
+    return any(pattern.search(name) for pattern in (NAMES, SETTINGS, PROJECTS))
 
 
 def judge_requirements(window: Window, context: Context) -> None:
@@ -53,6 +56,8 @@ def judge_requirements(window: Window, context: Context) -> None:
     found: Iterator[tuple[str, int]]
     if SETTINGS.search(context.name):
         found = ((match[0].strip(), match.start()) for match in KEYS.finditer(text))
+    elif PROJECTS.search(context.name):
+        found = _project(text)
     elif named:
         found = ((line, at) for line, at in _joined(text) if is_foreign(line))
     elif INSTALLS.search(text):
@@ -64,6 +69,21 @@ def judge_requirements(window: Window, context: Context) -> None:
         sentence = f"Installing what the model needs fetches {line.strip()[:100]} from outside the"
         sentence += " package registry; pin it by a digest, or leave it out."
         context.add("foreign-package", sentence, Verdict.REVIEW, place(at), line.strip()[:200])
+
+
+def _project(text: str) -> Iterator[tuple[str, int]]:
+    """Yield what a project's file takes from elsewhere: addresses, and a builder of its own."""
+    pos = 0
+    for line in text.splitlines(keepends=True):
+        inline = FLOW.search(line[:10_000])
+        item = line.strip().strip("\"',")
+        if (
+            inline is not None
+            or BACKEND.match(line)
+            or re.search(rf"\s@\s*(?:{URL.pattern})", item)
+        ):
+            yield (inline[1] if inline is not None else item), pos
+        pos += len(line)
 
 
 def _joined(text: str) -> Iterator[tuple[str, int]]:

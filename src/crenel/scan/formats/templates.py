@@ -43,6 +43,7 @@ NAMED_INSIDE = re.compile(
 NAMING_FILTERS = {"map", "selectattr", "rejectattr", "groupby", "sort", "sum", "unique", "min",
                   "max", "attr"}  # fmt: skip
 BUILDING_FILTERS = {"join", "replace", "reverse", "lower", "format", "trim"}
+BUILDING_METHODS = {"replace", "format", "join", "lower", "casefold", "translate", "strip"}
 RUNS = re.compile(r"popen|system|eval|exec|__import__|import_module|subprocess|__builtins__|^open$")
 
 
@@ -108,6 +109,11 @@ class _Judge:
         self.all = list(tree.find_all(nodes.Node))
         self.own = {macro.name for macro in self.every(nodes.Macro)}
         self.own |= {n.name for n in self.every(nodes.Name) if n.ctx in ("store", "param")}
+        self.built = {
+            assign.target.name
+            for assign in self.every(nodes.Assign)
+            if isinstance(assign.target, nodes.Name) and _is_built(assign.node)
+        }
 
     def every(self, *kinds: type[_N]) -> list[_N]:
         """Return the nodes of some kinds, in the order of the text."""
@@ -154,6 +160,8 @@ class _Judge:
                 yield attribute, "__globals__" if root.name != "self" else None
         for item in self.every(nodes.Getitem):
             yield from _named(item, item.arg)
+            if isinstance(item.arg, nodes.Name) and item.arg.name in self.built:
+                yield item, None
         for chosen in self.every(nodes.Filter):
             if chosen.name in NAMING_FILTERS:
                 given = [*chosen.args, *(pair.value for pair in chosen.kwargs)]
@@ -181,10 +189,17 @@ def _named(node: nodes.Node, value: nodes.Node) -> Iterator[tuple[nodes.Node, st
     text = folded(value)
     if text is not None:
         yield node, text
-    elif isinstance(value, (nodes.Concat, nodes.Mod)) or (
-        isinstance(value, nodes.Filter) and value.name in BUILDING_FILTERS
-    ):
+    elif _is_built(value):
         yield node, None
+
+
+def _is_built(value: nodes.Node) -> bool:
+    """Tell whether an expression puts a text together that cannot be told without rendering."""
+    if isinstance(value, nodes.Call):
+        callee = value.node
+        return isinstance(callee, nodes.Getattr) and callee.attr in BUILDING_METHODS
+    glued = isinstance(value, (nodes.Concat, nodes.Mod)) and folded(value) is None
+    return glued or (isinstance(value, nodes.Filter) and value.name in BUILDING_FILTERS)
 
 
 def folded(node: nodes.Node | None) -> str | None:

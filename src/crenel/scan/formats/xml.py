@@ -13,6 +13,7 @@ HEAD = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<(?:\?xml|!DOCTYPE|!--|[A-Za-z_][\w:.
 XML_NAMES = re.compile(r"\.(?:xml|pmml|xsl|xslt|svg)$", re.IGNORECASE)
 MAX_XML = 64 << 20
 SCRIPTS = {"script", "javascript"}
+HANDLER = re.compile(r"on[a-z]{4,20}", re.IGNORECASE)
 INCLUDES = {"include", "import"}
 CODE = re.compile(r"Runtime|ProcessBuilder|getRuntime|System\.|eval\(|exec\(|java\.|javax?:")
 
@@ -62,6 +63,10 @@ class _Judge:
         space, _, local = name.rpartition(" ")
         self.root = self.root or local
         self.inside.append(local)
+        handler = next((key for key in attributes if HANDLER.fullmatch(key)), "")
+        if handler and self.root in ("svg", "html"):
+            sentence = f"The XML has the script {handler}, which runs where it is shown."
+            self.add("script", sentence, Verdict.REVIEW, attributes[handler][:200])
         if local.lower() in SCRIPTS:
             verdict = Verdict.REVIEW if self.root == "html" else Verdict.DANGEROUS
             self.add("script", "The XML has a script, which some readers run.", verdict)

@@ -13,13 +13,14 @@ from urllib.parse import unquote
 
 from crenel.scan.context import Context
 from crenel.scan.formats.places import Places
-from crenel.scan.formats.targets import judge_target
+from crenel.scan.formats.targets import NAME, judge_target
 from crenel.scan.source import Unreadable, Window
 from crenel.scan.verdict import Verdict
 
 MAX_TEXT = 64 << 20
-MARKS = (b"python", b"\\x", b"\\u", b"loader_module", b"%TAG", b"!new:", b"!apply:", b"!name:",
-         b"!module:", b"!include", b"_target_", b"trust_remote_code", b"!<")  # fmt: skip
+MARKS = (b"python", b"\\x", b"\\u", b"\\U", b"!ruby/", b"!!javax", b"class_path", b"loader_module",
+         b"%TAG", b"!new:", b"!apply:", b"!name:", b"!module:", b"!include", b"_target_",
+         b"trust_remote_code", b"!<")  # fmt: skip
 CORE = "tag:yaml.org,2002:"
 PYTHON = CORE + "python/"
 DIRECTIVE = re.compile(r"^%TAG[ \t]+(![\w-]*!?)[ \t]+(\S+)", re.MULTILINE)
@@ -29,11 +30,13 @@ TAG = re.compile(
 HARMLESS = {"none", "bool", "bytes", "str", "unicode", "int", "long", "float", "complex", "list",
             "tuple", "dict"}  # fmt: skip
 KEYED = re.compile(
-    r"(_target_(?<!\w_target_)|trust_remote_code)[\"']?\s*:\s*"
+    r"(_target_(?<!\w_target_)|class_path(?<!\wclass_path)|trust_remote_code)[\"']?\s*:\s*"
     r"(?:[\"']([^\"'\n]*)[\"']|([^\s,#}\]]*))"
 )
 NAMED = re.compile(r"_target_(?<!\w_target_)(?!\w)")
-ESCAPED = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})")
+ESCAPED = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\U(0[0-9A-Fa-f]{7})|\\\r?\n[ \t]*")
+#: Tags of other languages' loaders, which make any object: SnakeYAML's Java, Ruby's.
+FOREIGN = re.compile(r"!ruby/\w+|" + re.escape(CORE) + r"(?:[a-z]\w*\.)+[A-Za-z]\w*$")
 COMMENT = re.compile(r"(?:^|\s)#")
 ANCHOR = re.compile(r"&(\w+)")
 ALIAS = re.compile(r"\*\w+")
@@ -81,7 +84,10 @@ def _keys(text: str, context: Context) -> None:
         if (match[1], value) in seen:
             continue
         seen.add((match[1], value))
-        if match[1] == "_target_":
+        if match[1] == "class_path":  # Lightning's command line
+            if "." in value and NAME.fullmatch(value):
+                judge_target(value, "class_path", context, place(match.start(1)))
+        elif match[1] == "_target_":
             judge_target(value, "_target_", context, place(match.start(1)))
         elif value.lower() in ("true", "yes", "on", "1", "y"):
             sentence = "The configuration switches trust_remote_code on: loaders then run code that"
@@ -96,7 +102,13 @@ def _keys(text: str, context: Context) -> None:
 
 def unescaped(text: str) -> str:
     """Undo the escapes of double-quoted scalars, by which a key may hide."""
-    return ESCAPED.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
+    return ESCAPED.sub(_character, text)
+
+
+def _character(match: re.Match[str]) -> str:
+    """Return what an escape stands for: nothing where it joins two lines."""
+    code = int(match[1] or match[2] or match[3] or "0", 16)
+    return chr(code) if 0 < code < 0x110000 else ""
 
 
 def _tags(text: str, handles: dict[str, str]) -> Iterator[tuple[str, int]]:
@@ -122,11 +134,19 @@ def _is_quoted(text: str, at: int) -> bool:
 def _is_told(tag: str) -> bool:
     if tag.startswith(PYTHON):
         return tag[len(PYTHON) :].partition(":")[0] not in HARMLESS
-    return tag.startswith("!") and ":" in tag
+    return (tag.startswith("!") and ":" in tag) or bool(FOREIGN.match(tag))
 
 
 def _tag(tag: str, at: int, quoted: bool, context: Context) -> None:
     if not tag.startswith(PYTHON):
+        if FOREIGN.match(tag):
+            sentence = (
+                f"A loader of another language makes {tag.removeprefix(CORE)[:120]}, an object"
+            )
+            sentence += " of any class, while it reads the text."
+            verdict = Verdict.REVIEW if quoted else Verdict.DANGEROUS
+            context.add("foreign-tag", sentence, verdict, at, tag[:200])
+            return
         kind, colon, name = tag.removeprefix("!").partition(":")
         if tag.startswith("!") and colon and kind in ("new", "apply", "name", "module"):
             judge_target(name, f"The tag !{kind}", context, at)
