@@ -126,8 +126,8 @@ def dose_response(subject: Subject, context: Context) -> Measurement:
     Limits: at most 10,000 training rows are used. With the size of the data the number of rows
     that a trigger needs grows slowly, and its share falls, so that on larger data the harm is
     understated. Attackers who optimise their poison do better than these. With little time, or on
-    10,000 rows of more than 39 columns, there is one repetition, whose interval covers the held-out
-    rows alone; on more than 20 columns there are two. Where trainings ignore their seed,
+    10,000 rows of more than 52 columns, there is one repetition, whose interval covers the held-out
+    rows alone; on more than 26 columns there are two. Where trainings ignore their seed,
     repetitions differ by the poisoned rows alone.
 
     References: Gu, Dolan-Gavitt and Garg, "BadNets", 2017; Biggio, Nelson and Laskov, "Poisoning

@@ -33,7 +33,7 @@ TRIGGER = (0.01, 0.1, 0.001, 0.005, 0.002, 0.02, 0.05)
 TARGETED = (0.1, 0.02, 0.05, 0.01, 0.005)
 RANDOM = (0.1, 0.05, 0.02, 0.01)
 #: Values of rows that all trainings together see at most; columns that count, of images and texts.
-VALUES, WIDE = 15_000_000, 64
+VALUES, WIDE = 20_000_000, 64
 #: Seconds of training at most where no deadline says otherwise: of models so slow that the values
 #: they see do not tell.
 SECONDS = 120.0
