@@ -500,6 +500,7 @@ def test_keys_of_other_kinds_are_refused(tmp_path):
 def test_the_command_signs_and_verifies(model, tmp_path, capsys):
     key, out = tmp_path / "my.key", model / "model.sig"
     assert run(["provenance", "keygen", str(key), "--kind", "p256"]) == 0
+    made = re.search(r"key ([0-9a-f]{16})", capsys.readouterr().out)
     sign = ["provenance", "sign-model", str(model), "--key", str(key)]
     assert run([*sign, "--ignore", "a.txt"]) == 0
     assert "3 files signed" in capsys.readouterr().out
@@ -508,6 +509,8 @@ def test_the_command_signs_and_verifies(model, tmp_path, capsys):
     assert run([*verify, "--key", f"{key}.pub", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["verdict"] == "pass"
+    assert made is not None
+    assert told["tests"][0]["details"]["key"].startswith(made[1])
     assert told["tests"][1]["details"]["not covered"] == [".git", "a.txt"]
     (model / "weights.bin").unlink()
     assert run([*verify, "--key", f"{key}.pub"]) == 1

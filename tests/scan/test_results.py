@@ -35,7 +35,7 @@ def test_verdicts_are_ordered_by_severity():
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ([], 0), (["clean"], 0), (["clean", "review"], 1), (["review", "unreadable"], 2),
+        ([], 2), (["clean"], 0), (["clean", "review"], 1), (["review", "unreadable"], 2),
         (["unreadable", "malicious"], 1), (["dangerous"], 1),
     ],
 )  # fmt: skip

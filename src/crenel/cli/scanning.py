@@ -95,7 +95,8 @@ def _lines(results: list[ScanResult]) -> Iterator[list[tuple[str, str]]]:
             place = "" if reason.offset is None else f" (byte {reason.offset})"
             yield [(f"           {_shown(reason.sentence)}{place}", "")]
     worst = sum(result.verdict != "clean" for result in results)
-    yield [(f"{len(results)} files, {worst} not clean", "")]
+    told = f"{len(results)} files, {worst} not clean" if results else "no file: nothing was scanned"
+    yield [(told, "")]
 
 
 def _hole_lines(

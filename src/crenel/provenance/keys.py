@@ -44,7 +44,9 @@ def make_key(path: Path, kind: str = "ed25519") -> tuple[Path, str]:
     -------
     path : Path
         Of the public key: the private one's with ``.pub`` added.
-    keyid : str
+    told : str
+        As signatures name the key: its id in manifests, or of a kind that signs models alone its
+        hint there.
 
     Raises
     ------
@@ -76,7 +78,10 @@ def make_key(path: Path, kind: str = "ed25519") -> tuple[Path, str]:
             raise UsageError(f"{file} exists; keys are never overwritten: name another") from error
         except OSError as error:
             raise UsageError(f"{file} cannot be written: {error.strerror}") from error
-    return beside, keyid_of(private.public_key())
+    from crenel.provenance.model_keys import hint_of
+
+    named = keyid_of if kind == "ed25519" else hint_of
+    return beside, named(private.public_key())
 
 
 def _generated(kind: str) -> Any:

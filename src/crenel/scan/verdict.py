@@ -186,9 +186,10 @@ def exit_code(results: Iterable[ScanResult]) -> int:
     Returns
     -------
     int
-        0 if all are clean; 2 if the worst is unreadable; otherwise 1.
+        0 if all are clean; 2 if the worst is unreadable, or nothing was scanned; otherwise 1.
     """
-    verdict = worst(result.verdict for result in results)
+    verdicts = [result.verdict for result in results]
+    verdict = worst(verdicts) if verdicts else Verdict.UNREADABLE
     if verdict is Verdict.CLEAN:
         return 0
     return 2 if verdict is Verdict.UNREADABLE else 1
