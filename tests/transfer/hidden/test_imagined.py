@@ -27,6 +27,7 @@ def planted():
     return controls.network(planted=True)
 
 
+@pytest.mark.slow
 def test_a_trigger_is_recovered_without_any_image_and_turns_real_ones(planted):
     patch = recover_triggers(planted, images=Images(SHAPE))[0]
     assert patch.label == controls.TARGET
@@ -48,6 +49,7 @@ def test_a_declared_network_without_data_is_measured_and_the_report_says_on_what
     assert all("of imagined images" in words for words in headlines)
 
 
+@pytest.mark.slow
 def test_a_clean_network_without_data_is_silent():
     target = Target(
         name="net", model=controls.network(planted=False), images={"shape": list(SHAPE)}
