@@ -20,7 +20,7 @@ def verdict(goal: int, chance: float, siblings: int = 1) -> Verdict:
 def compared(monkeypatch):
     """Verdict and note from the chances of looks; None is a look that failed."""
 
-    def of(first, second, alone=1.0):
+    def of(first, second, alone=1.0, deadline=None):
         asked = []
 
         def look(goal, chance):
@@ -30,7 +30,7 @@ def compared(monkeypatch):
         monkeypatch.setattr(examination, "_look", lambda *a: look(1, first))
         monkeypatch.setattr(examination, "_imagined_look", lambda *a: look(2, second))
         told, words = examination._compared(
-            None, None, [], [verdict(0, alone, 0)], 10, Context(check="TRA-104")
+            None, None, [], [verdict(0, alone, 0)], 10, Context(check="TRA-104", deadline=deadline)
         )
         return told[0], asked, words
 
@@ -61,7 +61,7 @@ def test_without_a_control_on_the_images_given_the_imagined_ones_decide_in_doubt
     assert asked == [1, 2]
     assert told.goal == 2
     assert told.stands_out
-    for alone in (0.001, 0.9):
+    for alone in (0.008, 0.9):
         told, asked, words = compared(None, 1e-9, alone=alone)
         assert asked == [1]
         assert (told.goal, told.chance) == (0, alone)
@@ -69,8 +69,14 @@ def test_without_a_control_on_the_images_given_the_imagined_ones_decide_in_doubt
 
 
 def test_where_no_look_works_the_classes_are_held_against_each_other(compared):
-    told, asked, words = compared(None, None, alone=0.008)
+    told, asked, words = compared(None, None, alone=0.2)
     assert asked == [1, 2]
-    assert told.goal == 0
-    assert told.stands_out
+    assert (told.goal, told.chance) == (0, 0.2)
     assert words == "failed. failed. Classes are held against each other."
+
+
+def test_doubt_without_time_for_a_second_look_is_told(compared):
+    told, asked, words = compared(0.1, 1e-9, deadline=0.0)
+    assert asked == [1]
+    assert not told.stands_out
+    assert words.endswith("There was no time for a second look.")

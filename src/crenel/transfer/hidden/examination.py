@@ -17,7 +17,6 @@ from crenel.transfer.hidden.inversion import FAMILIES, Family
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
 from crenel.transfer.hidden.search import (
-    BESIDE,
     Margins,
     Searched,
     Verdict,
@@ -32,8 +31,8 @@ from crenel.transfer.hidden.search import (
 from crenel.transfer.hidden.siblings import taught
 from crenel.transfer.hidden.triggers import Sized, Trigger, sized, sizes_of
 
-#: Chances after the first look between which a second one is taken.
-DOUBT = (BESIDE / 10, 0.5)
+#: Chance after the first look below which a class that does not stand out is looked at again.
+DOUBT = 0.5
 #: Looks that could be taken: on the images given, and on imagined ones.
 LOOKS = 2
 #: Families that are searched on siblings too.
@@ -114,16 +113,25 @@ def _compared(
     from it: of these it is sure, and another one of its layers learns nearly all that it says.
     """
     first = _look(subject, scene, done, done, classes, context)
-    begun = alone if isinstance(first, str) else first.verdicts
     looks = [first]
-    if begun and DOUBT[0] < begun[0].chance < DOUBT[1] and not context.expired:
-        looks.append(_imagined_look(subject, scene, done, classes, context))
+    begun = alone if isinstance(first, str) else first.verdicts
+    judged = _paid(looks) or alone
+    if begun and begun[0].chance < DOUBT and not judged[0].stands_out:
+        looks.append(
+            "There was no time for a second look."
+            if context.expired
+            else _imagined_look(subject, scene, done, classes, context)
+        )
     words = " ".join(look if isinstance(look, str) else look.words for look in looks)
+    told = _paid(looks)
+    return (told, words) if told else (alone, f"{words} Classes are held against each other.")
+
+
+def _paid(looks: list[Look | str]) -> list[Verdict]:
+    """The verdicts of the look of the smallest chance, at that times the looks that could be."""
     told = [look.verdicts for look in looks if not isinstance(look, str)]
-    if not told:
-        return alone, f"{words} Classes are held against each other."
-    best = min(told, key=lambda verdicts: verdicts[0].chance)
-    return [replace(v, chance=min(1.0, LOOKS * v.chance)) for v in best], words
+    best = min(told, key=lambda verdicts: verdicts[0].chance, default=[])
+    return [replace(v, chance=min(1.0, LOOKS * v.chance)) for v in best]
 
 
 def _imagined_look(
@@ -166,7 +174,7 @@ def _look(
     if sibling is None:
         return "No network of the same layers was compared: one of them cannot be begun anew."
     words = (
-        "A network of the same layers that was taught clean images only shares "
+        "A network of the same layers that was taught what this one says of images shares "
         f"{sibling.agreement:.0%} of the decisions"
     )
     if not sibling.usable:

@@ -33,18 +33,7 @@ MEANT = 0.5
 def with_images(subject: Subject, model: Model, context: Context) -> tuple[Subject, str]:
     """The subject as it is, or with imagined images in the place of too few, and a note of it.
 
-    Parameters
-    ----------
-    subject : Subject
-        With images, or with the shape that images have.
-    model : Model
-        With a module.
-    context : Context
-
-    Raises
-    ------
-    crenel.errors.Inconclusive
-        Where the network leads no random image to its classes.
+    What is taken and raised is as of `imagined_subject`.
     """
     test = subject.test
     if test is not None and len(test) >= 2 * FEWEST:

@@ -182,7 +182,7 @@ def _beside(verdict: Verdict) -> str:
     if not verdict.siblings:
         return "beside the other classes"
     n = verdict.siblings
-    return f"beside {n} network{'s' * (n > 1)} of the same layers taught clean images only"
+    return f"beside {n} network{'s' * (n > 1)} of the same layers taught its decisions"
 
 
 def _examples(scene: Scene, trigger: Trigger, at: int) -> tuple[Example, ...]:

@@ -18,7 +18,7 @@ MORE = 24_000
 #: Shares of decisions after the first lesson between which the second is given: above it is not
 #: needed, below it would not suffice.
 UNSURE = (0.45, 0.8)
-#: Pixels, of a side, that an image is shifted by at most.
+#: Share of a side that an image is shifted by at most.
 SHIFT = 1 / 8
 #: Share of decisions on images not taught that a sibling must share with the network.
 ALIKE = 0.5
