@@ -8,6 +8,8 @@ import zlib
 import pytest
 
 from crenel.scan import scan_bytes
+from crenel.scan.formats.hdf5 import _suffixed
+from crenel.scan.source import Window
 
 # Compressed, and in base 85: an external link to /etc/passwd, a dataset kept there, one kept in
 # other.bin, a virtual dataset of /etc/other.h5, and one of a dataset of the same file.
@@ -65,3 +67,31 @@ def test_a_link_that_is_cut_short_is_none():
     data = zlib.decompress(base64.b85decode(FILES["link"]))
     at = data.find(b"/etc/passwd")
     assert not [r for r in scan_bytes(data[: at + 4], "weights.h5").reasons if r.call]
+
+
+def test_a_file_of_many_heaps_is_gone_through_once(monkeypatch):
+    """A model of many layers has a heap for each group; the last one still tells."""
+    data = zlib.decompress(base64.b85decode(FILES["storage"]))
+    searched = []
+    search = Window.search
+
+    def counted(self, pattern, offset, longest):
+        searched.append(len(self) - offset)
+        return search(self, pattern, offset, longest)
+
+    monkeypatch.setattr(Window, "search", counted)
+    result = scan_bytes(data + b"HEAP\0\0\0\0" * 3_000 + bytes(100_000), "weights.h5")
+    assert [(r.code, r.call) for r in result.reasons] == [("outside-file", "/etc/passwd")]
+    assert sum(searched) < 20 * (len(data) + 124_000)
+
+
+def test_more_heaps_than_are_looked_at_are_no_clean_file(monkeypatch):
+    data = zlib.decompress(base64.b85decode(FILES["itself"]))
+    monkeypatch.setattr("crenel.scan.formats.hdf5.MAX_FOUND", 5)
+    assert scan_bytes(data + b"HEAP\0\0\0\0" * 9, "weights.h5").verdict == "unreadable"
+
+
+def test_the_sources_of_a_virtual_dataset_are_read_in_time_that_their_length_bounds():
+    """A search that goes back at every letter would take hours; this ends at once."""
+    assert list(_suffixed(b"/" * 500_000 + b"a" * 500_000)) == []
+    assert list(_suffixed(b"\1dset\0../up/other.h5\0/x\0plain.h5\0")) == [b"../up/other.h5"]

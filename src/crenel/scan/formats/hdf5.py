@@ -18,6 +18,7 @@ from crenel.scan.verdict import Verdict
 
 #: Version 1, flags by which the kind of the link is told, and its kind: external.
 LINK = re.compile(rb"\x01[\x08-\x0f\x18-\x1f]\x40", re.S)
+SUFFIX = re.compile(rb"\.\w{2,5}")
 LONGEST = 4096
 MAX_FOUND = 1_000_000
 
@@ -80,31 +81,47 @@ def _linked(raw: bytes) -> str:
 
 def _storages(window: Window, width: int) -> Iterator[tuple[int, str]]:
     """Yield the files of datasets that are kept outside: their names lie in a local heap."""
-    for heap in _every(window, b"HEAP"):
-        address = re.escape(heap.to_bytes(width, "little"))
-        message = re.compile(rb"\x01\0\0\0(..)(..)" + address, re.S)
-        at = window.search(message, 0, 8 + width)
-        while at >= 0:
-            count = int.from_bytes(window.read(at + 6, 2), "little")
-            most = int.from_bytes(window.read(at + 4, 2), "little")
-            data = int.from_bytes(window.read(heap + 8 + 2 * width, width), "little")
-            for slot in range(count if count <= most else 0):
-                start = at + 8 + width + 3 * width * slot
-                name = _text(window, data + int.from_bytes(window.read(start, width), "little"))
-                if name:
-                    yield at, name
-            at = window.search(message, at + 1, 8 + width)
+    # a message that uses no slot keeps nothing
+    for at, heap in _leading(window, rb"\x01\0\0\0..(?!\0\0)..", 8, b"HEAP", width):
+        count = int.from_bytes(window.read(at + 6, 2), "little")
+        most = int.from_bytes(window.read(at + 4, 2), "little")
+        data = int.from_bytes(window.read(heap + 8 + 2 * width, width), "little")
+        for slot in range(count if count <= most else 0):
+            start = at + 8 + width + 3 * width * slot
+            name = _text(window, data + int.from_bytes(window.read(start, width), "little"))
+            if name:
+                yield at, name
 
 
 def _virtual(window: Window, width: int) -> Iterator[tuple[int, str]]:
     """Yield the files that virtual datasets are made of: their names lie in a global heap."""
-    for heap in _every(window, b"GCOL"):
-        layout = b"\x04\x03" + heap.to_bytes(width, "little")
-        at = window.find(layout)
-        while at >= 0:
-            index = int.from_bytes(window.read(at + 2 + width, 4), "little")
-            yield from ((at, name) for name in _sources(window, heap, index, width))
-            at = window.find(layout, at + 1)
+    for at, heap in _leading(window, rb"\x04\x03", 2, b"GCOL", width):
+        index = int.from_bytes(window.read(at + 2 + width, 4), "little")
+        yield from ((at, name) for name in _sources(window, heap, index, width))
+
+
+def _leading(
+    window: Window, before: bytes, length: int, mark: bytes, width: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the places of messages that end in the address of a heap, and that, in one pass.
+
+    Files of many groups have many heaps: the bytes are not gone through for each.
+    """
+    heaps = set(_every(window, mark))
+    if not heaps:
+        return
+    # no address is beyond the file, so that its last bytes are zeros and rule out most places
+    zeros = width - max(1, (max(heaps).bit_length() + 7) // 8)
+    message = re.compile(before + b".{%d}" % (width - zeros) + b"\\0" * zeros, re.S)
+    at = -1
+    for _ in range(MAX_FOUND):
+        at = window.search(message, at + 1, length + width)
+        if at < 0:
+            return
+        heap = int.from_bytes(window.read(at + length, width), "little")
+        if heap in heaps:
+            yield at, heap
+    raise Unreadable("The HDF5 file has too many places that look like messages.", "over-budget")
 
 
 def _sources(window: Window, heap: int, index: int, width: int) -> Iterator[str]:
@@ -128,10 +145,17 @@ def _first(body: bytes, width: int) -> str:
     name = body[1 + width :].partition(b"\0")[0]
     if body[:1] == b"\1":  # flags come first; one of them stands for the file itself
         name = b"." if name[:1] and name[0] & 4 else name[1:]
-    # Each entry is two names and two selections; a file of another name is found by its suffix.
-    others = re.findall(rb"[\x20-\x7e]*(?:/|\.\.)[\x20-\x7e]*(?:\.\w{2,5})", body)
-    chosen = name if name != b"." else next((o for o in others if b"." in o), b".")
+    chosen = name if name != b"." else next(_suffixed(body), b".")
     return chosen.decode("utf-8", "replace")
+
+
+def _suffixed(body: bytes) -> Iterator[bytes]:
+    """Yield what looks like paths: each entry of a mapping is two names and two selections."""
+    for text in re.findall(rb"[\x20-\x7e]+", body):
+        ends = [match.end() for match in SUFFIX.finditer(text)]
+        name = text[: ends[-1]] if ends else b""
+        if b"/" in name or b".." in name:
+            yield name
 
 
 def _every(window: Window, mark: bytes) -> Iterator[int]:
@@ -141,6 +165,7 @@ def _every(window: Window, mark: bytes) -> Iterator[int]:
             return
         yield at
         at = window.find(mark, at + 4)
+    raise Unreadable("The HDF5 file has too many heaps.", "over-budget")
 
 
 def _text(window: Window, at: int) -> str:
