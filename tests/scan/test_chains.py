@@ -140,6 +140,8 @@ GENTLE_GRID = Made(ParameterGrid, {"param_grid": [Made(types.SimpleNamespace, {"
     [
         Reduced(list, GENTLE_GRID), Reduced(frozenset, GENTLE_GRID), Reduced(bytes, GENTLE_GRID),
         Reduced(pd.CategoricalDtype, GENTLE_GRID, False),
+        Reduced(pd.CategoricalDtype, [*range(99), GENTLE_GRID], False),
+        Reduced(pd.CategoricalDtype, [[*range(99), GENTLE_GRID]], False),
         Reduced(pd.core.indexes.base._new_Index, pd.Index, {"data": [1], "name": GENTLE_GRID}),
         Reduced(getattr, Made(Pipeline, {"steps": GENTLE}), "named_steps"),
     ],

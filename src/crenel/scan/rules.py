@@ -75,7 +75,7 @@ def vouched(value: object, depth: int = 8) -> bool:
     if isinstance(value, (tuple, list)):
         return all(vouched(item, depth - 1) for item in value)
     if isinstance(value, Items):
-        return all(vouched(item, depth - 1) for item in value.items)
+        return value.plain and all(vouched(item, depth - 1) for item in value.items)
     if isinstance(value, Mapping):
         return value.length <= KEPT and all(vouched(v, depth - 1) for _, v in value.items)
     return True

@@ -46,16 +46,18 @@ class Instance:
 class Items:
     """A list, set or frozenset: ``kind``, its first ``items`` and its ``length``.
 
-    ``pairs`` tells whether every item so far was a pair whose first half is a plain constant.
+    ``pairs`` tells whether every item so far was a pair whose first half is a plain constant,
+    ``plain`` whether every item that was not kept is a constant.
     """
 
-    __slots__ = ("items", "kind", "length", "pairs")
+    __slots__ = ("items", "kind", "length", "pairs", "plain")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.items: list[object] = []
         self.length = 0
         self.pairs = True
+        self.plain = True
 
     def extend(self, values: list[object]) -> None:
         """Append values, keeping the first few."""
@@ -63,7 +65,9 @@ class Items:
             self.items = values
         else:
             room = max(KEPT - self.length, 0)
-            more = values[:room] + [value for value in values[room:] if type(value) is Latent]
+            dropped = values[room:]
+            self.plain = self.plain and all(map(is_constant, dropped))
+            more = values[:room] + [value for value in dropped if type(value) is Latent]
             self.items = self.items + more if more else self.items
         self.length += len(values)
         if self.pairs:
@@ -150,7 +154,7 @@ def is_plain(value: object, depth: int = 8) -> bool:
 
 
 def is_constant(value: object, depth: int = 8) -> bool:
-    """Like `is_plain`, with lists, sets and dicts of constants (their kept items) allowed."""
+    """Like `is_plain`, with lists, sets and dicts of constants allowed (of dicts those kept)."""
     if is_plain(value, 1):
         return True
     if not depth:
@@ -158,7 +162,7 @@ def is_constant(value: object, depth: int = 8) -> bool:
     if isinstance(value, tuple):
         return all(is_constant(item, depth - 1) for item in value)
     if isinstance(value, Items):
-        return all(is_constant(item, depth - 1) for item in value.items)
+        return value.plain and all(is_constant(item, depth - 1) for item in value.items)
     if isinstance(value, Mapping):
         return not value.odd_keys and all(is_constant(v, depth - 1) for _, v in value.items)
     return False
