@@ -44,6 +44,9 @@ def test_a_declared_network_without_data_is_measured_and_the_report_says_on_what
     (finding,) = result.findings
     assert finding.evidence.values["class"] == str(controls.TARGET)
     assert "of new imagined images of other classes" in finding.sentence
+    # the remedy needs images of the user's, and is not offered where it cannot be applied
+    assert finding.remedies == ()
+    assert "give test images" in finding.fix
     assert result.outcome.notes[0].startswith("No test images are given: 640 were imagined")
     headlines = [e.headline for e in result.exposures if e.role == "attack"]
     assert all("of imagined images" in words for words in headlines)

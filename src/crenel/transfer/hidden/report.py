@@ -30,6 +30,8 @@ from crenel.transfer.hidden.search import Searched, Verdict
 from crenel.transfer.hidden.triggers import Trigger, tried
 
 CHECK = "TRA-104"
+#: What triggers are tried on.
+IMAGES, IMAGINED = "images", "imagined images"
 #: A class stands out; its trigger must also turn at least this share of images (low end).
 WORKS = 0.5
 
@@ -53,7 +55,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     model = subject.model
     assert model is not None
     subject, imagined = with_images(subject, model, context)
-    kind = "imagined images" if imagined else "images"
+    kind = IMAGINED if imagined else IMAGES
     examined = examine(subject, model, context)
     families = tried_families(examined, context)
     exposures = [e for t in families for e in _exposures(subject, examined.scene, t, kind, context)]
@@ -144,6 +146,7 @@ def _finding(
     if level is None:
         return None
     size = size_of(best, at)
+    unlearns = kind == IMAGES  # the remedy trains on the user's own
     return Finding(
         check=CHECK,
         risk="transfer",
@@ -160,8 +163,8 @@ def _finding(
             "need be asked of the model."
         ),
         fix=(
-            "Do not use these weights; take them from whoever you can trust, or apply "
-            "unlearn-trigger and measure again."
+            "Do not use these weights; take them from whoever you can trust, or "
+            f"{'' if unlearns else 'give test images, '}apply unlearn-trigger and measure again."
         ),
         evidence=Evidence(
             images=picture(best, at),
@@ -173,7 +176,7 @@ def _finding(
             },
         ),
         examples=_examples(scene, best, at),
-        remedies=("unlearn-trigger",),
+        remedies=("unlearn-trigger",) if unlearns else (),
         gain=max(0.0, share.low - usual),
     )  # fmt: skip
 
