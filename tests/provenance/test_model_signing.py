@@ -478,6 +478,21 @@ def test_no_changed_byte_of_a_certificate_passes(data, certified, tmp_path_facto
     assert "certificate" in failed(verify_model(folder / "w", out, roots=[root]))
 
 
+def test_a_certificate_with_bits_that_no_reader_looks_at_fails(model, tmp_path):
+    """The bits at the end that are declared unused are no part of what is verified."""
+    root, out = Authority(), tmp_path / "model.sig"
+    leaf = leaf_of(root)
+    while leaf.certificate.signature[-1] % 2:  # only a bit that is 0 can be declared unused
+        leaf = leaf_of(root)
+    signed_by(model, out, leaf)
+    bundle = read_bundle(out)
+    der = bytearray(bundle.chain[0])
+    der[-len(leaf.certificate.signature) - 1] = 1
+    x509.load_der_x509_certificate(bytes(der)).verify_directly_issued_by(root.certificate)
+    out.write_bytes(Bundle(bundle.payload, bundle.signature, chain=(bytes(der),)).to_bytes())
+    assert "certificate" in failed(verify_model(model, out, roots=[root.certificate]))
+
+
 def test_a_key_cannot_stand_in_for_a_certificate(model, ec_pair, tmp_path):
     root, out = Authority(), tmp_path / "model.sig"
     sign_model(model, out, ec_pair[0])

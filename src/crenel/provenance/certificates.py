@@ -52,9 +52,13 @@ def parse_certificate(der: bytes) -> Any:
     Raises
     ------
     ValueError
-        Where it is none.
+        Where it is none, or its signature is not of whole bytes: the bits that a reader passes
+        over could be changed unseen.
     """
-    return _x509().load_der_x509_certificate(der)
+    certificate = _x509().load_der_x509_certificate(der)
+    if not der.endswith(b"\0" + certificate.signature):
+        raise ValueError("the signature of the certificate is not of whole bytes")
+    return certificate
 
 
 def name_of(certificate: Any) -> str:
