@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 import struct
 import tarfile
 import zipfile
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from benchmarks.scan.sample import Sample
+from tests.scan import test_chains, test_hdf5_outside, test_spellings
 from tests.scan.corpus import npy, proto, system, zipped
 from tests.scan.messages import field
 from tests.scan.test_folders import MLMODEL
@@ -252,6 +254,32 @@ def onnx_corners() -> Iterator[Sample]:
     yield Sample("corners: polyglots", "two-kinds.onnx", data, "runs Python operators")
 
 
+def composed() -> Iterator[Sample]:
+    """Nothing but names that harmless files need, put together so that they act."""
+    why = "makes numpy take bytes for addresses"
+    for key, kind in test_chains.DTYPES.items():
+        for protocol in (2, 5):
+            data = pickle.dumps(test_chains.array(kind, b"A" * 8), protocol)
+            yield Sample("corners: dtypes", f"{key}-{protocol}.pkl", data, why)
+    for key, value in test_chains.LATER.items():
+        why = "writes, evaluates or calls what it holds when loaded, iterated or used"
+        yield Sample("corners: composed", f"{key}.pkl", pickle.dumps(value, 4), why)
+
+
+def outside_files() -> Iterator[Sample]:
+    for key, packed in test_hdf5_outside.FILES.items():
+        if test_hdf5_outside.SAID[key] != "clean":
+            data = zlib.decompress(base64.b85decode(packed))
+            yield Sample("corners: HDF5", f"{key}.h5", data, "takes its content from other files")
+
+
+def spellings() -> Iterator[Sample]:
+    why = "acts in a spelling that its reader understands"
+    for key, (name, data, _) in test_spellings.HARMFUL.items():
+        yield Sample("corners: spellings", f"{key}/{name}", data, why)
+
+
 CORNERS: tuple[Callable[[], Iterator[Sample]], ...] = (
     zips, tars, images, keras_corners, configurations, yamls, requirements, texts, onnx_corners,
+    composed, outside_files, spellings,
 )  # fmt: skip
