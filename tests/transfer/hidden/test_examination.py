@@ -27,11 +27,12 @@ def compared(monkeypatch):
             asked.append(goal)
             return "failed." if chance is None else Look([verdict(goal, chance)], f"look {goal}.")
 
-        monkeypatch.setattr(examination, "_look", lambda *a: look(1, first))
+        monkeypatch.setattr(examination, "_look", lambda *a, **k: look(1, first))
         monkeypatch.setattr(examination, "_imagined_look", lambda *a: look(2, second))
         told, words = examination._compared(
-            None, None, [], [verdict(0, alone, 0)], 10, Context(check="TRA-104", deadline=deadline)
-        )
+            None, None, [], [verdict(0, alone, 0)], 10, Context(check="TRA-104", deadline=deadline),
+            imagined=False,
+        )  # fmt: skip
         return told[0], asked, words
 
     return of

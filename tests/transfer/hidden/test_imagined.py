@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,8 +18,10 @@ from crenel.run import State  # noqa: E402
 from crenel.subject import Data, Images, Subject  # noqa: E402
 from crenel.target import Target  # noqa: E402
 from crenel.transfer.checks import hidden_behaviour  # noqa: E402
-from crenel.transfer.hidden import controls, recover_triggers  # noqa: E402
+from crenel.transfer.hidden import controls, examination, recover_triggers  # noqa: E402
 from crenel.transfer.hidden.imagined import imagined, with_images  # noqa: E402
+from crenel.transfer.hidden.scene import scene_of  # noqa: E402
+from crenel.transfer.hidden.siblings import Sibling  # noqa: E402
 
 SHAPE = controls.shapes(1, seed=0)[0].shape[1:]
 
@@ -89,6 +93,38 @@ def test_too_few_images_are_replaced_by_legal_ones_of_their_kind(planted):
     np.testing.assert_array_equal(given.test.y, model.predict(given.test.x))
     # every class is there, about as often as the others
     assert np.bincount(given.test.y, minlength=controls.CLASSES).min() > 640 / controls.CLASSES / 2
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_network_compared_on_made_images_is_looked_at_on_its_own(planted, made, monkeypatch):
+    """What gradients made is fragile to the network they went through, and to no other."""
+    x, y = controls.shapes(80, seed=1)
+    model = wrap(planted, sample=x)
+    subject = Subject("net", model=model, test=Data(x, y, np.arange(80)))
+    context = Context(check="TRA-104", seed=0)
+    scene = scene_of(subject, model, context)
+    other = controls.network(planted=False)
+
+    def said(images):
+        return other(scene.back(images))
+
+    looked = []
+    sibling = Sibling(other, replace(scene, logits=said), 1.0)
+    monkeypatch.setattr(examination, "taught", lambda *a, **k: sibling)
+    monkeypatch.setattr(examination, "_searched", lambda *a: [])
+    monkeypatch.setattr(examination, "costs_of", lambda scene, *a: looked.append(scene))
+    monkeypatch.setattr(examination, "verdicts_beside", lambda *a: [])
+    examination._look(subject, scene, [], [], controls.CLASSES, context, imagined=made)
+    assert looked[0] is scene
+    there = looked[1]
+    if not made:
+        assert there is sibling.scene
+        return
+    assert there.x.shape == scene.x.shape
+    assert not torch.equal(there.x, scene.x)
+    likely = other(there.back(there.x)).softmax(dim=1).amax(dim=1)
+    assert likely.mean() > 0.8  # the other network is sure of them
+    assert torch.equal(there.decided, other(there.back(there.x)).argmax(dim=1))
 
 
 def test_enough_images_are_taken_as_they_are(planted):

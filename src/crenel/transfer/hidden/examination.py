@@ -12,7 +12,7 @@ from crenel.evasion.gradients.network import decisions, still
 from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject
-from crenel.transfer.hidden.imagined import imagined_subject
+from crenel.transfer.hidden.imagined import imagined_scene, imagined_subject
 from crenel.transfer.hidden.inversion import FAMILIES, Family
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
@@ -61,8 +61,18 @@ class Examined:
     notes: tuple[str, ...]
 
 
-def examine(subject: Subject, model: Model, context: Context) -> Examined:
+def examine(
+    subject: Subject, model: Model, context: Context, *, imagined: bool = False
+) -> Examined:
     """Search the smallest trigger of every class and judge the easiest ones.
+
+    Parameters
+    ----------
+    subject : Subject
+    model : Model
+    context : Context
+    imagined : bool
+        Whether the subject's images were imagined from the model.
 
     Raises
     ------
@@ -85,7 +95,7 @@ def examine(subject: Subject, model: Model, context: Context) -> Examined:
         done = [search(scene, f, classes, context, s) for f, s in zip(FAMILIES, SHARES)]
         context.progress(0.5)
         alone = verdicts_of(done, margins)
-        verdicts, compared = _compared(subject, scene, done, alone, k, context)
+        verdicts, compared = _compared(subject, scene, done, alone, k, context, imagined=imagined)
     context.progress(0.8)
     notes = [_searched_note(scene, done), compared, *_notes(scene, verdicts)]
     return Examined(scene, done, verdicts, (*notes, _margin_note(scene, margins)))
@@ -106,13 +116,15 @@ def _compared(
     alone: list[Verdict],
     classes: int,
     context: Context,
+    *,
+    imagined: bool,
 ) -> tuple[list[Verdict], str]:
     """Verdicts beside networks of the same layers on one or two sets of images, and a note.
 
     A network that leaves doubt on the images given is looked at again on images that are imagined
     from it: of these it is sure, and another one of its layers learns nearly all that it says.
     """
-    first = _look(subject, scene, done, done, classes, context)
+    first = _look(subject, scene, done, done, classes, context, imagined=imagined)
     looks = [first]
     begun = alone if isinstance(first, str) else first.verdicts
     judged = _paid(looks) or alone
@@ -145,7 +157,7 @@ def _imagined_look(
     scene = scene_of(subject, scene.model, context)
     with still(scene.unit.module, context.seed):
         here = _searched(scene, done, context)
-        look = _look(subject, scene, here, done, classes, context)
+        look = _look(subject, scene, here, done, classes, context, imagined=True)
     if isinstance(look, str):
         return look
     return Look(look.verdicts, f"Looked at again on {len(scene.x)} imagined images. {look.words}")
@@ -163,10 +175,13 @@ def _look(
     done: list[Searched],
     classes: int,
     context: Context,
+    *,
+    imagined: bool,
 ) -> Look | str:
     """What was searched here beside the same on a network taught the images; or why not.
 
-    Verdicts tell of the costs in ``done``.
+    Where the images were imagined from the network here, the other is searched on images that are
+    imagined from it. Verdicts tell of the costs in ``done``.
     """
     seed = context.derive_seed("sibling", 0)
     own = costs_of(scene, here, context)
@@ -180,7 +195,11 @@ def _look(
     if not sibling.usable:
         return f"{words}: too few to be compared with."
     with still(sibling.module, seed):
-        theirs = costs_of(sibling.scene, _searched(sibling.scene, done, context), context)
+        try:
+            there = imagined_scene(sibling.scene, classes, seed) if imagined else sibling.scene
+        except Inconclusive as error:
+            return f"{words}; {error}."
+        theirs = costs_of(there, _searched(there, done, context), context)
     try:
         return Look(verdicts_beside(here, own, [theirs], classes, done), f"{words}.")
     except ValueError:

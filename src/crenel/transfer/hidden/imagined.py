@@ -17,7 +17,7 @@ from crenel.evasion.patches.report import layout
 from crenel.model import Model
 from crenel.schema import Schema
 from crenel.subject import Data, Subject
-from crenel.transfer.hidden.scene import FEWEST
+from crenel.transfer.hidden.scene import FEWEST, Scene
 
 #: Images made, gradients of each, rate of Adam, and what neighbouring pixels that differ cost.
 MADE, STEPS, RATE, ROUGH = 640, 40, 0.05, 0.02
@@ -92,8 +92,30 @@ def imagined_subject(
     return replace(subject, train=None, test=Data(x, y, np.arange(len(x))), schema=schema)
 
 
+def imagined_scene(scene: Scene, classes: int, seed: int) -> Scene:
+    """The scene of a network with images imagined from it in the place of those searched on.
+
+    What is easy on images made from a network is so by their making too; networks are held against
+    each other alike where each is searched on its own.
+
+    Raises
+    ------
+    crenel.errors.Inconclusive
+        As `imagined`.
+    """
+    n, *shape = scene.x.shape
+    made = imagined(scene.logits, tuple(shape), classes, seed, scene.x.device, count=n)
+    x = torch.round(made * 255) / 255
+    return replace(scene, x=x, decided=torch.from_numpy(decisions(scene.logits, x)).to(x.device))
+
+
 def imagined(
-    logits: Logits, shape: tuple[int, ...], classes: int, seed: int, device: Any = "cpu"
+    logits: Logits,
+    shape: tuple[int, ...],
+    classes: int,
+    seed: int,
+    device: Any = "cpu",
+    count: int = MADE,
 ) -> Any:
     """Smooth noise that gradients lead to each class in turn until the network is sure of it.
 
@@ -107,10 +129,12 @@ def imagined(
         k.
     seed : int
     device : torch device
+    count : int
+        Images made, n.
 
     Returns
     -------
-    tensor, shape (640, c, h, w)
+    tensor, shape (n, c, h, w)
         In [0, 1], in random order.
 
     Raises
@@ -125,8 +149,8 @@ def imagined(
     nothing, but a planted trigger turns them as it turns real ones.
     """
     draw = generator(seed)
-    goal = (torch.randperm(MADE, generator=draw) % classes).to(device)
-    x = _noise(shape, draw).to(device).requires_grad_(True)
+    goal = (torch.randperm(count, generator=draw) % classes).to(device)
+    x = _noise((count, *shape), draw).to(device).requires_grad_(True)
     adam = torch.optim.Adam([x], lr=RATE)
     for _ in range(STEPS):
         by = torch.randint(-JITTER, JITTER + 1, (2,), generator=draw).tolist()
@@ -143,7 +167,7 @@ def imagined(
     meant = float((decisions(logits, made) == goal.cpu().numpy()).mean())
     if meant < MEANT:
         raise Inconclusive(
-            f"only {meant:.0%} of {MADE} images that were made from the network are taken for "
+            f"only {meant:.0%} of {count} images that were made from the network are taken for "
             "their class; give images that it was made for"
         )
     return made
@@ -151,10 +175,10 @@ def imagined(
 
 def _noise(shape: tuple[int, ...], draw: Any) -> Any:
     """Grey images with noise of a few coarse grids, in [0, 1]."""
-    c, h, w = shape
-    x = torch.zeros(MADE, c, h, w)
+    n, c, h, w = shape
+    x = torch.zeros(shape)
     for side in GRIDS:
-        grid = torch.randn(MADE, c, side, side, generator=draw)
+        grid = torch.randn(n, c, side, side, generator=draw)
         x += torch.nn.functional.interpolate(grid, (h, w), mode="bilinear", align_corners=False)
     return (0.5 + SPREAD * x).clamp(0, 1)
 

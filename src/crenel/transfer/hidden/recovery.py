@@ -138,8 +138,8 @@ def recover_triggers(
     subject = Subject("model", model=wrapped, test=test, images=images)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     context = Context(check="TRA-104", seed=seed, level=level, deadline=deadline)
-    subject, _ = with_images(subject, wrapped, context)
-    examined = examine(subject, wrapped, context)
+    subject, note = with_images(subject, wrapped, context)
+    examined = examine(subject, wrapped, context, imagined=bool(note))
     return [_recovered(examined, t) for t in tried_families(examined, context)]
 
 

@@ -56,7 +56,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     assert model is not None
     subject, imagined = with_images(subject, model, context)
     kind = IMAGINED if imagined else IMAGES
-    examined = examine(subject, model, context)
+    examined = examine(subject, model, context, imagined=bool(imagined))
     families = tried_families(examined, context)
     exposures = [e for t in families for e in _exposures(subject, examined.scene, t, kind, context)]
     findings = _findings(subject, examined, families, kind, context)
