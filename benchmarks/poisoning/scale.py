@@ -160,7 +160,7 @@ def pipeline(kind: str = "histogram") -> Any:
     return make_pipeline(columns, HistGradientBoostingClassifier(random_state=0))
 
 
-def measured(folder: Path, part: str, jobs: int, seed: int) -> Spent:
+def measured(folder: Path, part: str, jobs: int, seed: int, level: str) -> Spent:
     """One part, in this process."""
     given = joblib.load(folder / "given.joblib")
     model, train, test = wrap(given["pipeline"]), given["train"], given["test"]
@@ -172,13 +172,13 @@ def measured(folder: Path, part: str, jobs: int, seed: int) -> Spent:
         told = _found(mine_triggers(model, train, test, seed).confirmed, given["rows"])
     else:
         names = list(CHECKS) if part == "all" else [part]
-        told = "; ".join(_told(subject, name, jobs, seed) for name in names)
+        told = "; ".join(_told(subject, name, jobs, seed, level) for name in names)
     return Spent(_cpu() - cpu, time.perf_counter() - wall, before, _mib(), told)
 
 
-def _told(subject: Subject, name: str, jobs: int, seed: int) -> str:
+def _told(subject: Subject, name: str, jobs: int, seed: int, level: str) -> str:
     begun = time.perf_counter()
-    result = CHECKS[name].measure(subject, Context(name, seed=seed, jobs=jobs))
+    result = CHECKS[name].measure(subject, Context(name, seed=seed, jobs=jobs, level=level))
     sick = [t.name for e in result.exposures for t in e.health.tests if not t.ok]
     ill = f", unhealthy: {', '.join(sick)}" if sick else ""
     wall = time.perf_counter() - begun
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument(
         "--model", choices=("histogram", "xgboost", "lightgbm"), default="histogram"
     )
+    parser.add_argument("--level", choices=("quick", "standard", "deep"), default="standard")
     parser.add_argument("--full", action="store_true", help="all repetitions, however long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--within", type=Path, help=argparse.SUPPRESS)
@@ -222,8 +223,12 @@ def main() -> None:
         (part,) = options.part
         if options.full:
             dose_plan.SECONDS = source_plan.SECONDS = 1e9
-            dose_plan.VALUES = source_plan.VALUES = 10**18
-        print(json.dumps(asdict(measured(options.within, part, options.jobs, options.seed))))
+            dose_plan.VALUES.update(dict.fromkeys(dose_plan.VALUES, 10**18))
+        print(
+            json.dumps(
+                asdict(measured(options.within, part, options.jobs, options.seed, options.level))
+            )
+        )
         return
     print(f"{'rows':>9} {'part':9}{'CPU s':>8}{'wall s':>8}{'MiB':>7}{'before':>8}  told")
     for n in options.rows:
@@ -236,7 +241,7 @@ def main() -> None:
 
 def _apart(folder: Path, part: str, options: argparse.Namespace) -> Spent:
     own = ["--within", str(folder), "--part", part]
-    rest = ["--jobs", str(options.jobs), "--seed", str(options.seed)]
+    rest = ["--jobs", str(options.jobs), "--seed", str(options.seed), "--level", options.level]
     rest += ["--full"] if options.full else []
     command = [sys.executable, __file__, *own, *rest]
     done = subprocess.run(command, check=True, capture_output=True, text=True)

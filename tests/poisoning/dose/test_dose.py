@@ -393,6 +393,11 @@ def test_effort_without_a_deadline_follows_from_the_rows_and_not_from_the_clock(
     for seconds in (0.001, 0.5, 1.0):
         assert choose_effort(seconds, Context("POI-102"), values_seen(narrow)) == EFFORTS[0]
         assert choose_effort(seconds, Context("POI-102"), values_seen(wide)) == EFFORTS[2]
+        efforts = [
+            choose_effort(seconds, Context("POI-102", level=level), values_seen(wide)).fits
+            for level in ("quick", "standard", "deep")
+        ]
+        assert efforts == sorted(set(efforts))  # each level trains more often than the one before
     images = Data(np.zeros((100, 28, 28)), np.zeros(100, int), np.arange(100))
     assert values_seen(images) == 6_400
     texts = pd.DataFrame({"text": ["some words that make up a text"] * 10})

@@ -32,8 +32,10 @@ TRAIN_ROWS, TEST_ROWS = 10_000, 4_000
 TRIGGER = (0.01, 0.1, 0.001, 0.005, 0.002, 0.02, 0.05)
 TARGETED = (0.1, 0.02, 0.05, 0.01, 0.005)
 RANDOM = (0.1, 0.05, 0.02, 0.01)
-#: Values of rows that all trainings together see at most; columns that count, of images and texts.
-VALUES, WIDE = 20_000_000, 64
+#: Values of rows that all trainings together see at most, by level.
+VALUES = {"quick": 8_000_000, "standard": 20_000_000, "deep": 80_000_000}
+#: Columns that count, of images and texts.
+WIDE = 64
 #: Seconds of training at most where no deadline says otherwise: of models so slow that the values
 #: they see do not tell.
 SECONDS = 120.0
@@ -170,7 +172,8 @@ def choose_effort(fit_seconds: float, context: Context, values: int = 0) -> Effo
         That one training sees: without a deadline these decide, not the clock.
     """
     allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
-    fitting = (e for e in EFFORTS if e.fits * fit_seconds <= allowed and e.fits * values <= VALUES)
+    seen = VALUES[context.level]
+    fitting = (e for e in EFFORTS if e.fits * fit_seconds <= allowed and e.fits * values <= seen)
     return next(fitting, EFFORTS[-1])
 
 

@@ -85,7 +85,7 @@ def outstanding(
     whole = np.array(tables)
     mine = np.ascontiguousarray(whole[..., :k])
     rest = whole.sum(axis=-1, keepdims=True) - mine if among else whole[..., k:]
-    rest = np.ascontiguousarray(np.broadcast_to(rest, mine.shape))
+    rest = np.broadcast_to(rest, mine.shape).copy()  # one that is read-only is compiled for anew
     total = np.bincount(slot, minlength=slots).astype(float)
     sizes = total[:k]
     against = total.sum() - sizes if among else np.full(k, total[k])

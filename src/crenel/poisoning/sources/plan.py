@@ -219,7 +219,8 @@ def _affordable(names: list[str], ref: Reference, context: Context) -> list[str]
 def _affords(fits: int, ref: Reference, context: Context) -> bool:
     """Whether so many trainings fit: by the values that they see and, of slow ones, by the time."""
     allowed = min(SECONDS, 0.7 * context.time_left()) * min(2, context.jobs) * 0.7
-    return fits * ref.seconds <= allowed and fits * values_seen(ref.train) <= VALUES
+    seen = fits * values_seen(ref.train)
+    return fits * ref.seconds <= allowed and seen <= VALUES[context.level]
 
 
 def _chosen(
