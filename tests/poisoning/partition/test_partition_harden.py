@@ -67,8 +67,12 @@ def test_the_curves_after_are_lower_and_hold_what_is_proven(hardened):
     earlier = {e.series: e for e in before.exposures}["trigger"]
     assert trigger.harm.possible
     assert not earlier.harm.possible
-    one_row = min(set(trigger.budget.values) & set(earlier.budget.values))
-    assert trigger.at(one_row)[0] <= trigger.possible_at(one_row) < 0.8
-    assert trigger.at(one_row)[0] <= earlier.at(one_row)[0]
+    doses = sorted(set(trigger.budget.values) & set(earlier.budget.values))
+    assert trigger.at(doses[0])[0] <= trigger.possible_at(doses[0]) < 0.8
+    # one row turns the tree in some repetitions and not in others: the curves are held as wholes
+    few, many = doses[1:4], doses[1:]
+    for own in (few, many):
+        means = [np.mean([e.at(dose)[0] for dose in own]) for e in (trigger, earlier)]
+        assert means[0] < means[1] - 0.05
     assert after.run.treatment["remedy"] == "partition-aggregation"
     assert any("training rows" in f for f in [after.run.treatment["sentence"]])
