@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from crenel.access import Access, Attacker
 from crenel.check import Context, Measurement, access_of
-from crenel.errors import Inconclusive, NotApplicable
+from crenel.errors import Inconclusive
 from crenel.evasion.curves import flip_curve, percent, within
 from crenel.evasion.fields.diffs import edits
 from crenel.evasion.fields.learned_rules import LearnedRule, broken_rules, learn_rules
 from crenel.evasion.fields.legality import CHANGEABLE, derived_columns, legal
 from crenel.evasion.fields.search import FieldSearch, field_search
-from crenel.evasion.fields.sharpen import sharpened
+from crenel.evasion.fields.sharpen import changeable
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.finding import Evidence, Example, Finding, severity
 from crenel.schema import Feature, Kind, Schema
@@ -62,15 +62,10 @@ class Attacked:
 
 def measure(subject: Subject, context: Context) -> Measurement:
     """Search for legal changes of few fields that turn right decisions."""
-    from crenel.data import infer_schema
-
     model, test = subject.model, subject.test
     assert model is not None
     assert test is not None
-    reference = test.x if subject.train is None else subject.train.x
-    schema, notes = sharpened(subject.schema or infer_schema(reference), reference)
-    if not any(f.mutable and f.kind in CHANGEABLE for f in schema.features):
-        raise NotApplicable("no field is one that an attacker can change (all are fixed or text)")
+    reference, schema, notes = changeable(subject)
     rows = right_rows(model, test, ROWS, context.rng("rows"))
     labels = model.score is None or subject.access.attacker in (Attacker.LABELS, Attacker.NONE)
     seen = Attacker.LABELS if labels else Attacker.SCORES

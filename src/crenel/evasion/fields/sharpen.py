@@ -8,14 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.data.constraints import derived, group
+from crenel.errors import NotApplicable
+from crenel.evasion.fields.legality import CHANGEABLE
 from crenel.evasion.lattice import one_hot_groups
 from crenel.schema import Feature, Kind, Schema
+from crenel.subject import Subject
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Rows looked at; distinct values that a column needs to show its step; decimals at most.
 ROWS, DISTINCT, PLACES = 20_000, 10, 4
+
+
+def changeable(subject: Subject) -> tuple[pd.DataFrame, Schema, tuple[str, ...]]:
+    """Rows as they really occur, the schema that changed ones are held to, and notes of it.
+
+    Raises
+    ------
+    crenel.errors.NotApplicable
+        Where an attacker can change no field.
+    """
+    from crenel.data import infer_schema
+
+    seen = subject.test if subject.train is None else subject.train
+    assert seen is not None
+    schema, notes = sharpened(subject.schema or infer_schema(seen.x), seen.x)
+    if not any(f.mutable and f.kind in CHANGEABLE for f in schema.features):
+        raise NotApplicable("no field is one that an attacker can change (all are fixed or text)")
+    return seen.x, schema, notes
 
 
 def sharpened(schema: Schema, reference: pd.DataFrame) -> tuple[Schema, tuple[str, ...]]:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from crenel.access import Access, Attacker
 from crenel.check import Context, Measurement, access_of
-from crenel.errors import Inconclusive, NotApplicable
+from crenel.errors import Inconclusive
 from crenel.evasion.curves import flip_curve, percent, sandwich, within
 from crenel.evasion.fields.cheapen import changed_fields, movable
 from crenel.evasion.fields.diffs import edits
 from crenel.evasion.fields.legality import CHANGEABLE, legal
-from crenel.evasion.fields.sharpen import sharpened
+from crenel.evasion.fields.sharpen import changeable
 from crenel.evasion.shifts.search import Shifts, field_shifts, small_shifts
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.finding import Evidence, Example, Finding, severity
@@ -65,15 +65,10 @@ class Moved:
 
 def measure(subject: Subject, context: Context) -> Measurement:
     """Search for legal changes that move predictions beyond the model's own error."""
-    from crenel.data import infer_schema
-
     model, test = subject.model, subject.test
     assert model is not None
     assert test is not None
-    reference = test.x if subject.train is None else subject.train.x
-    schema, taken = sharpened(subject.schema or infer_schema(reference), reference)
-    if not any(f.mutable and f.kind in CHANGEABLE for f in schema.features):
-        raise NotApplicable("no field is one that an attacker can change (all are fixed or text)")
+    reference, schema, taken = changeable(subject)
     error = error_of(model, test)
     rows = test.take(np.sort(context.rng("rows").permutation(len(test))[:ROWS]))
     found = field_shifts(
