@@ -10,8 +10,8 @@ torch = pytest.importorskip("torch")
 from crenel.check import Context  # noqa: E402
 from crenel.evasion import checks, controls  # noqa: E402
 from crenel.evasion.gradients.draws import row_keys  # noqa: E402
+from crenel.evasion.imagery import layout  # noqa: E402
 from crenel.evasion.patches import controls as patch_controls  # noqa: E402
-from crenel.evasion.patches.report import layout  # noqa: E402
 from crenel.evasion.patches.square import fit_patch, placed, side_of  # noqa: E402
 from crenel.evasion.patches.universal import added, fit_universal  # noqa: E402
 from crenel.subject import Subject, capabilities  # noqa: E402

@@ -17,7 +17,7 @@ from crenel.evasion.blackbox.attack import QueryAttack, query_attack, teachable
 from crenel.evasion.blackbox.rows import Numbers, decisions_and_scores
 from crenel.evasion.curves import flip_curve, percent, telling, within
 from crenel.evasion.fields.report import right_rows
-from crenel.evasion.gradients.report import twins
+from crenel.evasion.imagery import twins
 from crenel.evasion.pace import SOME, seconds_a_row
 from crenel.exposure import Exposure, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity

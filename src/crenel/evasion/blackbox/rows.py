@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.errors import NotApplicable
-from crenel.evasion.gradients.report import legal_range
+from crenel.evasion.imagery import legal_range
 from crenel.evasion.lattice import Lattice, lattice_of
 from crenel.model import Model
 from crenel.schema import NUMERIC, Kind, Schema

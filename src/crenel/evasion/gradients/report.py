@@ -20,6 +20,7 @@ from crenel.evasion.gradients.aimed_report import LEVEL, aims, exposure_of
 from crenel.evasion.gradients.aiming import left_out
 from crenel.evasion.gradients.robustness import Robustness, robustness
 from crenel.evasion.gradients.unit import Unit, freedom_of
+from crenel.evasion.imagery import legal_range, twins
 from crenel.evasion.lattice import lattice_of
 from crenel.evasion.pace import SOME, seconds_a_row
 from crenel.evasion.proving import Proofs, proofs
@@ -28,7 +29,7 @@ from crenel.evasion.verification import majority, verified
 from crenel.exposure import Exposure, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.model import Model
-from crenel.schema import Kind, Schema
+from crenel.schema import Schema
 from crenel.statistics import Interval
 from crenel.subject import Data, Subject
 
@@ -167,28 +168,6 @@ def _aimed(
     apart = "" if given.goal is None else left_out(np.full(len(job.rows), goal[0]), job.rows.y)
     curve = exposure_of(a.verdicts, a.epsilons, access, job.context, CHECK)
     return (curve,), [apart] if apart else []
-
-
-def legal_range(subject: Subject) -> tuple[Any, Any]:
-    """Bounds of the rows: those of the schema, else what images usually have, else the data's."""
-    from crenel.data import infer_schema
-
-    parts = [d for d in (subject.train, subject.test) if d is not None]
-    schema = subject.schema or infer_schema(parts[0].x)
-    if parts[0].is_table:
-        names = list(parts[0].x.columns)
-        known = {f.name: f for f in schema.features}
-        low = [_bound(known[n].min, [float(d.x[n].min()) for d in parts], min) for n in names]
-        high = [_bound(known[n].max, [float(d.x[n].max()) for d in parts], max) for n in names]
-        return np.array(low), np.array(high)
-    image = schema.features[0] if schema.features[0].kind is Kind.IMAGE else None
-    if image is not None and image.min is not None and image.max is not None:
-        return image.min, image.max
-    return min(float(d.x.min()) for d in parts), max(float(d.x.max()) for d in parts)
-
-
-def _bound(given: float | None, seen: list[float], pick: Any) -> float:
-    return float(pick(seen)) if given is None else given
 
 
 def _affordable(model: Model, test: Data, context: Context) -> int:
@@ -373,30 +352,6 @@ def _example(job: Job, a: Attacked, i: int, hidden: frozenset[str]) -> Example:
         ]
         return Example(title=title, edits=tuple(edits[:8]))
     return Example(title=title, images=twins(job.unit.into(one.x)[0], job.unit.into(after)[0]))
-
-
-def twins(before: NDArray[Any], after: NDArray[Any]) -> tuple[str, ...]:
-    """An image in [0, 1], its twin, and their difference magnified, as data URIs; else none."""
-    from crenel.data.png import data_uri
-
-    views = [as_image(v) for v in (before, after, _magnified(before, after))]
-    return tuple(data_uri(v) for v in views if v is not None)
-
-
-def _magnified(before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
-    difference = after - before
-    return np.asarray(0.5 + 0.5 * difference / max(float(np.abs(difference).max()), 1e-12))
-
-
-def as_image(x: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """Values in [0, 1] of one row as grey or colour pixels; None where it is no image."""
-    if x.ndim == 3 and x.shape[0] in (1, 3):
-        x = np.moveaxis(x, 0, 2)
-    if x.ndim == 3 and x.shape[2] == 1:
-        x = x[:, :, 0]
-    if x.ndim != 2 and not (x.ndim == 3 and x.shape[2] == 3):
-        return None
-    return np.asarray(np.round(np.clip(x, 0, 1) * 255), dtype=np.uint8)
 
 
 def _range_words(low: Any, high: Any) -> str:

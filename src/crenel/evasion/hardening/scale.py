@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.evasion.gradients.report import legal_range
 from crenel.evasion.gradients.rescaled import Rescaled
+from crenel.evasion.imagery import legal_range
 from crenel.subject import Subject
 
 

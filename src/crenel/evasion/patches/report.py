@@ -16,8 +16,8 @@ from crenel.evasion.curves import flip_curve, percent, telling
 from crenel.evasion.fields.report import right_rows
 from crenel.evasion.gradients.draws import normal, row_keys
 from crenel.evasion.gradients.network import generator, logits_of, still, torch
-from crenel.evasion.gradients.report import as_image, legal_range, twins
 from crenel.evasion.gradients.unit import Unit
+from crenel.evasion.imagery import as_image, layout, legal_range, twins
 from crenel.evasion.lattice import lattice_of
 from crenel.evasion.patches.square import Fitted, fit_patch, placed, side_of
 from crenel.evasion.patches.universal import added, fit_universal
@@ -103,15 +103,6 @@ def _job(model: Model, rows: Data, unit: Unit, context: Context) -> Job:
         model, rows, unit, into(z).to(device), torch.from_numpy(np.asarray(rows.y)).to(device),
         lambda x: own(back(x)), back, STEPS[context.level], context,
     )  # fmt: skip
-
-
-def layout(shape: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """From rows of images to (n, c, h, w) and back; channels may come last or not at all."""
-    if len(shape) == 3:
-        return (lambda x: x[:, None]), (lambda x: x[:, 0])
-    if shape[1] > 4 and shape[3] <= 4:
-        return (lambda x: x.permute(0, 3, 1, 2).contiguous()), (lambda x: x.permute(0, 2, 3, 1))
-    return (lambda x: x), (lambda x: x)
 
 
 @dataclass(frozen=True)

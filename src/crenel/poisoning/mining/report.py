@@ -198,7 +198,7 @@ def _examples(subject: Subject, m: Mined) -> Iterator[Example]:
 def _images(before: NDArray[Any], after: NDArray[Any]) -> tuple[str, ...]:
     """An image, the same with the pattern, and the pattern alone on grey."""
     from crenel.data.png import data_uri
-    from crenel.evasion.gradients.report import as_image
+    from crenel.evasion.imagery import as_image
 
     low = min(0.0, float(before.min()))
     span = max(float(before.max()), float(after.max())) - low or 1.0

@@ -13,7 +13,8 @@ from crenel.access import Access, Attacker
 from crenel.check import Context, access_of
 from crenel.errors import NotApplicable
 from crenel.evasion.gradients.network import as_labels, generator, logits_of, still, torch
-from crenel.evasion.patches.report import layout, picture_of
+from crenel.evasion.imagery import layout
+from crenel.evasion.patches.report import picture_of
 from crenel.evasion.patches.square import ascend, side_of
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Evidence, Finding, severity
