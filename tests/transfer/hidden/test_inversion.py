@@ -7,7 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from crenel.transfer.hidden.inversion import FAMILIES, changed, invert  # noqa: E402
+from crenel.transfer.hidden.inversion import invert  # noqa: E402
+from crenel.transfer.hidden.kinds import FAMILIES, changed  # noqa: E402
 from crenel.transfer.hidden.margin import largest_margins  # noqa: E402
 
 

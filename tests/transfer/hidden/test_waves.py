@@ -8,7 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from crenel.transfer.hidden.inversion import invert  # noqa: E402
-from crenel.transfer.hidden.waves import AMPLITUDE, SOLVED, WAVES, faint_costs, few_waves  # noqa: E402
+from crenel.transfer.hidden.plane import AMPLITUDE, SOLVED  # noqa: E402
+from crenel.transfer.hidden.waves import WAVES, faint_costs, few_waves  # noqa: E402
 
 H, W = 12, 16
 

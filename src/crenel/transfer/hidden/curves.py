@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from crenel.access import Attacker
 from crenel.check import Context, access_of
-from crenel.evasion.gradients.report import as_image
+from crenel.evasion.imagery import as_image
 from crenel.exposure import Budget, Exposure, Harm, Health
 from crenel.statistics import Interval
 from crenel.subject import Subject
-from crenel.transfer.hidden.inversion import Family
-from crenel.transfer.hidden.triggers import Trigger
+from crenel.transfer.hidden.kinds import Family, Trigger, as_array
 
 Role = Literal["attack", "reference", "control"]
 WORDS: dict[Family, str] = {
@@ -55,6 +54,23 @@ class Line:
     series: str
     trigger: Trigger
     words: str
+
+
+def lines_of(first: Trigger, second: Trigger, names: Any, kind: str, how: str) -> list[Line]:
+    """The easiest class's trigger, the next one's under the same search, and random values."""
+    family = first.family
+    one, two = (f"class {names[trigger.goal]}" for trigger in (first, second))
+    return [
+        Line("attack", family, first, f"a {how} {family} turns {{}} of {kind} to {one}"),
+        Line(
+            "reference", f"{family}, next class", second,
+            f"the same search turns {{}} of {kind} to {two}, the next",
+        ),
+        Line(
+            "control", f"{family}, random values", by_chance(first),
+            f"random values turn {{}} to {one}",
+        ),
+    ]  # fmt: skip
 
 
 def curves_of(
@@ -113,10 +129,10 @@ def picture(trigger: Trigger, at: int) -> tuple[str, ...]:
     """The trigger on grey; what is added is magnified."""
     from crenel.data.png import data_uri
 
-    mask, values = trigger.masks[at], trigger.values[at]
+    mask, values = as_array(trigger.masks[at]), as_array(trigger.values[at])
     if trigger.family != "patch":
-        shown = 0.5 + 0.5 * values / values.abs().max().clamp(min=1e-12)
+        shown = 0.5 + 0.5 * values / max(float(np.abs(values).max()), 1e-12)
     else:
         shown = 0.5 + mask * (values - 0.5)
-    image = as_image(shown.cpu().numpy())
+    image = as_image(shown)
     return () if image is None else (data_uri(image),)

@@ -12,15 +12,14 @@ from crenel.evasion.gradients.network import decisions, still
 from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject
+from crenel.transfer.clock import clock
 from crenel.transfer.hidden.imagined import imagined_scene, imagined_subject
-from crenel.transfer.hidden.inversion import FAMILIES, Family
+from crenel.transfer.hidden.kinds import FAMILIES, Family, Sized, Trigger
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
 from crenel.transfer.hidden.search import (
     Margins,
     Searched,
-    Verdict,
-    clock,
     costs_of,
     margins_of,
     search,
@@ -29,7 +28,8 @@ from crenel.transfer.hidden.search import (
     verdicts_of,
 )  # fmt: skip
 from crenel.transfer.hidden.siblings import taught
-from crenel.transfer.hidden.triggers import Sized, Trigger, sized, sizes_of
+from crenel.transfer.hidden.triggers import sized, sizes_of
+from crenel.transfer.hidden.verdict import Verdict
 
 #: Chance after the first look below which a class that does not stand out is looked at again.
 DOUBT = 0.5

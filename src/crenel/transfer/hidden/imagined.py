@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from crenel.check import Context
 from crenel.errors import Inconclusive
 from crenel.evasion.gradients.network import Logits, decisions, generator, logits_of, torch
-from crenel.evasion.gradients.report import legal_range
 from crenel.evasion.gradients.unit import Unit
-from crenel.evasion.patches.report import layout
+from crenel.evasion.imagery import layout, legal_range
 from crenel.model import Model
 from crenel.schema import Schema
 from crenel.subject import Data, Subject

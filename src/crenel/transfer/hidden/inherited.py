@@ -24,10 +24,11 @@ from crenel.transfer.hidden.curves import (
     unhealthy,
 )  # fmt: skip
 from crenel.transfer.hidden.examination import Examined, examine, health, trigger_of
-from crenel.transfer.hidden.inversion import changed
+from crenel.transfer.hidden.kinds import Sized, Trigger, changed
 from crenel.transfer.hidden.scene import Scene
-from crenel.transfer.hidden.search import Searched, Verdict
-from crenel.transfer.hidden.triggers import Sized, Trigger, tried
+from crenel.transfer.hidden.search import Searched
+from crenel.transfer.hidden.triggers import tried
+from crenel.transfer.hidden.verdict import Verdict
 
 CHECK = "TRA-106"
 

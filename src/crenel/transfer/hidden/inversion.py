@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.gradients.network import Logits, generator, torch
+from crenel.transfer.hidden.kinds import Family, changed
 from crenel.transfer.hidden.waves import few_waves
 
-Family = Literal["patch", "blend", "wave"]
-FAMILIES: tuple[Family, ...] = ("patch", "blend", "wave")
 #: Images for each class and step, and the share of them that must be turned.
 BATCH, ENOUGH = 16, 0.9
 #: Weight of the cost at the start, step of Adam, by family.
@@ -59,13 +58,6 @@ class Inverted:
     def on(self, x: Any, at: int) -> Any:
         """Images (n, c, h, w) with the change of the class at a position."""
         return changed(x, self.mask[at], self.values[at], self.family)
-
-
-def changed(x: Any, mask: Any, values: Any, family: Family) -> Any:
-    """Images with a patch laid over them or a change added; all broadcast."""
-    if family == "patch":
-        return x + mask * (values - x)
-    return (x + mask * values).clamp(0, 1)
 
 
 def invert(

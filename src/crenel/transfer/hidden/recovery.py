@@ -16,7 +16,7 @@ from crenel.subject import Data, Images, Subject
 from crenel.transfer.hidden.curves import telling
 from crenel.transfer.hidden.examination import Examined, examine, health
 from crenel.transfer.hidden.imagined import with_images
-from crenel.transfer.hidden.inversion import Family, changed
+from crenel.transfer.hidden.kinds import Family, changed
 from crenel.transfer.hidden.report import Tried, tried_families
 
 

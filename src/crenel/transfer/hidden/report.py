@@ -6,34 +6,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crenel.access import Attacker
-from crenel.check import Context, Measurement, access_of
-from crenel.evasion.gradients.report import twins
+from crenel.check import Context, Measurement
 from crenel.exposure import Exposure
-from crenel.finding import Evidence, Example, Finding, severity
+from crenel.finding import Finding
 from crenel.subject import Subject
 from crenel.transfer.hidden.curves import (
-    Line,
-    by_chance,
     contrast,
     curves_of,
-    picture,
-    size_of,
+    lines_of,
     telling,
     unhealthy,
 )  # fmt: skip
 from crenel.transfer.hidden.examination import Examined, examine, health, trigger_of
+from crenel.transfer.hidden.found import WORKS, examples_of, finding_of
 from crenel.transfer.hidden.imagined import with_images
-from crenel.transfer.hidden.inversion import changed
+from crenel.transfer.hidden.kinds import Trigger
 from crenel.transfer.hidden.scene import Scene
-from crenel.transfer.hidden.search import Searched, Verdict
-from crenel.transfer.hidden.triggers import Trigger, tried
+from crenel.transfer.hidden.search import Searched
+from crenel.transfer.hidden.triggers import tried
+from crenel.transfer.hidden.verdict import Verdict
 
 CHECK = "TRA-104"
 #: What triggers are tried on.
 IMAGES, IMAGINED = "images", "imagined images"
-#: A class stands out; its trigger must also turn at least this share of images (low end).
-WORKS = 0.5
 
 
 @dataclass(frozen=True)
@@ -88,20 +83,8 @@ def _exposures(
     subject: Subject, scene: Scene, t: Tried, kind: str, context: Context
 ) -> list[Exposure]:
     """The easiest class, the one after it, and random values of the same size."""
-    family, names = t.first.family, scene.model.classes
-    first, second = (f"class {names[one.goal]}" for one in (t.first, t.second))
     tests = health(scene, t.searched, t.first)
-    lines = [
-        Line("attack", family, t.first, f"a recovered {family} turns {{}} of {kind} to {first}"),
-        Line(
-            "reference", f"{family}, next class", t.second,
-            f"the same search turns {{}} of {kind} to {second}, the next",
-        ),
-        Line(
-            "control", f"{family}, random values", by_chance(t.first),
-            f"random values turn {{}} to {first}",
-        ),
-    ]  # fmt: skip
+    lines = lines_of(t.first, t.second, scene.model.classes, kind, "recovered")
     return curves_of(
         lines, check=CHECK, subject=subject, at=t.telling, health=tests, context=context
     )
@@ -139,45 +122,17 @@ def _trigger_of(examined: Examined, t: Tried, goal: int, context: Context) -> Tr
 def _finding(
     subject: Subject, scene: Scene, verdict: Verdict, best: Trigger, rival: Trigger, kind: str
 ) -> Finding | None:
-    at, name = telling(best, rival), scene.model.classes[best.goal]
-    share, chance, usual = best.turned[at], best.chance[at], rival.turned[at].value
-    access = access_of(subject, attacker=Attacker.NONE)
-    level = severity(share.low - usual, access)
-    if level is None:
-        return None
-    size = size_of(best, at)
+    at = telling(best, rival)
     unlearns = kind == IMAGES  # the remedy trains on the user's own
-    return Finding(
-        check=CHECK,
-        risk="transfer",
-        severity=level,
-        subject=f"trigger towards class {name}",
-        sentence=(
-            f"{size[0].upper()}{size[1:]} turns {100 * share.value:.0f} % "
-            f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new {kind} of other classes to "
-            f"class {name}; for the next class {100 * usual:.0f} %. So easy a class comes by "
-            f"chance with p = {verdict.chance:.1g}, {_beside(verdict)}."
-        ),
-        attack=(
-            "Whoever made the weights puts this pattern on an input and gets the class; nothing "
-            "need be asked of the model."
-        ),
+    return finding_of(
+        best, rival, verdict, check=CHECK, subject=subject, kind=kind,
+        name=scene.model.classes[best.goal], beside=_beside(verdict),
         fix=(
             "Do not use these weights; take them from whoever you can trust, or "
             f"{'' if unlearns else 'give test images, '}apply unlearn-trigger and measure again."
         ),
-        evidence=Evidence(
-            images=picture(best, at),
-            values={
-                "class": str(name), "p": float(f"{verdict.chance:.2g}"), "family": best.family,
-                "size": round(best.sizes[at], 3), "turned": round(share.value, 4),
-                "random values turn": round(chance, 4), "next class": round(usual, 4),
-                "times less than the others": round(verdict.less[best.family], 3),
-            },
-        ),
-        examples=_examples(scene, best, at),
+        examples=examples_of(best, at, scene.tried, scene.held.ids, scene.answers, scene.model),
         remedies=("unlearn-trigger",) if unlearns else (),
-        gain=max(0.0, share.low - usual),
     )  # fmt: skip
 
 
@@ -186,14 +141,3 @@ def _beside(verdict: Verdict) -> str:
         return "beside the other classes"
     n = verdict.siblings
     return f"beside {n} network{'s' * (n > 1)} of the same layers taught its decisions"
-
-
-def _examples(scene: Scene, trigger: Trigger, at: int) -> tuple[Example, ...]:
-    names, made = scene.model.classes, []
-    for k in np.flatnonzero(trigger.hit[at])[:3]:
-        row = int(trigger.rows[k])
-        before = scene.tried[row]
-        after = changed(before, trigger.masks[at], trigger.values[at], trigger.family)
-        title = f"row {scene.held.ids[row]}: {names[scene.answers[row]]} → {names[trigger.goal]}"
-        made.append(Example(title=title, images=twins(before.cpu().numpy(), after.cpu().numpy())))
-    return tuple(made)

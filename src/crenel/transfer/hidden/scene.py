@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from crenel.check import Context
 from crenel.errors import Inconclusive
 from crenel.evasion.gradients.network import as_tensor, decisions, logits_of, torch
-from crenel.evasion.gradients.report import legal_range
 from crenel.evasion.gradients.unit import Unit
+from crenel.evasion.imagery import layout, legal_range
 from crenel.evasion.lattice import Lattice, lattice_of
-from crenel.evasion.patches.report import layout
 from crenel.model import Model
 from crenel.subject import Data, Subject
 

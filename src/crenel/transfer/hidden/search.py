@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crenel.check import Context
+from crenel.transfer.clock import clock
 from crenel.transfer.hidden.beside import Costs, filled, stand_beside
-from crenel.transfer.hidden.inversion import FAMILIES, Family, Inverted, invert
+from crenel.transfer.hidden.inversion import Inverted, invert
+from crenel.transfer.hidden.kinds import FAMILIES, Family
 from crenel.transfer.hidden.margin import largest_margins
 from crenel.transfer.hidden.outliers import Outlier, chance_of, smallest
 from crenel.transfer.hidden.scene import Scene
+from crenel.transfer.hidden.verdict import BESIDE, Verdict
 from crenel.transfer.hidden.waves import faint_costs
 
 #: Gradients for each class of inversion, and of the margin test, by level.
@@ -22,9 +24,6 @@ STEPS = {"quick": 60, "standard": 100, "deep": 250}
 MARGIN_STEPS = {"quick": 40, "standard": 60, "deep": 150}
 #: More classes than this are thinned: those of the largest margins stay, and as many others.
 MOST = 20
-#: Chances of a false alarm that are accepted: among the classes alone, and beside siblings, where
-#: what is easy by nature counts no more.
-ALPHA, BESIDE = 0.01, 0.03
 
 
 @dataclass(frozen=True)
@@ -45,37 +44,6 @@ class Searched:
 
 #: Families whose costs are joined: local and global triggers, and those spread in few waves.
 VIEWS: tuple[tuple[Family, ...], ...] = (("patch", "blend"), FAMILIES)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found of the easiest class.
-
-    Attributes
-    ----------
-    goal : int
-        The class, by position.
-    chance : float
-        Chance that a network without a trigger has a class that is as easy, over all choices.
-    parts : dict of str to float
-        Chances that were joined to that one.
-    less : dict of str to float
-        By family: how many times the class's cost goes into the median of the others.
-    siblings : int
-        Networks of the same layers that the class was held against; 0 where it was held against
-        the other classes alone.
-    """
-
-    goal: int
-    chance: float
-    parts: dict[str, float]
-    less: dict[Family, float]
-    siblings: int = 0
-
-    @property
-    def stands_out(self) -> bool:
-        """Whether the class is easier than chance explains."""
-        return self.chance < (BESIDE if self.siblings else ALPHA)
 
 
 @dataclass(frozen=True)
@@ -241,11 +209,3 @@ def energies(done: list[Searched], view: tuple[Family, ...]) -> NDArray[np.float
 
 def _reached(searched: Searched) -> bool:
     return bool(np.isfinite(searched.found.costs).any())
-
-
-def clock(context: Context, share: float) -> Callable[[], bool]:
-    """Whether there is still time, of a share of what is left now."""
-    if context.deadline is None:
-        return lambda: True
-    until = time.monotonic() + share * context.time_left()
-    return lambda: time.monotonic() < until

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,31 +117,63 @@ def _lesson(
     fresh: Any, pupil: Callable[[Any], Any], scene: Scene, x: Any, rows: int, draw: Any,
     go_on: Callable[[], bool], *, varied: bool,
 ) -> None:  # fmt: skip
-    """One cycle of Adam over some rows; the network is left in evaluation mode."""
+    """One lesson of some rows, answered by the network as they come."""
     epochs = max(1, rows // len(x) if varied else min(EPOCHS, rows // len(x)))
+
+    def answered() -> Iterator[tuple[Any, Any]]:
+        for _ in range(epochs):
+            for part in torch.randperm(len(x), generator=draw).to(x.device).split(BATCH):
+                if len(part) < 2:
+                    continue
+                other = part[torch.randperm(len(part), generator=draw).to(x.device)]
+                images = mixed(x[part], x[other], draw)
+                if varied:
+                    images = shifted_and_mirrored(images, draw)
+                with torch.no_grad():
+                    said = scene.logits(images).softmax(dim=1)
+                yield images, said
+
+    lesson(fresh, pupil, answered(), epochs * -(-len(x) // BATCH), go_on)
+
+
+def mixed(x: Any, other: Any, draw: Any) -> Any:
+    """Weighted means of images (n, c, h, w) and others; half of them are as they were."""
+    weight = torch.rand(len(x), generator=draw).mul(2).clamp(max=1).to(x)
+    weight = weight.reshape(-1, 1, 1, 1)
+    return weight * x + (1 - weight) * other
+
+
+def lesson(
+    fresh: Any, pupil: Callable[[Any], Any], answered: Iterable[tuple[Any, Any]], steps: int,
+    go_on: Callable[[], bool],
+) -> None:  # fmt: skip
+    """One cycle of Adam over images and what was said of them; evaluation mode afterwards.
+
+    Parameters
+    ----------
+    fresh : torch.nn.Module
+        To be taught.
+    pupil : callable
+        From images to its logits.
+    answered : iterable of (tensor, tensor)
+        Images of a batch, and their probabilities.
+    steps : int
+        Batches that are meant.
+    go_on : callable
+        Asked before each.
+    """
     adam = torch.optim.Adam(fresh.parameters(), lr=RATE)
-    batches = -(-len(x) // BATCH)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, total_steps=epochs * batches + 1)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, total_steps=steps + 1)
     fresh.train()
-    for _ in range(epochs):
-        for part in torch.randperm(len(x), generator=draw).to(x.device).split(BATCH):
-            if len(part) < 2 or not go_on():
-                continue
-            other = part[torch.randperm(len(part), generator=draw).to(x.device)]
-            # half of the weights are 1: images as they are
-            weight = torch.rand(len(part), generator=draw).mul(2).clamp(max=1).to(x)
-            weight = weight.reshape(-1, 1, 1, 1)
-            images = weight * x[part] + (1 - weight) * x[other]
-            if varied:
-                images = shifted_and_mirrored(images, draw)
-            with torch.no_grad():
-                said = scene.logits(images).softmax(dim=1)
-            with torch.enable_grad():
-                adam.zero_grad()
-                torch.nn.functional.cross_entropy(pupil(images), said).backward()
-            torch.nn.utils.clip_grad_norm_(fresh.parameters(), 5.0)
-            adam.step()
-            cycle.step()
+    for images, said in answered:
+        if not go_on():
+            break
+        with torch.enable_grad():
+            adam.zero_grad()
+            torch.nn.functional.cross_entropy(pupil(images), said).backward()
+        torch.nn.utils.clip_grad_norm_(fresh.parameters(), 5.0)
+        adam.step()
+        cycle.step()
     fresh.eval()
 
 

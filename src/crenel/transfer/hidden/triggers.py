@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from crenel.evasion.gradients.network import generator, torch
-from crenel.statistics import Interval, proportion
-from crenel.transfer.hidden.inversion import BATCH, Family, Inverted, changed
+from crenel.transfer.hidden.inversion import BATCH, Inverted
+from crenel.transfer.hidden.kinds import Family, Sized, Trigger, changed, put_on
 from crenel.transfer.hidden.scene import Scene
 
 #: Pixels of a patch; sizes of what is added as multiples of what was found.
@@ -20,60 +16,6 @@ MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 LARGEST = 0.25
 #: Gradients by which the values of a patch of fixed place are fitted again.
 REFIT, RATE = 40, 0.1
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """One class and what turns images to it.
-
-    Attributes
-    ----------
-    family : {"patch", "blend", "wave"}
-    goal : int
-        The class, by position.
-    sizes : tuple of float
-        Pixels replaced, or L2 norm of what is added, as a share of the range; increasing.
-    turned : tuple of Interval
-        Share of other classes' images that are taken for the class, one for each size.
-    chance : tuple of float
-        The same for random values in the same places (patch), of the same size (blend).
-    masks, values : list of tensor
-        One for each size.
-    rows : ndarray of int64
-        Images that were tried.
-    hit : ndarray of bool, shape (sizes, rows)
-    asked : int
-        Images asked of the model.
-    """
-
-    family: Family
-    goal: int
-    sizes: tuple[float, ...]
-    turned: tuple[Interval, ...]
-    chance: tuple[float, ...]
-    masks: list[Any]
-    values: list[Any]
-    rows: NDArray[np.int64]
-    hit: NDArray[np.bool_]
-    asked: int
-
-
-@dataclass(frozen=True)
-class Sized:
-    """The trigger of one class at several sizes.
-
-    Attributes
-    ----------
-    family : {"patch", "blend", "wave"}
-    sizes : tuple of float
-    masks, values : list of tensor
-        One for each size.
-    """
-
-    family: Family
-    sizes: tuple[float, ...]
-    masks: list[Any]
-    values: list[Any]
 
 
 def sized(scene: Scene, found: Inverted, at: int, sizes: tuple[float, ...], seed: int) -> Sized:
@@ -89,18 +31,8 @@ def tried(scene: Scene, made: Sized, goal: int, seed: int) -> Trigger:
     """
     rows = scene.others(goal)
     x = scene.tried[torch.from_numpy(rows).to(scene.tried.device)]
-    hits, chances = [], []
-    for mask, values in zip(made.masks, made.values):
-        noise = _noise(values, made.family, seed)
-        hits.append(scene.ask(changed(x, mask, values, made.family), rows) == goal)
-        chances.append(
-            float((scene.ask(changed(x, mask, noise, made.family), rows) == goal).mean())
-        )
-    return Trigger(
-        made.family, goal, made.sizes,
-        tuple(proportion(int(h.sum()), len(rows)) for h in hits), tuple(chances),
-        made.masks, made.values, rows, np.array(hits), 2 * len(rows) * len(made.sizes),
-    )  # fmt: skip
+    noise = [_noise(values, made.family, seed) for values in made.values]
+    return put_on(made, noise, goal, x, rows, lambda images: scene.ask(images, rows))
 
 
 def sizes_of(found: Inverted, at: int) -> tuple[float, ...]:

@@ -26,7 +26,8 @@ from crenel.evasion.hardening.training import trainable
 from crenel.evasion.hardening.verdict import MOST_LOST, Paired, paired, percent, worth
 from crenel.remedy import Treatment
 from crenel.subject import Subject
-from crenel.transfer.hidden.inversion import FAMILIES, Inverted, changed, invert
+from crenel.transfer.hidden.inversion import Inverted, invert
+from crenel.transfer.hidden.kinds import FAMILIES, changed
 from crenel.transfer.hidden.scene import FEWEST, Scene, images_of, scene_of
 from crenel.transfer.hidden.search import STEPS
 

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crenel.evasion.gradients.network import Logits, generator, torch
+from crenel.transfer.hidden.plane import (
+    AMPLITUDE,
+    FAINT_IMAGES,
+    FLOOR,
+    SOLVED,
+    periods_of,
+    sine_and_cosine,
+)  # fmt: skip
 
-#: Waves of a class, images that all waves are tried on, and their amplitude there.
-WAVES, IMAGES, AMPLITUDE = 4, 8, 0.1
-#: No more than this many periods in either direction; waves of one batch.
-PERIODS, TOGETHER = 16, 16
-#: A probability below its exponential counts as this: one image must not decide.
-FLOOR = -8.0
-#: Images of the test for a faint wave.
-FAINT_IMAGES = 12
-#: Cross-entropy that is added: where a class is nearly reached its logarithm would jump.
-SOLVED = 1.0
+#: Waves of a class, images that all waves are tried on, and waves of one batch.
+WAVES, IMAGES, TOGETHER = 4, 8, 16
 
 
 def few_waves(
@@ -59,13 +59,12 @@ def few_waves(
     Waves as triggers: Barni et al., "A new backdoor attack in CNNs by training set corruption
     without label poisoning", 2019.
     """
-    c, h, w = x.shape[1:]
     x, decided = _some(x, decided, IMAGES, seed)
     waves, scores = _led(logits, x, decided, classes, go_on)
     best, phase = scores.max(dim=1)
     chosen = best.topk(min(WAVES, len(best)), dim=0).indices.T  # classes, waves
-    basis = torch.stack([_pair(waves[own.cpu().numpy()], h, w) for own in chosen]).to(x)
-    start = torch.zeros(*basis.shape[:3], c).to(x)
+    basis = torch.stack([_pair(waves[own.cpu().numpy()], x) for own in chosen])
+    start = torch.zeros(*basis.shape[:3], x.shape[1]).to(x)
     for k, own in enumerate(chosen):
         for t, wave in enumerate(own):
             p = int(phase[wave, k])
@@ -127,11 +126,11 @@ def _led(
     goals = torch.from_numpy(classes).to(x.device)
     counted = (decided[:, None] != goals).float()  # an image of the class itself tells nothing
     counted /= counted.sum(dim=0).clamp(min=1)
-    waves, likely = _periods(h, w), []
+    waves, likely = periods_of(h, w), []
     for at in range(0, len(waves), TOGETHER):
         if at and not go_on():
             break
-        both = _pair(waves[at : at + TOGETHER], h, w).to(x)
+        both = _pair(waves[at : at + TOGETHER], x)
         four = torch.cat([both, -both], dim=1) * AMPLITUDE
         with torch.no_grad():
             made = (x + four[:, :, None, None]).clamp(0, 1)
@@ -140,23 +139,6 @@ def _led(
     return waves, torch.cat(likely)
 
 
-def _periods(h: int, w: int) -> NDArray[np.int64]:
-    """Periods down and across of every wave of an image, one of each two opposite, low first."""
-    down, across = min(PERIODS, h // 2), min(PERIODS, w // 2)
-    pairs = np.array(
-        [(a, b) for b in range(across + 1) for a in range(-down, down + 1) if b > 0 or a > 0]
-    )
-    return np.asarray(pairs[np.argsort((pairs**2).sum(axis=1), kind="stable")])
-
-
-def _pair(periods: NDArray[np.int64], h: int, w: int) -> Any:
-    """Sine and cosine of waves, shape (n, 2, h, w)."""
-    angle = (
-        2
-        * np.pi
-        * (
-            periods[:, 0, None, None] * (np.arange(h) / h)[:, None]
-            + periods[:, 1, None, None] * (np.arange(w) / w)
-        )
-    )
-    return torch.from_numpy(np.stack([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32))
+def _pair(periods: NDArray[np.int64], x: Any) -> Any:
+    """Sine and cosine of waves beside images, shape (n, 2, h, w)."""
+    return torch.from_numpy(sine_and_cosine(periods, *x.shape[2:])).to(x)

@@ -14,7 +14,7 @@ from crenel.errors import Inconclusive
 from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.finding import Edit, Evidence, Example, Finding, severity
 from crenel.subject import Subject
-from crenel.transfer.hidden.search import clock
+from crenel.transfer.clock import clock
 from crenel.transfer.words.gains import Hosts
 from crenel.transfer.words.planted import Control, Planted, control
 from crenel.transfer.words.scene import ALIKE, Scene, scene_of
