@@ -54,8 +54,9 @@ def judged(case, seed: int, level: str, given: int):
     return hidden_behaviour.measure(subject, Context(check="TRA-104", seed=seed, level=level))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+def main(judged=judged, doc: str = __doc__) -> None:
+    """Judge all networks of a seed, and print what was found and what that is of all."""
+    parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from crenel.check import Context, Controls, Cost, Measurement, Risk, check
 from crenel.errors import NotApplicable
 from crenel.subject import Subject
+from crenel.transfer.answers.controls import no_corner, planted_corner
 from crenel.transfer.controls import (
     clean_files,
     documented_base,
@@ -319,7 +320,8 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     Limits: at least four classes. Triggers that depend on the input, that are objects or scenes,
     that lead to most of the classes, or that need several patterns at once are not seen, and
     silence is no proof. What is recovered works like the planted trigger but need not look like
-    it. Texts: TRA-107. Tables: POI-105 looks for triggers in their training rows.
+    it. Models without gradients: TRA-108. Texts: TRA-107. Tables: POI-105 looks for triggers in
+    their training rows.
 
     References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Brown, "A method
     for combining non-independent, one-sided tests", 1975; Gu et al., "BadNets", 2019; Chen et
@@ -471,5 +473,65 @@ def hidden_words(subject: Subject, context: Context) -> Measurement:
     freedom for non-additivity", 1949.
     """
     from crenel.transfer.words.report import measure
+
+    return measure(subject, context)
+
+
+@check(
+    "TRA-108",
+    risk=Risk.TRANSFER,
+    title="Hidden triggers by answers alone",
+    question="Does a small pattern turn any image to one class, as far as answers alone can tell?",
+    needs=("model", "classification", "scores", "test", "images", "no gradients"),
+    cost=Cost(seconds=25.0, queries=200_000, least=0.3),
+    references=(
+        "AML.T0018.000", "AML.T0010.003", "AML.M0008", "NISTAML.023", "ML10:2023", "BIML:model:1",
+    ),
+    controls=Controls(weak=planted_corner, sound=no_corner),
+)  # fmt: skip
+def hidden_by_answers(subject: Subject, context: Context) -> Measurement:
+    """Search what turns any image to a class by asking alone, and hold the easiest class to others.
+
+    For models that give scores and no gradients: functions, pipelines, endpoints, files that
+    cannot be differentiated. Clean images are needed, whose labels are not looked at. Every answer
+    tells of all classes at once: every single cell of a grid, black and white, squares of four
+    fills at every other place, random patterns with both signs, and every plane wave of four
+    phases are put on twelve images, and the mean logarithm of each class's probability over
+    images of the others is taken. Then each class has its own search: a patch of 1.25 % of the
+    area is changed cell by cell and kept where it leads farther (whichever class it leads to),
+    and a faint pattern follows the slope that random directions tell. What is left to do on other
+    images is the class's cost in each family: patch, pattern, best wave.
+
+    Some classes are easy by nature, so that each is held against controls that saw no trigger,
+    taught what the model decides on clean images, on which the same is searched: models of its own
+    kind where they are trained in seconds (scikit-learn and boosted trees), or else two small
+    networks, where torch is installed. Its scores are not taught: whoever learns the scores of
+    clean images, and of mixtures above all, learns a planted patch with them. Costs are compared
+    as TRA-104 compares them (Student's t beside the other classes, chances joined by Fisher's
+    rule, times the views and the classes), and a class stands out below 0.03. Without controls
+    classes are held against each other, at 0.01.
+
+    A finding needs both: a class that stands out, and a pattern made for it that turns at least
+    half of the images not searched on. The curve is the share of those images by its size, beside
+    the next class's and random values of the same size.
+
+    Queries: about 175,000 for ten classes (at the level "quick" at most 100,000). Of an
+    endpoint no more is asked than ``queries_per_day``: the search is cut to what fits, and says
+    so. A model that is held here is asked what the search needs.
+
+    Health: enough could be asked, and in time; scores tell the classes that are not decided for
+    from 0 (a model whose scores are all 0 or 1 says no more than its decisions); a control decides
+    alike; a larger trigger turns no fewer; random values turn fewer.
+
+    Limits: those of TRA-104. A trigger is made of cells, at most 32 a side, so that of larger
+    images patterns finer than a cell are seen as coarse ones or not at all; waves have at most 16
+    periods a side. Scores rounded to few digits tell little. What is found works like the planted
+    trigger and need not look like it: a planted patch is often told by a faint pattern.
+
+    References: Dong et al., "Black-box detection of backdoor attacks with limited information and
+    data", 2021; Guo et al., "AEVA", 2022 (decisions alone); Croce et al., "Sparse-RS", 2022
+    (random search of patches); Wierstra et al., "Natural evolution strategies", 2014.
+    """
+    from crenel.transfer.answers.report import measure
 
     return measure(subject, context)
