@@ -7,13 +7,17 @@ the right class, at 0.05 false alarms at most.
 
 The rule (costs beside two small networks that are taught decisions on clean images) was chosen on
 six planted networks of --seed 11 and two clean ones of --seed 20. On --seed 21 and 22, on which
-nothing was chosen, 8 of 8 planted ones are found with the right class [0.63, 1] and 0 of 8 clean
-ones alarm [0, 0.37]: small networks of MNIST and Fashion-MNIST, and one pair of pooled ones of
+nothing was chosen, 9 of 9 planted ones are found with the right class [0.66, 1] and 0 of 10 clean
+ones alarm [0, 0.31]: small networks of MNIST and Fashion-MNIST, and one pair of pooled ones of
 MNIST. Corners, patches, dots, blends and waves are all among them. So 0.9 and 0.05 are not shown
 by so few. Normed networks and CIFAR-10 were not measured there; of --seed 11 dots in a small
 network of CIFAR-10 stand out at p = 0.0003 (one control of 0.55 and one of 0.41 of the decisions),
 a corner in a pooled one of MNIST at 0.0004, and a wave in a normed one of Fashion-MNIST stood out
 at 0.01 under an earlier rule. 175,000 queries and 9 CPU seconds a network, 38 for pooled ones.
+
+Of an endpoint that allows 80,000 queries a day (0.3 of the search) the classes of three planted
+small networks of --seed 11 stand out at p = 0.0006 and less, of one that allows 50,000 (0.2) at
+0.015 and less; whether clean ones stay silent there was not measured.
 
 Controls taught the model's scores on clean images and mixtures, as is usual in distillation, learn
 the trigger with them: a planted patch of MNIST leaves the class a cost of 1.2 there, and of 3.5 to
