@@ -41,6 +41,29 @@ def test_one_way_is_students_prediction_interval_of_what_is_left():
     assert all(o.p > 0.3 for o in others)
 
 
+def test_a_patch_is_held_against_what_the_pattern_foretells_as_a_regression_does():
+    """Costs that go together over classes by nature do not hide a patch that is planted."""
+    rng = np.random.default_rng(5)
+    nature = rng.normal(0, 0.8, 10)
+    spread = rng.normal(0, 0.1, (2, 10))
+    own = {"patch": np.exp(1.5 * nature + spread[0]), "blend": np.exp(nature + spread[1])}
+    there = {"patch": np.ones(10), "blend": np.ones(10)}
+    own["patch"][6] /= 3
+    told = stand_beside(own, [there])[0]
+    y, x = np.log(own["patch"]), np.log(own["blend"])
+    rest = [i for i in range(10) if i != 6]
+    line = stats.linregress(x[rest], y[rest])
+    short = line.intercept + line.slope * x[6] - y[6]
+    # the variance of a prediction: of the rest, of the intercept and of the slope
+    error = np.sum((y[rest] - line.intercept - line.slope * x[rest]) ** 2) / 7
+    variance = error * (1 + 1 / 9) + (line.stderr * (x[6] - x[rest].mean())) ** 2
+    chance = stats.t.sf(short / np.sqrt(variance), 7)
+    assert told.at == 6
+    assert told.parts["patch beyond blend"] == pytest.approx(chance)
+    assert told.p == pytest.approx(10 * 2 * chance)  # ten classes, two views
+    assert told.parts["patch"] > 0.05
+
+
 def test_independent_chances_would_be_joined_as_fisher_does(monkeypatch):
     told = np.array([0.03, 0.2, 0.01])
     monkeypatch.setattr("crenel.transfer.hidden.beside.CORRELATION", 0.0)

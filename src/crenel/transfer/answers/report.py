@@ -21,8 +21,8 @@ from crenel.transfer.answers.plan import HELD, QUERIES, TOLD, Plan, plan_of
 from crenel.transfer.answers.scene import Scene, scene_of
 from crenel.transfer.answers.search import Searched, search
 from crenel.transfer.clock import clock
-from crenel.transfer.hidden.curves import contrast, curves_of, lines_of, telling, unhealthy
-from crenel.transfer.hidden.found import WORKS, examples_of, finding_of
+from crenel.transfer.hidden.curves import curves_of, lines_of, telling, unhealthy
+from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown
 from crenel.transfer.hidden.kinds import Sized, Trigger
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.verdict import Verdict
@@ -215,25 +215,23 @@ def _findings(
         pairs = done if first else [
             _pair(examined, way, verdict.goal, context) for way in examined.found.costs
         ]  # fmt: skip
-        own, rival = max(pairs, key=lambda pair: contrast(*pair))
-        if own.turned[telling(own, rival)].low >= WORKS:
-            found.append(_finding(subject, examined, verdict, own, rival))
+        one = shown(pairs, verdict.chance)
+        if one is not None:
+            found.append(_finding(subject, examined, verdict, one))
     return tuple(f for f in found if f is not None)
 
 
-def _finding(
-    subject: Subject, examined: Examined, verdict: Verdict, own: Trigger, rival: Trigger
-) -> Finding | None:
+def _finding(subject: Subject, examined: Examined, verdict: Verdict, one: Shown) -> Finding | None:
     scene = examined.scene
     return finding_of(
-        own, rival, verdict, check=CHECK, subject=subject, kind="images",
-        name=scene.model.classes[own.goal], beside=_beside(examined),
+        one, verdict, check=CHECK, subject=subject, kind="images", names=scene.model.classes,
+        beside=_beside(examined),
         fix=(
             "Do not use this model; take one from whoever you can trust, or ask its maker for the "
             "weights and have TRA-104 recover the trigger with gradients."
         ),
         examples=examples_of(
-            own, telling(own, rival), scene.tried, scene.held.ids, scene.answers, scene.model
+            one.own, one.at, scene.tried, scene.held.ids, scene.answers, scene.model
         ),
     )  # fmt: skip
 

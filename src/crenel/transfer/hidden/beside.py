@@ -21,6 +21,9 @@ SPREAD = 0.03
 Costs = Mapping[str, NDArray[np.float64]]
 
 
+#: Two ways of which the first is held against what the second foretells of it: classes that give
+#: way to small patches give way to faint patterns too, and by as much, unless a patch is planted.
+LOCAL, GLOBAL, BEYOND = "patch", "blend", "patch beyond blend"
 #: Ways whose chances are joined: local and global triggers, waves, and those that all ways see.
 VIEWS = (("patch", "blend"), ("faint wave",), ("patch", "blend", "faint wave"))
 
@@ -37,7 +40,8 @@ class Beside:
         Chance that a network without a trigger has a class that stands out so, over all choices
         of classes and views.
     parts : dict of str to float
-        By way of search: the chance of this class alone, over no choice.
+        By way of search: the chance of this class alone, over no choice. Also that of its patch
+        beyond what its pattern foretells.
     """
 
     at: int
@@ -80,9 +84,10 @@ def stand_beside(
     In each way the logarithm of the class's cost, less the mean of those elsewhere, is held
     against the prediction interval of one more value from the other classes' (Student's t). The
     chances of the ways of a view are joined by Fisher's rule (1932), whose spread is widened for
-    their correlation as Brown does (1975). The least of the views counts, times their number and
-    that of the classes. A second planted class would hide the first: every two are held against
-    the rest as well, times the number of pairs.
+    their correlation as Brown does (1975). One more view holds the patch against what the pattern
+    foretells of it, by a straight line through the other classes. The least of the views counts,
+    times their number and that of the classes. A second planted class would hide the first: every
+    two are held against the rest as well, times the number of pairs.
     """
     gaps = _gaps(own, siblings)
     if not gaps:
@@ -93,13 +98,18 @@ def stand_beside(
         raise ValueError(f"{k} classes: none can be told from the others")
     views = _views(list(gaps))
     here = None if among is None else np.log(filled(among))[None]
-    looks = len(views) + (here is not None)
+    foretold = LOCAL in gaps and GLOBAL in gaps
+    looks = len(views) + (here is not None) + foretold
+    names = [*gaps, BEYOND] if foretold else [*gaps]
     n = max(choices or k, k)
-    chances, parts = np.ones(k), np.ones_like(table)
+    chances, parts = np.ones(k), np.ones((len(names), k))
     for count in (c for c in (1, 2) if k - c >= FEWEST):
         for at in combinations(range(k), count):
             alone = _alone(table, at)
             told = [joined(alone[view]) for view in views]
+            if foretold:
+                told.append(_beyond(gaps[LOCAL], gaps[GLOBAL], at))
+                alone = np.vstack([alone, told[-1]])
             if here is not None:
                 told.append(_alone(here, at)[0])
             together = comb(n, count) * looks * float(np.min(told, axis=0).max())
@@ -109,7 +119,7 @@ def stand_beside(
                 elif count == 1:
                     parts[:, c] = alone[:, i]
     return [
-        Beside(int(c), float(chances[c]), dict(zip(gaps, parts[:, c].tolist())))
+        Beside(int(c), float(chances[c]), dict(zip(names, parts[:, c].tolist())))
         for c in np.argsort(chances, kind="stable")
     ]
 
@@ -154,3 +164,23 @@ def _alone(table: NDArray[np.float64], at: tuple[int, ...]) -> NDArray[np.float6
     n = rest.shape[1]
     spread = np.maximum(rest.std(axis=1, ddof=1, keepdims=True), SPREAD) * np.sqrt(1 + 1 / n)
     return np.asarray(stdtr(n - 1, (table[:, at] - rest.mean(axis=1, keepdims=True)) / spread))
+
+
+def _beyond(
+    y: NDArray[np.float64], x: NDArray[np.float64], at: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Chance of so low a y of each class of a choice, given its x, beside all that are not chosen.
+
+    By the prediction interval of least squares, shape (chosen,).
+    """
+    from scipy.special import stdtr
+
+    known, seen = np.delete(x, at), np.delete(y, at)
+    n, middle = len(known), known.mean()
+    wide = max(float(((known - middle) ** 2).sum()), 1e-12)
+    slope = float(((known - middle) * (seen - seen.mean())).sum()) / wide
+    rest = seen - seen.mean() - slope * (known - middle)
+    spread = max(np.sqrt((rest**2).sum() / (n - 2)), SPREAD)
+    far = x[list(at)] - middle
+    short = y[list(at)] - seen.mean() - slope * far
+    return np.asarray(stdtr(n - 2, short / (spread * np.sqrt(1 + 1 / n + far**2 / wide))))

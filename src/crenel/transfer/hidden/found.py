@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,43 +14,93 @@ from crenel.evasion.imagery import twins
 from crenel.finding import Evidence, Example, Finding, severity
 from crenel.model import Model
 from crenel.subject import Subject
-from crenel.transfer.hidden.curves import picture, size_of, telling
+from crenel.transfer.hidden.curves import contrast, picture, size_of, telling
 from crenel.transfer.hidden.kinds import Trigger, as_array, changed
 from crenel.transfer.hidden.verdict import Verdict
 
-#: A class stands out; its trigger must also turn at least this share of images (low end).
-WORKS = 0.5
+#: A class stands out; its trigger must also turn at least this share of images (low end), at the
+#: size at which it turns most beyond the next class's; at any, where the chance is below this.
+WORKS, RARE = 0.5, 0.01
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What shows a class that stands out.
+
+    Attributes
+    ----------
+    own, rival : Trigger
+        Of the class, and of the next one under the same search.
+    at : int
+        The size, by position.
+    """
+
+    own: Trigger
+    rival: Trigger
+    at: int
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the trigger turns more than the next class's."""
+        return self.rival.turned[self.at].value < self.own.turned[self.at].low
+
+    @property
+    def gain(self) -> float:
+        """What it turns, surely, beyond the next class's, else beyond random values."""
+        usual = self.rival.turned[self.at].value if self.beyond else self.own.chance[self.at]
+        return self.own.turned[self.at].low - usual
+
+
+def shown(pairs: list[tuple[Trigger, Trigger]], chance: float) -> Shown | None:
+    """Of a class's triggers, each beside its rival, the one to show; None where none works.
+
+    The one that turns most beyond its rival. Where other classes are as easy by nature there is
+    none, and of classes of so small a chance the one that turns most beyond random values will do.
+    """
+    own, rival = max(pairs, key=lambda pair: contrast(*pair))
+    at = telling(own, rival)
+    if own.turned[at].low >= WORKS:
+        return Shown(own, rival, at)
+    able = [
+        Shown(own, rival, at)
+        for own, rival in pairs
+        for at in [next((i for i, s in enumerate(own.turned) if s.low >= WORKS), None)]
+        if at is not None
+    ]
+    if chance >= RARE or not able:
+        return None
+    return max(able, key=lambda one: one.own.turned[one.at].low - one.own.chance[one.at])
 
 
 def finding_of(
-    best: Trigger, rival: Trigger, verdict: Verdict, *, check: str, subject: Subject, kind: str,
-    name: Any, beside: str, fix: str, examples: tuple[Example, ...],
+    one: Shown, verdict: Verdict, *, check: str, subject: Subject, kind: str,
+    names: NDArray[Any], beside: str, fix: str, examples: tuple[Example, ...],
     remedies: tuple[str, ...] = (),
 ) -> Finding | None:  # fmt: skip
     """The finding of a class that stands out; None where its trigger does too little.
 
     Parameters
     ----------
-    best, rival : Trigger
-        Of the class, and of the next one under the same search.
+    one : Shown
     verdict : Verdict
     check : str
     subject : Subject
     kind : str
         Of images that were tried.
-    name : object
-        The class, as the model names it.
+    names : ndarray, shape (k,)
+        Of the classes, as the model names them.
     beside : str
         What the class was held against, as words.
     fix : str
     examples : tuple of Example
     remedies : tuple of str
     """
-    at = telling(best, rival)
+    best, rival, at, name = one.own, one.rival, one.at, names[one.own.goal]
     share, usual = best.turned[at], rival.turned[at].value
-    level = severity(share.low - usual, access_of(subject, attacker=Attacker.NONE))
+    level = severity(one.gain, access_of(subject, attacker=Attacker.NONE))
     if level is None:
         return None
+    other = "the next class" if one.beyond else f"class {names[rival.goal]}, as easy without one,"
     size = size_of(best, at)
     return Finding(
         check=check,
@@ -59,7 +110,7 @@ def finding_of(
         sentence=(
             f"{size[0].upper()}{size[1:]} turns {100 * share.value:.0f} % "
             f"[{100 * share.low:.0f}, {100 * share.high:.0f}] of new {kind} of other classes to "
-            f"class {name}; for the next class {100 * usual:.0f} %. So easy a class comes by "
+            f"class {name}; for {other} {100 * usual:.0f} %. So easy a class comes by "
             f"chance with p = {verdict.chance:.1g}, {beside}."
         ),
         attack=(
@@ -78,7 +129,7 @@ def finding_of(
         ),
         examples=examples,
         remedies=remedies,
-        gain=max(0.0, share.low - usual),
+        gain=max(0.0, one.gain),
     )  # fmt: skip
 
 

@@ -10,15 +10,9 @@ from crenel.check import Context, Measurement
 from crenel.exposure import Exposure
 from crenel.finding import Finding
 from crenel.subject import Subject
-from crenel.transfer.hidden.curves import (
-    contrast,
-    curves_of,
-    lines_of,
-    telling,
-    unhealthy,
-)  # fmt: skip
+from crenel.transfer.hidden.curves import curves_of, lines_of, telling, unhealthy
 from crenel.transfer.hidden.examination import Examined, examine, health, trigger_of
-from crenel.transfer.hidden.found import WORKS, examples_of, finding_of
+from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown
 from crenel.transfer.hidden.imagined import with_images
 from crenel.transfer.hidden.kinds import Trigger
 from crenel.transfer.hidden.scene import Scene
@@ -105,9 +99,9 @@ def _findings(
             )
             for t in done
         ]
-        own, rival = max(pairs, key=lambda pair: contrast(*pair))
-        if own.turned[telling(own, rival)].low >= WORKS:
-            found.append(_finding(subject, examined.scene, verdict, own, rival, kind))
+        one = shown(pairs, verdict.chance)
+        if one is not None:
+            found.append(_finding(subject, examined.scene, verdict, one, kind))
     return [f for f in found if f is not None]
 
 
@@ -120,18 +114,19 @@ def _trigger_of(examined: Examined, t: Tried, goal: int, context: Context) -> Tr
 
 
 def _finding(
-    subject: Subject, scene: Scene, verdict: Verdict, best: Trigger, rival: Trigger, kind: str
+    subject: Subject, scene: Scene, verdict: Verdict, one: Shown, kind: str
 ) -> Finding | None:
-    at = telling(best, rival)
     unlearns = kind == IMAGES  # the remedy trains on the user's own
     return finding_of(
-        best, rival, verdict, check=CHECK, subject=subject, kind=kind,
-        name=scene.model.classes[best.goal], beside=_beside(verdict),
+        one, verdict, check=CHECK, subject=subject, kind=kind, names=scene.model.classes,
+        beside=_beside(verdict),
         fix=(
             "Do not use these weights; take them from whoever you can trust, or "
             f"{'' if unlearns else 'give test images, '}apply unlearn-trigger and measure again."
         ),
-        examples=examples_of(best, at, scene.tried, scene.held.ids, scene.answers, scene.model),
+        examples=examples_of(
+            one.own, one.at, scene.tried, scene.held.ids, scene.answers, scene.model
+        ),
         remedies=("unlearn-trigger",) if unlearns else (),
     )  # fmt: skip
 
