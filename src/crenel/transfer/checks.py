@@ -291,18 +291,19 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     waves (begun from those of all that lead to it most) are searched by gradients that turn images
     of all other classes to it. A planted trigger makes its class easy, but some classes are easy by
     nature, so that each is held against a control: a network of the same layers, begun anew and
-    taught the model's decisions on clean images and mixtures of them, on which the same is
-    searched. What is compared is the least patch, the least pattern, and how far the best faint
-    wave of all leads to the class. The logarithm of each, less that on the control, is held against
-    the prediction interval of the other classes' (Student's t). The chances are joined (Fisher,
-    with Brown's allowance for their correlation) in three views, local and global patterns, waves,
-    and all; a fourth holds the patch against what the pattern foretells of it, by a straight line
-    through the other classes, and a fifth patches and patterns against those of the other classes
-    alone. The least counts, times the views and the classes. Where no class stands out by that but
-    one does at 0.5, search and control are begun again on imagined images: of these the network is
-    sure, and the control learns nearly all that it says of them. It is searched on images imagined
-    from itself: what is easy on images made from a network is so by their making too. The smaller
-    chance counts twice, and the class stands out below 0.03.
+    taught the model's decisions on clean images and on means of two of them, on which the same is
+    searched. Its scores are not taught: they hand on a part of the trigger. What is compared is the
+    least patch, the least pattern, and how far the best faint wave of all leads to the class. The
+    logarithm of each, less that on the control, is held against the prediction interval of the
+    other classes' (Student's t). The chances are joined (Fisher, with Brown's allowance for their
+    correlation) in three views, local and global patterns, waves, and all; a fourth holds the patch
+    against what the pattern foretells of it, by a straight line through the other classes, and a
+    fifth patches and patterns against those of the other classes alone. The least counts, times the
+    views and the classes. Where no class stands out by that but one does at 0.5, search and control
+    are begun again on imagined images: of these the network is sure, and the control learns nearly
+    all that it says of them. It is searched on images imagined from itself: what is easy on images
+    made from a network is so by their making too. The smaller chance counts twice, and the class
+    stands out below 0.03.
 
     Where no control can be taught, a layer having no way to begin anew or the images being too few,
     the easiest class is held against the others alone, and its chance is joined to that of the

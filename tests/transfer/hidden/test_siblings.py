@@ -94,3 +94,32 @@ def test_who_shares_next_to_nothing_or_enough_gets_no_second_lesson(scene, monke
         monkeypatch.setattr(siblings, "UNSURE", bounds)
         siblings.taught(network, pool, seed=3)
     assert [k["varied"] for k in lessons] == [False, False]
+
+
+def test_decisions_are_taught_and_means_of_two_as_much_as_they_hold_of_each(
+    scene, monkeypatch
+) -> None:
+    """Scores would hand a trigger on: no target tells how sure the network was."""
+    network, pool = scene
+    given = []
+    monkeypatch.setattr(
+        siblings, "lesson", lambda fresh, pupil, answered, steps, go_on: given.extend(answered)
+    )
+    monkeypatch.setattr(siblings, "UNSURE", (0.0, 0.0))
+    siblings.taught(network, pool, seed=1)
+    images, said = (torch.cat(parts) for parts in zip(*given))
+    with torch.no_grad():
+        decided = network.logits(pool).argmax(dim=1)
+    where = {image.numpy().tobytes(): int(k) for image, k in zip(pool, decided)}
+    whole = [(i, where[x.numpy().tobytes()]) for i, x in enumerate(images)
+             if x.numpy().tobytes() in where]  # fmt: skip
+    assert 0.4 < len(whole) / len(images) < 0.8  # half are as they were, some are paired alike
+    for i, k in whole:
+        assert said[i].tolist() == np.eye(4)[k].tolist()
+    others = np.setdiff1d(np.arange(len(images)), [i for i, _ in whole])
+    assert torch.allclose(said.sum(dim=1), torch.ones(len(said)))
+    assert (said[others] > 0).sum(dim=1).max() == 2
+    # what a mean of two is told to be is what it is made of
+    weights = said[others].max(dim=1).values
+    assert weights.min() < 0.55
+    assert weights.max() > 0.95
