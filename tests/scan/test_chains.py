@@ -168,3 +168,30 @@ def test_functions_and_methods_of_everyday_pipelines_are_clean():
     ]  # fmt: skip
     pipeline = Pipeline([(f"step{i}", step) for i, step in enumerate(steps)])
     assert scan_bytes(pickle.dumps(pipeline)).reasons == []
+
+
+NEW_BLOCK = pd.core.internals.blocks.new_block
+VALUES, PLACES = np.zeros((1, 2)), slice(0, 1, 1)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_blocks_as_pandas_1_3_writes_them_are_clean(protocol):
+    block = Reduced(functools.partial(NEW_BLOCK, ndim=2), VALUES, PLACES)
+    assert scan_bytes(pickle.dumps(block, protocol)).reasons == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Reduced(functools.partial(NEW_BLOCK, VALUES, ndim=2), PLACES),
+        Reduced(functools.partial(NEW_BLOCK, ndim=2, klass=pd.DataFrame), VALUES, PLACES),
+        Reduced(functools.partial(NEW_BLOCK, klass=2), VALUES, PLACES),
+        Reduced(functools.partial(NEW_BLOCK, ndim=VALUES), VALUES, PLACES),
+        Reduced(functools.partial(NEW_BLOCK, ndim=2), GRID, PLACES),
+        Reduced(functools.partial(NEW_BLOCK, ndim=2), GENTLE_GRID, PLACES),
+        Reduced(functools.partial(np.abs), VALUES),
+        Reduced(functools.partial(pd.read_pickle, ndim=2), "x"),
+    ],
+)
+def test_no_other_partial_is_called_and_no_other_thing_is_a_block(value):
+    assert scan_bytes(pickle.dumps(value, 4)).verdict != "clean"

@@ -33,6 +33,8 @@ WRAPPERS = {
     for old in ("", "_compat")
     for name in ("NumpyArrayWrapper", "NDArrayWrapper", "ZNDArrayWrapper")
 }
+#: Functions that a known writer calls by way of a partial, and the one integer that it holds.
+PARTIALS = {"pandas.core.internals.blocks.new_block": "ndim"}
 TRACKED = {"numpy.dtype", "functools.partial", *WRAPPERS}
 ARRAY = "numpy.ndarray"
 MAX_NAMES = 200_000
@@ -159,6 +161,9 @@ class StreamJudge:
             if entry is None:
                 return self._unlisted_call(callee, args, kwargs, offset)
             return self._listed_call(how, callee, entry, args, kwargs, offset)
+        held = _held(callee)
+        if held is not None and (entry := self.entry(held)) is not None:
+            return self._listed_call(how, held, entry, args, kwargs, offset)
         text = render_call(callee, args, kwargs)
         if self.quiet and isinstance(callee, Instance) and callee.kind not in CALLABLE:
             raise Damage("calls what cannot be called")
@@ -434,3 +439,17 @@ def _encoded(text: object) -> object:
         return text.encode("latin-1", "replace")
     assert isinstance(text, Bulk)
     return Bulk("latin1", text.length, text.offset)
+
+
+def _held(callee: object) -> Global | None:
+    """The function behind a partial that a known writer calls, where it holds what that writes."""
+    if not isinstance(callee, Instance) or callee.kind != "functools.partial" or callee.flagged:
+        return None
+    named = callee.args[0] if len(callee.args) == 1 else None
+    state = callee.state
+    if not isinstance(named, Global) or not isinstance(state, tuple) or len(state) != 4:
+        return None
+    key, given = PARTIALS.get(f"{named.module}.{named.name}"), state[2]
+    fine = key is not None and state[0] is named and state[1] == ()
+    fine = fine and isinstance(given, Mapping) and given.length == 1
+    return named if fine and type(given.get(key)) is int else None
