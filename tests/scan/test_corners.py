@@ -23,7 +23,8 @@ SAMPLES = {(s.family, s.name): s for part in CORNERS for s in part()}
 @pytest.mark.parametrize("key", sorted(SAMPLES))
 def test_no_corner_is_clean_whether_in_memory_or_mapped(key, tmp_path):
     sample = SAMPLES[key]
-    path = tmp_path / sample.name.replace("/", "_")
+    path = tmp_path / sample.name
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(sample.data)
     result = scan_file(path)
     assert result.verdict != "clean"
