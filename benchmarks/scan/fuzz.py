@@ -12,6 +12,8 @@ Measured with --seconds 150 --seed 11: 1,064,752 cases, 661,586 resolve a name, 
 none of them under a clean verdict; the compiled walk followed 98,700 and said the same. With
 --cases 300000 --seed 20261, after calls and byte strings of protocol 2 joined the compiled walk:
 185,998 resolve a name, 393 disagreements, none under a clean verdict; 27,815 followed, the same.
+With --cases 300000 --seed 20251201, after names that act through how they are put together were
+reported: 186,708 resolve a name, 411 disagreements, none under a clean verdict; 27,522 followed.
 """
 
 from __future__ import annotations
