@@ -10,6 +10,8 @@ Measured with the rule as it stands, one seed, on two busy cores: the first, 4 p
 [96, 99] to class 5, p = .00002, 262 s; the teacher none, 243 s; the erased one none, 211 s.
 Before networks of the same layers were looked at in every case the first took 129 s on two quiet
 cores. Of WRN-16-1 they are no measure: 1,244 images teach them 39 % of the decisions.
+Since the other network is taught decisions the first was judged again, beside much other work: 4
+pixels turn 98 % [96, 99] to class 5, p = .00003, 333 CPU s on one core; the other two were not.
 The lossless images are training images of these networks.
 """
 
