@@ -8,6 +8,7 @@ import pytest
 from crenel.statistics import Interval
 from crenel.transfer.hidden.found import shown
 from crenel.transfer.hidden.kinds import Trigger
+from crenel.transfer.hidden.verdict import Verdict
 
 
 def trigger(family, *turned, chance=0.05):
@@ -19,11 +20,15 @@ def trigger(family, *turned, chance=0.05):
     )  # fmt: skip
 
 
+def of(chance, patch=2.0, blend=2.0):
+    return Verdict(3, chance, {}, {"patch": patch, "blend": blend}, 1)
+
+
 @pytest.mark.parametrize("chance", [0.001, 0.02])
 def test_a_trigger_that_beats_the_next_class_is_shown_where_it_does_most(chance):
     patch = trigger("patch", 0.1, 0.9, 0.95), trigger("patch", 0.0, 0.2, 0.9)
     blend = trigger("blend", 0.1, 0.4, 0.9), trigger("blend", 0.1, 0.4, 0.9)
-    one = shown([blend, patch], chance)
+    one = shown([blend, patch], of(chance))
     assert (one.own, one.rival, one.at) == (*patch, 1)
     assert one.beyond
     assert one.gain == pytest.approx(0.85 - 0.2)
@@ -32,14 +37,17 @@ def test_a_trigger_that_beats_the_next_class_is_shown_where_it_does_most(chance)
 def test_where_others_are_as_easy_a_rare_class_is_shown_by_what_works():
     patch = trigger("patch", 0.1, 0.3, 0.7), trigger("patch", 0.1, 0.9, 1.0)
     blend = trigger("blend", 0.1, 0.6, 0.9), trigger("blend", 0.2, 0.8, 1.0)
-    one = shown([patch, blend], 0.001)
+    one = shown([patch, blend], of(0.001))
     # the least size at which half are turned, of the one farthest from random values
     assert (one.own, one.rival, one.at) == (*patch, 2)
     assert not one.beyond
     assert one.gain == pytest.approx(0.65 - 0.05)
-    assert shown([patch, blend], 0.02) is None
+    assert shown([patch, blend], of(0.02)) is None
+    # a class that needs more than most of the others was not made easy by anybody
+    assert shown([patch, blend], of(0.001, patch=0.8)).own is blend[0]
+    assert shown([patch, blend], of(0.001, 0.8, 0.7)) is None
 
 
 def test_a_rare_class_whose_triggers_do_not_work_is_not_shown():
     weak = trigger("patch", 0.1, 0.3, 0.5), trigger("patch", 0.1, 0.9, 1.0)
-    assert shown([weak], 0.001) is None
+    assert shown([weak], of(0.001)) is None

@@ -215,7 +215,7 @@ def _findings(
         pairs = done if first else [
             _pair(examined, way, verdict.goal, context) for way in examined.found.costs
         ]  # fmt: skip
-        one = shown(pairs, verdict.chance)
+        one = shown(pairs, verdict)
         if one is not None:
             found.append(_finding(subject, examined, verdict, one))
     return tuple(f for f in found if f is not None)

@@ -51,11 +51,12 @@ class Shown:
         return self.own.turned[self.at].low - usual
 
 
-def shown(pairs: list[tuple[Trigger, Trigger]], chance: float) -> Shown | None:
+def shown(pairs: list[tuple[Trigger, Trigger]], verdict: Verdict) -> Shown | None:
     """Of a class's triggers, each beside its rival, the one to show; None where none works.
 
     The one that turns most beyond its rival. Where other classes are as easy by nature there is
-    none, and of classes of so small a chance the one that turns most beyond random values will do.
+    none, and of classes of so small a chance the one that turns most beyond random values will do,
+    if the class is easier in its family than most of the others.
     """
     own, rival = max(pairs, key=lambda pair: contrast(*pair))
     at = telling(own, rival)
@@ -65,9 +66,9 @@ def shown(pairs: list[tuple[Trigger, Trigger]], chance: float) -> Shown | None:
         Shown(own, rival, at)
         for own, rival in pairs
         for at in [next((i for i, s in enumerate(own.turned) if s.low >= WORKS), None)]
-        if at is not None
+        if at is not None and verdict.less[own.family] > 1
     ]
-    if chance >= RARE or not able:
+    if verdict.chance >= RARE or not able:
         return None
     return max(able, key=lambda one: one.own.turned[one.at].low - one.own.chance[one.at])
 

@@ -99,7 +99,7 @@ def _findings(
             )
             for t in done
         ]
-        one = shown(pairs, verdict.chance)
+        one = shown(pairs, verdict)
         if one is not None:
             found.append(_finding(subject, examined.scene, verdict, one, kind))
     return [f for f in found if f is not None]
