@@ -21,7 +21,7 @@ from crenel.transfer.answers.plan import HELD, QUERIES, TOLD, Plan, plan_of
 from crenel.transfer.answers.scene import Scene, scene_of
 from crenel.transfer.answers.search import Searched, search
 from crenel.transfer.clock import clock
-from crenel.transfer.hidden.curves import curves_of, lines_of, telling, unhealthy
+from crenel.transfer.hidden.curves import behaves, curves_of, lines_of, telling, unhealthy
 from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown
 from crenel.transfer.hidden.kinds import Sized, Trigger
 from crenel.transfer.hidden.outliers import FEWEST
@@ -156,8 +156,6 @@ def _exposures(
 
 def _health(examined: Examined, own: Trigger) -> Health:
     scene, plan, found = examined.scene, examined.plan, examined.found
-    shares = np.array([s.value for s in own.turned])
-    drop = float((np.maximum.accumulate(shares) - shares).max())
     told = _told(scene)
     tests = [
         HealthTest(
@@ -173,16 +171,7 @@ def _health(examined: Examined, own: Trigger) -> Health:
             ok=told >= SEEN,
             detail=f"{told:.0%} of the other classes' are told from 0",
         ),
-        HealthTest(
-            name="a larger trigger turns no fewer",
-            ok=drop <= 0.15,
-            detail=f"at most {100 * drop:.0f} points fewer",
-        ),
-        HealthTest(
-            name="the trigger turns more than random values",
-            ok=bool(shares.mean() > np.mean(own.chance)),
-            detail=f"{shares.mean():.0%} against {np.mean(own.chance):.0%} on average",
-        ),
+        *behaves(own),
     ]
     if examined.controls:
         best = max(c.agreement for c in examined.controls)

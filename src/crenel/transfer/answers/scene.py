@@ -30,8 +30,6 @@ class Scene:
     asked : Asked
     pool : ndarray of float32, shape (n, c, h, w)
         Images to search on, and to teach controls.
-    decided : ndarray of int64, shape (n,)
-        The model's decisions on the first of them.
     held : Data
         Images to try triggers on.
     tried : ndarray of float32, shape (m, c, h, w)

@@ -10,7 +10,7 @@ import numpy as np
 from crenel.access import Attacker
 from crenel.check import Context, access_of
 from crenel.evasion.imagery import as_image
-from crenel.exposure import Budget, Exposure, Harm, Health
+from crenel.exposure import Budget, Exposure, Harm, Health, HealthTest
 from crenel.statistics import Interval
 from crenel.subject import Subject
 from crenel.transfer.hidden.kinds import Family, Trigger, as_array
@@ -111,6 +111,24 @@ def _curve(
         headline=line.words.format(f"{100 * trigger.turned[at].value:.0f} %")
         + f" with {size_of(trigger, at)}",
     )
+
+
+def behaves(trigger: Trigger) -> list[HealthTest]:
+    """Whether what was found does what a trigger does."""
+    shares = np.array([s.value for s in trigger.turned])
+    drop = float((np.maximum.accumulate(shares) - shares).max())
+    return [
+        HealthTest(
+            name="a larger trigger turns no fewer",
+            ok=drop <= 0.15,
+            detail=f"at most {100 * drop:.0f} points fewer",
+        ),
+        HealthTest(
+            name="the trigger turns more than random values",
+            ok=bool(shares.mean() > np.mean(trigger.chance)),
+            detail=f"{shares.mean():.0%} against {np.mean(trigger.chance):.0%} on average",
+        ),
+    ]
 
 
 def unhealthy(exposures: list[Exposure]) -> str:

@@ -13,6 +13,7 @@ from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject
 from crenel.transfer.clock import clock
+from crenel.transfer.hidden.curves import behaves
 from crenel.transfer.hidden.imagined import imagined_scene, imagined_subject
 from crenel.transfer.hidden.kinds import FAMILIES, Family, Sized, Trigger
 from crenel.transfer.hidden.outliers import FEWEST
@@ -264,8 +265,6 @@ def health(scene: Scene, searched: Searched, first: Trigger) -> Health:
     needed = len(found.costs) / 2 if found.family == "wave" else len(found.costs)
     own, asked = decisions(scene.logits, scene.tried), scene.answers
     agree = float((own == asked).mean())
-    shares = np.array([s.value for s in first.turned])
-    drop = float((np.maximum.accumulate(shares) - shares).max())
     return Health.of(
         HealthTest(
             name="the search reached the classes",
@@ -282,14 +281,5 @@ def health(scene: Scene, searched: Searched, first: Trigger) -> Health:
             ok=agree >= 0.95,
             detail=f"{agree:.0%} of decisions agree",
         ),
-        HealthTest(
-            name="a larger trigger turns no fewer",
-            ok=drop <= 0.15,
-            detail=f"at most {100 * drop:.0f} points fewer",
-        ),
-        HealthTest(
-            name="the trigger turns more than random values",
-            ok=bool(shares.mean() > np.mean(first.chance)),
-            detail=f"{shares.mean():.0%} against {np.mean(first.chance):.0%} on average",
-        ),
+        *behaves(first),
     )
