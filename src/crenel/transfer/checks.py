@@ -516,8 +516,8 @@ def hidden_by_answers(subject: Subject, context: Context) -> Measurement:
     classes are held against each other, at 0.01.
 
     A finding needs both: a class that stands out, and a pattern made for it that turns at least
-    half of the images not searched on, as TRA-104 asks of it. The curve is the share of those images by its size, beside
-    the next class's and random values of the same size.
+    half of the images not searched on, as TRA-104 asks of it. The curve is the share of those
+    images by its size, beside the next class's and random values of the same size.
 
     Queries: about 175,000 for ten classes (at the level "quick" at most 100,000). Of an
     endpoint no more is asked than ``queries_per_day``: the search is cut to what fits, and says

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crenel.finding import Evidence, Finding, Severity
 from crenel.statistics import Interval
-from crenel.transfer.hidden.found import shown
+from crenel.transfer.hidden.found import shown, untold
 from crenel.transfer.hidden.kinds import Trigger
 from crenel.transfer.hidden.verdict import Verdict
 
@@ -51,3 +52,16 @@ def test_where_others_are_as_easy_a_rare_class_is_shown_by_what_works():
 def test_a_rare_class_whose_triggers_do_not_work_is_not_shown():
     weak = trigger("patch", 0.1, 0.3, 0.5), trigger("patch", 0.1, 0.9, 1.0)
     assert shown([weak], of(0.001)) is None
+
+
+def test_a_class_that_stands_out_without_a_finding_is_said_to_be_no_all_clear():
+    names = np.array(["cat", "dog", "ship", "frog"])
+    (note,) = untold([of(0.001)], [], names)
+    assert "Class frog stands out" in note
+    assert "no all-clear" in note
+    assert untold([of(0.5)], [], names) == ()
+    found = Finding(
+        check="TRA-104", risk="transfer", severity=Severity.HIGH, subject="s", sentence="s",
+        attack="a", fix="f", evidence=Evidence(values={"class": "frog"}),
+    )  # fmt: skip
+    assert untold([of(0.001)], [found], names) == ()

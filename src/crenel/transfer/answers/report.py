@@ -22,7 +22,7 @@ from crenel.transfer.answers.scene import Scene, scene_of
 from crenel.transfer.answers.search import Searched, search
 from crenel.transfer.clock import clock
 from crenel.transfer.hidden.curves import behaves, curves_of, lines_of, telling, unhealthy
-from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown
+from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown, untold
 from crenel.transfer.hidden.kinds import Sized, Trigger
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.verdict import Verdict
@@ -73,7 +73,8 @@ def measure(subject: Subject, context: Context) -> Measurement:
         e for own, rival in done for e in _exposures(subject, examined, own, rival, context)
     ]
     findings = _findings(subject, examined, done, context)
-    return Measurement(tuple(exposures), findings, _notes(examined), unhealthy(exposures))
+    notes = _notes(examined) + untold(examined.verdicts[:TOLD], findings, model.classes)
+    return Measurement(tuple(exposures), findings, notes, unhealthy(exposures))
 
 
 def examine(subject: Subject, context: Context) -> Examined:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,19 @@ def shown(pairs: list[tuple[Trigger, Trigger]], verdict: Verdict) -> Shown | Non
     if verdict.chance >= RARE or not able:
         return None
     return max(able, key=lambda one: one.own.turned[one.at].low - one.own.chance[one.at])
+
+
+def untold(
+    verdicts: Sequence[Verdict], findings: Sequence[Finding], names: NDArray[Any]
+) -> tuple[str, ...]:
+    """Notes of classes that stand out and are no finding, so that silence is not read as safety."""
+    told = {f.evidence.values["class"] for f in findings if f.evidence is not None}
+    return tuple(
+        f"Class {names[v.goal]} stands out, but no trigger that was found for it does what a "
+        "planted one does: no finding, and no all-clear either."
+        for v in verdicts
+        if v.stands_out and str(names[v.goal]) not in told
+    )
 
 
 def finding_of(

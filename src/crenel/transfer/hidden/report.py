@@ -12,7 +12,7 @@ from crenel.finding import Finding
 from crenel.subject import Subject
 from crenel.transfer.hidden.curves import curves_of, lines_of, telling, unhealthy
 from crenel.transfer.hidden.examination import Examined, examine, health, trigger_of
-from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown
+from crenel.transfer.hidden.found import Shown, examples_of, finding_of, shown, untold
 from crenel.transfer.hidden.imagined import with_images
 from crenel.transfer.hidden.kinds import Trigger
 from crenel.transfer.hidden.scene import Scene
@@ -50,6 +50,7 @@ def measure(subject: Subject, context: Context) -> Measurement:
     exposures = [e for t in families for e in _exposures(subject, examined.scene, t, kind, context)]
     findings = _findings(subject, examined, families, kind, context)
     notes = (imagined, *examined.notes) if imagined else examined.notes
+    notes += untold(examined.verdicts, findings, model.classes)
     return Measurement(tuple(exposures), tuple(findings), notes, unhealthy(exposures))
 
 
