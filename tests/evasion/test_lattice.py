@@ -24,6 +24,17 @@ def test_pixels_scaled_to_one_are_recognised_and_kept():
     assert moved.max() <= 1
 
 
+def test_pixels_kept_as_whole_floats_stay_whole_and_black_and_white_ones_are_pixels():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (20, 1, 8, 8)).astype(np.float32)
+    lattice = lattice_of(x, 0.0, 255.0)
+    assert lattice.step == 1.0
+    moved = lattice.project(x, x + rng.normal(0, 3, x.shape).astype(np.float32))
+    assert (moved == np.round(moved)).all()
+    assert (moved != x).any()
+    assert lattice_of((x > 99).astype(np.float32), 0.0, 1.0).step == pytest.approx(PIXEL)
+
+
 def test_real_numbers_are_left_free():
     x = np.random.default_rng(0).normal(size=(50, 4))
     assert lattice_of(x, -5.0, 5.0).free

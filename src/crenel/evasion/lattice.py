@@ -108,8 +108,10 @@ def lattice_of(x: ArrayLike, low: Any, high: Any) -> Lattice:
     if rows.dtype.kind in "iub":
         return Lattice(low, high, 1.0, one_hot_groups(rows), rows.dtype)
     if rows.ndim > 2:
-        step = PIXEL if _stepped(rows.ravel(), PIXEL) else 0.0
-        step = 1.0 if not step and _stepped(rows.ravel(), 1.0) else step
+        pixels = rows.ravel()
+        step = PIXEL if _stepped(pixels, PIXEL) else 0.0
+        if step and _stepped(pixels, 1.0) and np.nanmax(np.abs(pixels)) > 1:
+            step = 1.0  # multiples of 1 / 255 too; 0 and 1 alone may be black and white pixels
         return Lattice(low, high, step, (), rows.dtype)
     flat = rows.reshape(len(rows), -1)
     steps = np.array([1.0 if _stepped(c, 1.0) else 0.0 for c in flat.T])
