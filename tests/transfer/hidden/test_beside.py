@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crenel.transfer.hidden.beside import CORRELATION, joined, stand_beside
+from crenel.transfer.hidden.beside import (
+    AGAIN,
+    CORRELATION,
+    Beside,
+    joined,
+    seen_twice,
+    stand_beside,
+)
 
 WAYS = ("patch", "blend", "faint wave")
 
@@ -64,10 +71,9 @@ def test_a_patch_is_held_against_what_the_pattern_foretells_as_a_regression_does
     assert told.parts["patch"] > 0.05
 
 
-def test_independent_chances_would_be_joined_as_fisher_does(monkeypatch):
+def test_independent_chances_would_be_joined_as_fisher_does():
     told = np.array([0.03, 0.2, 0.01])
-    monkeypatch.setattr("crenel.transfer.hidden.beside.CORRELATION", 0.0)
-    assert joined(told[:, None])[0] == pytest.approx(stats.combine_pvalues(told)[1])
+    assert joined(told[:, None], 0.0)[0] == pytest.approx(stats.combine_pvalues(told)[1])
 
 
 @pytest.mark.parametrize("others", [1, 2])
@@ -164,3 +170,48 @@ def test_classes_that_were_not_searched_count_as_choices():
     few, many = stand_beside(own, [there])[0], stand_beside(own, [there], choices=30)[0]
     assert many.at == few.at == 5
     assert many.p == pytest.approx(3 * few.p)
+
+
+def _looks(alone):
+    """One look with the chances of its classes alone."""
+    return sorted(
+        (Beside(i, q, min(1.0, len(alone) * q), {"patch": q}) for i, q in enumerate(alone)),
+        key=lambda b: b.p,
+    )
+
+
+def test_independent_looks_would_be_joined_as_fisher_does_times_the_classes(monkeypatch):
+    monkeypatch.setattr("crenel.transfer.hidden.beside.AGAIN", 0.0)
+    first, second = _looks([0.4, 0.02, 0.9, 0.6]), _looks([0.01, 0.03, 0.5, 0.7])
+    told = seen_twice(first, second, 4)
+    expected = 4 * stats.combine_pvalues([0.02, 0.03])[1]
+    assert told[0].at == 1
+    assert told[0].p == pytest.approx(expected)
+    assert [b.p for b in told] == sorted(b.p for b in told)
+
+
+def test_a_class_seen_in_both_looks_stands_out_and_one_seen_in_the_second_alone_does_less():
+    rest = [0.3, 0.5, 0.7, 0.9, 0.4, 0.6, 0.8]
+    faint = seen_twice(_looks([0.0025, *rest]), _looks([0.0035, *rest]), 8)[0]
+    assert faint.at == 0
+    assert faint.p < 0.01 < 8 * 0.0025
+    alone = seen_twice(_looks([0.5, *rest]), _looks([0.0035, *rest]), 8)[0]
+    assert alone.p > 8 * 0.0035
+    first = seen_twice(_looks([0.0001, *rest]), _looks([0.9, *rest]), 8)[0]
+    assert first.p == pytest.approx(8 * 0.0001)
+    assert first.parts == {"patch": 0.0001}
+
+
+def test_two_looks_that_go_together_by_chance_raise_no_more_alarms_than_is_said():
+    rng = np.random.default_rng(7)
+    told = []
+    for _ in range(4_000):
+        common = rng.normal(size=10)
+        looks = [
+            _looks(stats.norm.cdf(np.sqrt(AGAIN) * common + np.sqrt(1 - AGAIN) * own).tolist())
+            for own in rng.normal(size=(2, 10))
+        ]
+        told.append(min(1.0, 2 * seen_twice(*looks, 10)[0].p))
+    assert np.mean(np.array(told) < 0.03) <= 0.036
+    assert np.mean(np.array(told) < 0.1) <= 0.11
+    assert np.mean(np.array(told) < 0.1) >= 0.04

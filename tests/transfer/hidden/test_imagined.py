@@ -113,8 +113,9 @@ def test_a_network_compared_on_made_images_is_looked_at_on_its_own(planted, made
     monkeypatch.setattr(examination, "taught", lambda *a, **k: sibling)
     monkeypatch.setattr(examination, "_searched", lambda *a: [])
     monkeypatch.setattr(examination, "costs_of", lambda scene, *a: looked.append(scene))
-    monkeypatch.setattr(examination, "verdicts_beside", lambda *a: [])
-    examination._look(subject, scene, [], [], controls.CLASSES, context, imagined=made)
+    monkeypatch.setattr(examination, "energies", lambda *a: None)
+    monkeypatch.setattr(examination, "stand_beside", lambda *a: [])
+    examination._look(subject, scene, [], controls.CLASSES, context, imagined=made)
     assert looked[0] is scene
     there = looked[1]
     if not made:

@@ -12,12 +12,14 @@ torch = pytest.importorskip("torch")
 from crenel.check import Context  # noqa: E402
 from crenel.transfer.checks import hidden_behaviour  # noqa: E402
 from crenel.transfer.hidden import controls  # noqa: E402
+from crenel.transfer.hidden.beside import stand_beside  # noqa: E402
 from crenel.transfer.hidden.inversion import Inverted  # noqa: E402
 from crenel.transfer.hidden.outliers import Outlier  # noqa: E402
 from crenel.transfer.hidden.search import (  # noqa: E402
     Margins,
     Searched,
     Verdict,
+    energies,
     shortlist,
     verdicts_beside,
     verdicts_of,
@@ -120,10 +122,11 @@ def test_a_verdict_beside_siblings_names_classes_by_their_own_positions():
     own, there = {"patch": costs.copy()}, {"patch": costs * np.exp(rng.normal(0, 0.1, 12))}
     own["patch"][7] /= 5
     found = _searched([own["patch"], costs], shown)
-    (few,) = verdicts_beside(found, own, [there], 12)
-    (many,) = verdicts_beside(found, own, [there], 24)
+    among = energies(found, ("patch", "blend"))
+    (few,) = verdicts_beside(stand_beside(own, [there], 12, among), found, 1)
+    (many,) = verdicts_beside(stand_beside(own, [there], 24, among), found, 1)
     own["patch"][7] *= 5
-    (usual,) = verdicts_beside(found, own, [there], 12)
+    (usual,) = verdicts_beside(stand_beside(own, [there], 12, among), found, 1)
     assert not usual.stands_out
     assert few.goal == many.goal == 14
     assert few.siblings == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 
@@ -15,6 +15,9 @@ from crenel.transfer.hidden.outliers import FEWEST
 #: Correlation of a class's logarithms of costs in two families, where nothing is planted:
 #: 0.16 to 0.41 between siblings of forty small networks, 0.24 to 0.61 between those and siblings.
 CORRELATION = 0.35
+#: Correlation of those of two looks at a network on different images, each beside another one:
+#: between -0.4 and 0.8 in eight clean networks, 0.4 in the median.
+AGAIN = 0.5
 #: Least spread of logarithms that is believed.
 SPREAD = 0.03
 #: Costs of the same classes by way of search, each of shape (k,), positive.
@@ -36,6 +39,8 @@ class Beside:
     ----------
     at : int
         Position of the class.
+    alone : float
+        Chance that this class stands out so, over all views and no choice of classes.
     p : float
         Chance that a network without a trigger has a class that stands out so, over all choices
         of classes and views.
@@ -45,6 +50,7 @@ class Beside:
     """
 
     at: int
+    alone: float
     p: float
     parts: dict[str, float]
 
@@ -102,7 +108,7 @@ def stand_beside(
     looks = len(views) + (here is not None) + foretold
     names = [*gaps, BEYOND] if foretold else [*gaps]
     n = max(choices or k, k)
-    chances, parts = np.ones(k), np.ones((len(names), k))
+    chances, parts = np.full(k, np.inf), np.ones((len(names), k))
     for count in (c for c in (1, 2) if k - c >= FEWEST):
         for at in combinations(range(k), count):
             alone = _alone(table, at)
@@ -119,9 +125,41 @@ def stand_beside(
                 elif count == 1:
                     parts[:, c] = alone[:, i]
     return [
-        Beside(int(c), float(chances[c]), dict(zip(names, parts[:, c].tolist())))
+        Beside(
+            at=int(c),
+            alone=min(1.0, float(chances[c]) / n),
+            p=min(1.0, float(chances[c])),
+            parts=dict(zip(names, parts[:, c].tolist())),
+        )
         for c in np.argsort(chances, kind="stable")
     ]
+
+
+def seen_twice(first: list[Beside], second: list[Beside], choices: int) -> list[Beside]:
+    """Classes by their first look or by both looks joined, those that stand out most first.
+
+    Parameters
+    ----------
+    first, second : list of Beside
+        All classes, of two looks at one network on different images.
+    choices : int
+        Classes that could have been chosen.
+
+    Notes
+    -----
+    A trigger is there on all images, and what makes a class easy on some of them is not. The
+    chances of each class are joined by Fisher's rule (1932) as Brown widens it (1975), times the
+    choices; the first look's own stays where it is the less. Its doubling, for the two ways in
+    which a class may stand out, is left to the caller, who pays it where one look sufficed too.
+    """
+    other = {b.at: b for b in second}
+    told = []
+    for one in first:
+        again = other[one.at]
+        both = choices * float(joined(np.array([[one.alone], [again.alone]]), AGAIN)[0])
+        closer = min(one, again, key=lambda b: b.alone)
+        told.append(replace(closer, p=min(one.p, both)))
+    return sorted(told, key=lambda b: b.p)
 
 
 def _views(ways: list[str]) -> list[list[int]]:
@@ -130,12 +168,12 @@ def _views(ways: list[str]) -> list[list[int]]:
     return [[ways.index(w) for w in view] for view in sorted(kept) if view]
 
 
-def joined(chances: NDArray[np.float64]) -> NDArray[np.float64]:
+def joined(chances: NDArray[np.float64], correlation: float = CORRELATION) -> NDArray[np.float64]:
     """Chances of dependent tests as one, shape (tests, n) to (n,): Fisher's with Brown's spread."""
     from scipy.special import chdtrc
 
     tests = len(chances)
-    covariance = CORRELATION * (3.25 + 0.75 * CORRELATION)
+    covariance = correlation * (3.25 + 0.75 * correlation)
     wider = 1 + (tests - 1) * covariance / 4
     told = -2 * np.log(np.maximum(chances, 1e-300)).sum(axis=0)
     return np.asarray(chdtrc(2 * tests / wider, told / wider))

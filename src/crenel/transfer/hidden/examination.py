@@ -13,15 +13,18 @@ from crenel.exposure import Health, HealthTest
 from crenel.model import Model
 from crenel.subject import Subject
 from crenel.transfer.clock import clock
+from crenel.transfer.hidden.beside import Beside, seen_twice, stand_beside
 from crenel.transfer.hidden.curves import behaves
 from crenel.transfer.hidden.imagined import imagined_scene, imagined_subject
 from crenel.transfer.hidden.kinds import FAMILIES, Family, Sized, Trigger
 from crenel.transfer.hidden.outliers import FEWEST
 from crenel.transfer.hidden.scene import Scene, pool_of, scene_of
 from crenel.transfer.hidden.search import (
+    VIEWS,
     Margins,
     Searched,
     costs_of,
+    energies,
     margins_of,
     search,
     shortlist,
@@ -34,8 +37,8 @@ from crenel.transfer.hidden.verdict import Verdict
 
 #: Chance after the first look below which a class that does not stand out is looked at again.
 DOUBT = 0.5
-#: Looks that could be taken: on the images given, and on imagined ones.
-LOOKS = 2
+#: Ways in which a class may stand out: in the first look, or in it and the second together.
+WAYS = 2
 #: Families that are searched on siblings too.
 COMPARED: tuple[Family, ...] = ("patch", "blend")
 #: Shares of the time left, for the search in each family.
@@ -106,7 +109,7 @@ def examine(
 class Look:
     """Classes held against those of a network of the same layers, on one set of images."""
 
-    verdicts: list[Verdict]
+    stand: list[Beside]
     words: str
 
 
@@ -125,26 +128,30 @@ def _compared(
     A network that leaves doubt on the images given is looked at again on images that are imagined
     from it: of these it is sure, and another one of its layers learns nearly all that it says.
     """
-    first = _look(subject, scene, done, done, classes, context, imagined=imagined)
+    first = _look(subject, scene, done, classes, context, imagined=imagined)
     looks = [first]
-    begun = alone if isinstance(first, str) else first.verdicts
-    judged = _paid(looks) or alone
-    if begun and begun[0].chance < DOUBT and not judged[0].stands_out:
+    begun = [b.p for b in first.stand] if isinstance(first, Look) else [v.chance for v in alone]
+    verdicts = _judged(looks, done, classes) or alone
+    if begun and begun[0] < DOUBT and not verdicts[0].stands_out:
         looks.append(
             "There was no time for a second look."
             if context.expired
             else _imagined_look(subject, scene, done, classes, context)
         )
     words = " ".join(look if isinstance(look, str) else look.words for look in looks)
-    told = _paid(looks)
+    told = _judged(looks, done, classes)
     return (told, words) if told else (alone, f"{words} Classes are held against each other.")
 
 
-def _paid(looks: list[Look | str]) -> list[Verdict]:
-    """The verdicts of the look of the smallest chance, at that times the looks that could be."""
-    told = [look.verdicts for look in looks if not isinstance(look, str)]
-    best = min(told, key=lambda verdicts: verdicts[0].chance, default=[])
-    return [replace(v, chance=min(1.0, LOOKS * v.chance)) for v in best]
+def _judged(looks: list[Look | str], done: list[Searched], classes: int) -> list[Verdict]:
+    """Verdicts by the first look or by all looks joined, times the ways; none without a look."""
+    stands = [look.stand for look in looks if not isinstance(look, str)]
+    if not stands:
+        return []
+    first, *again = stands
+    stand = seen_twice(first, again[0], classes) if again else first
+    paid = [replace(b, p=min(1.0, WAYS * b.p)) for b in stand]
+    return verdicts_beside(paid, done, siblings=1)
 
 
 def _imagined_look(
@@ -158,10 +165,10 @@ def _imagined_look(
     scene = scene_of(subject, scene.model, context)
     with still(scene.unit.module, context.seed):
         here = _searched(scene, done, context)
-        look = _look(subject, scene, here, done, classes, context, imagined=True)
+        look = _look(subject, scene, here, classes, context, imagined=True)
     if isinstance(look, str):
         return look
-    return Look(look.verdicts, f"Looked at again on {len(scene.x)} imagined images. {look.words}")
+    return Look(look.stand, f"Looked at again on {len(scene.x)} imagined images. {look.words}")
 
 
 def _searched(scene: Scene, done: list[Searched], context: Context) -> list[Searched]:
@@ -173,7 +180,6 @@ def _look(
     subject: Subject,
     scene: Scene,
     here: list[Searched],
-    done: list[Searched],
     classes: int,
     context: Context,
     *,
@@ -182,7 +188,7 @@ def _look(
     """What was searched here beside the same on a network taught the images; or why not.
 
     Where the images were imagined from the network here, the other is searched on images that are
-    imagined from it. Verdicts tell of the costs in ``done``.
+    imagined from it.
     """
     seed = context.derive_seed("sibling", 0)
     own = costs_of(scene, here, context)
@@ -200,9 +206,9 @@ def _look(
             there = imagined_scene(sibling.scene, classes, seed) if imagined else sibling.scene
         except Inconclusive as error:
             return f"{words}; {error}."
-        theirs = costs_of(there, _searched(there, done, context), context)
+        theirs = costs_of(there, _searched(there, here, context), context)
     try:
-        return Look(verdicts_beside(here, own, [theirs], classes, done), f"{words}.")
+        return Look(stand_beside(own, [theirs], classes, energies(here, VIEWS[0])), f"{words}.")
     except ValueError:
         return f"{words}; no class was reached there in time."
 

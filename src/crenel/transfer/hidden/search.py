@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from crenel.check import Context
 from crenel.transfer.clock import clock
-from crenel.transfer.hidden.beside import Costs, filled, stand_beside
+from crenel.transfer.hidden.beside import Beside, Costs, filled
 from crenel.transfer.hidden.inversion import Inverted, invert
 from crenel.transfer.hidden.kinds import FAMILIES, Family
 from crenel.transfer.hidden.margin import largest_margins
@@ -143,41 +142,25 @@ def _less(done: list[Searched], at: int, together: tuple[int, ...]) -> dict[Fami
     return {f: float(np.median(np.delete(c, together)) / c[at]) for f, c in costs.items()}
 
 
-def verdicts_beside(
-    here: list[Searched],
-    own: Costs,
-    siblings: Sequence[Costs],
-    classes: int,
-    told: list[Searched] | None = None,
-) -> list[Verdict]:
+def verdicts_beside(stand: list[Beside], told: list[Searched], siblings: int) -> list[Verdict]:
     """The classes that stand out beside networks of the same layers, or the first of the others.
 
     Parameters
     ----------
-    here : list of Searched
-        One for each family.
-    own : mapping of str to ndarray of float64
-        Costs of the classes searched, by way of search.
-    siblings : sequence of the same
-    classes : int
-        Of the model; those searched may be fewer.
-    told : list of Searched, optional
-        Searches of the same classes whose costs the verdicts tell of, where not those here.
-
-    Raises
-    ------
-    ValueError
-        Where nothing can be compared.
+    stand : list of Beside
+        All classes searched, those that stand out most first.
+    told : list of Searched
+        One for each family; the verdicts tell of its costs.
+    siblings : int
+        Networks that the classes were held against.
     """
-    among = energies(here, VIEWS[0])
-    shown, stand = here[0].found.classes, stand_beside(own, siblings, classes, among)
+    shown = told[0].found.classes
     kept = [one for one in stand if one.p < BESIDE] or stand[:1]
     together = tuple(one.at for one in kept)
     if len(together) > len(shown) / 2:  # then the others are no measure
         together = together[:1]
     return [
-        Verdict(int(shown[b.at]), b.p, b.parts, _less(told or here, b.at, together), len(siblings))
-        for b in kept
+        Verdict(int(shown[b.at]), b.p, b.parts, _less(told, b.at, together), siblings) for b in kept
     ]
 
 
