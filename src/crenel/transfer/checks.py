@@ -302,8 +302,9 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     views and the classes. Where no class stands out by that but one does at 0.5, search and control
     are begun again on imagined images: of these the network is sure, and the control learns nearly
     all that it says of them. It is searched on images imagined from itself: what is easy on images
-    made from a network is so by their making too. The smaller chance counts twice, and the class
-    stands out below 0.03.
+    made from a network is so by their making too. A trigger is there on all images: the chances of
+    both looks are joined for each class as those of the views are, times the classes. The smaller
+    of that and the first look's counts twice, and the class stands out below 0.03.
 
     Where no control can be taught, a layer having no way to begin anew or the images being too few,
     the easiest class is held against the others alone, and its chance is joined to that of the
