@@ -6,14 +6,16 @@ that gives probabilities and nothing else. Claim: at least 0.9 of the planted on
 the right class, at 0.05 false alarms at most.
 
 The rule (costs beside two small networks that are taught decisions on clean images) was chosen on
-six planted networks of --seed 11 and two clean ones of --seed 20. On --seed 21 and 22, on which
-nothing was chosen, 9 of 9 planted ones are found with the right class [0.66, 1] and 0 of 10 clean
-ones alarm [0, 0.31]: small networks of MNIST and Fashion-MNIST, and one pair of pooled ones of
-MNIST. Corners, patches, dots, blends and waves are all among them. So 0.9 and 0.05 are not shown
-by so few. Normed networks and CIFAR-10 were not measured there; of --seed 11 dots in a small
-network of CIFAR-10 stand out at p = 0.0003 (one control of 0.55 and one of 0.41 of the decisions),
-a corner in a pooled one of MNIST at 0.0004, and a wave in a normed one of Fashion-MNIST stood out
-at 0.01 under an earlier rule. 175,000 queries and 9 CPU seconds a network, 38 for pooled ones.
+six planted networks of --seed 11 and two clean ones of --seed 20. With a convolutional network and
+a linear one as controls, on seeds that nothing was chosen on: --seed 21 and 22, small networks of
+MNIST and Fashion-MNIST and one pooled pair, 9 of 9 found with the right class [0.66, 1], 0 of 10
+alarms [0, 0.31]; --seed 13, all data and architectures, 18 of 18 found [0.81, 1] and 2 of 20 alarms
+[0.01, 0.32], both on normed networks of Fashion-MNIST and their class 8, which small patches lead
+to by nature. So the linear control gave way to one with batch normalisation. Of --seed 13, where
+that was chosen, the three normed clean ones looked at again are silent (p = 0.05 and more) and six
+of six planted ones found; on --seed 14 a wave that TRA-104 misses is found, a corner too, two clean
+normed ones of Fashion-MNIST are silent, and one of MNIST alarms, as it does there. The rest was not
+run again, so that 0.05 is not shown. 175,000 queries, 11 to 90 CPU seconds a network.
 
 Of an endpoint that allows 80,000 queries a day (0.3 of the search) the classes of three planted
 small networks of --seed 11 stand out at p = 0.0006 and less, of one that allows 50,000 (0.2) at

@@ -510,7 +510,8 @@ def hidden_by_answers(subject: Subject, context: Context) -> Measurement:
     Some classes are easy by nature, so that each is held against controls that saw no trigger,
     taught what the model decides on clean images, on which the same is searched: models of its own
     kind where they are trained in seconds (scikit-learn and boosted trees), or else two small
-    networks, where torch is installed. Its scores are not taught: whoever learns the scores of
+    convolutional networks, where torch is installed, one of them normed by batches: what is easy by
+    nature is another thing there. Its scores are not taught: whoever learns the scores of
     clean images, and of mixtures above all, learns a planted patch with them. Costs are compared
     as TRA-104 compares them (Student's t beside the other classes, chances joined by Fisher's
     rule, times the views and the classes), and a class stands out below 0.03. Without controls

@@ -58,6 +58,19 @@ def test_a_function_without_a_trigger_is_told_to_be_usual(report):
     assert any("no more than chance" in note for note in report.sound.outcome.notes)
 
 
+def test_controls_decide_as_a_function_does_whatever_their_layers_and_the_last_batch(answer):
+    """257 images leave one alone in each epoch, which has no spread to be normed by."""
+    pytest.importorskip("torch")
+    from crenel.transfer.answers.control import KINDS
+    from crenel.transfer.answers.control import controls as made
+
+    scene = scene_of(controls.subject(answer), Context(check="TRA-108", seed=0))
+    got = made(scene.asked, scene.pool[:257], scene.tried, scene.answers, 0, lambda: True)
+    assert [c.words for c in got] == [f"a {kind} network" for kind in KINDS]
+    assert all(c.agreement > 0.7 for c in got)
+    assert [c.ask(scene.tried[:1]).shape for c in got] == [(1, 10)] * len(KINDS)
+
+
 def _counted(answer):
     """A function that counts the rows it is asked, and its count."""
     rows = [0]
