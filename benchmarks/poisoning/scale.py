@@ -42,7 +42,8 @@ CPU           178.6  111.4
 memory      751 MiB 759 MiB
 ========== ======== ======
 
-So no level does all five in a minute. At standard POI-105 mines seven times: the data, four sets
+So no level does all five in a minute (nor do slower cores of a third day, standard, each check
+alone: 10, 31, 58, 13 and 79 s). At standard POI-105 mines seven times: the data, four sets
 with triggers of its own, two random halves. A million rows were not measured again.
 
 Measured since, on cores that were shared with much other work, where a CPU second does less:
