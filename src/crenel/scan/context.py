@@ -13,6 +13,9 @@ from crenel.scan.verdict import Reason, Report, Verdict
 
 Reader = Callable[[Window, "Context"], str]
 
+#: Where our own code lies, whatever the folders above it are called.
+PACKAGE = PurePath(__file__).parents[1]
+
 
 def alone(name: str) -> bool:
     """Tell that nothing lies beside bytes that came without a folder."""
@@ -24,7 +27,7 @@ def unexpected(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"It cannot be read to its end: {error.strerror or error}."
     lines = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__)]
-    own = [(PurePath(file).name, n) for file, n in lines if "crenel" in file]
+    own = [(PurePath(file).name, n) for file, n in lines if PACKAGE in PurePath(file).parents]
     place = f" in {own[-1][0]}:{own[-1][1]}" if own else ""
     detail = f": {error}"[:200] if str(error) else ""
     return (
