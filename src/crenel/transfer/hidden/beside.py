@@ -149,8 +149,8 @@ def seen_twice(first: list[Beside], second: list[Beside], choices: int) -> list[
     -----
     A trigger is there on all images, and what makes a class easy on some of them is not. The
     chances of each class are joined by Fisher's rule (1932) as Brown widens it (1975), times the
-    choices; the first look's own stays where it is the less. Its doubling, for the two ways in
-    which a class may stand out, is left to the caller, who pays it where one look sufficed too.
+    choices; the first look's own stays where it is the less. That there were two ways to stand
+    out is left to the caller to pay for, who must where one look sufficed too.
     """
     other = {b.at: b for b in second}
     told = []
