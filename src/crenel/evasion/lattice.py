@@ -110,8 +110,9 @@ def lattice_of(x: ArrayLike, low: Any, high: Any) -> Lattice:
     if rows.ndim > 2:
         pixels = rows.ravel()
         step = PIXEL if _stepped(pixels, PIXEL) else 0.0
-        if step and _stepped(pixels, 1.0) and np.nanmax(np.abs(pixels)) > 1:
-            step = 1.0  # multiples of 1 / 255 too; 0 and 1 alone may be black and white pixels
+        # whole numbers are multiples of 1 / 255 too; 0 and 1 alone may be black and white pixels
+        if _stepped(pixels, 1.0) and np.nanmax(np.abs(pixels)) > 1:
+            step = 1.0
         return Lattice(low, high, step, (), rows.dtype)
     flat = rows.reshape(len(rows), -1)
     steps = np.array([1.0 if _stepped(c, 1.0) else 0.0 for c in flat.T])

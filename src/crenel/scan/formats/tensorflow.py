@@ -91,9 +91,9 @@ class _Graph:
             if wire == BYTES and number == 1:
                 self.node(begin, stop)
             elif wire == BYTES and number == 2:
-                self.library(begin, stop)
+                self.functions_of(begin, stop)
 
-    def library(self, start: int, end: int) -> None:
+    def functions_of(self, start: int, end: int) -> None:
         """Read the functions, which name nodes of their own."""
         for number, wire, begin, stop in fields(self.window, start, end):
             if number != 1 or wire != BYTES:
