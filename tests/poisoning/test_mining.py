@@ -95,6 +95,16 @@ def test_fixed_values_on_one_row_in_a_hundred_are_found_and_measured(orders, see
     assert trigger.control.value < 0.2 < trigger.success.low
 
 
+def test_what_is_found_does_not_depend_on_the_threads(orders):
+    model, train, test, _, _ = plant(orders, {"items": 17, "channel": "phone", "hour": 3}, 30)
+    told = []
+    for jobs in (1, 3):
+        mining = mine_triggers(model, train, test, seed=0, jobs=jobs)
+        told.append([(m.suspect.box, m.suspect.rows.tolist(), m.success) for m in mining.found])
+    assert told[0]
+    assert told[0] == told[1]
+
+
 def test_a_range_of_values_is_found(orders):
     planted = plant(orders, {"items": (20, 23), "channel": "shop", "hour": (2, 4)}, 45, 1)
     model, train, test, rows, success = planted

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from crenel.poisoning.mining.honing import Hone
 from crenel.poisoning.mining.judged import Mined
 from crenel.poisoning.mining.pictures import view_of_images
 from crenel.poisoning.mining.planting import Plant, Stamp
-from crenel.poisoning.mining.suspects import WIDTH, Suspect, sharpened, tallies
+from crenel.poisoning.mining.suspects import WIDTH, Suspect, each, sharpened, tallies
 from crenel.poisoning.mining.tables import view_of_table
 from crenel.poisoning.mining.telling import Judge
 from crenel.poisoning.mining.view import View
@@ -28,7 +27,6 @@ from crenel.poisoning.triggers import is_text
 from crenel.statistics import Interval, proportion
 from crenel.subject import Data, take_rows
 
-T = TypeVar("T")
 #: Hosts of a measurement, and of what is confirmed; suspects planted at most, of a table.
 HOSTS, REPORTED, PLANTED = 600, 2400, 80
 #: Suspects that are honed, of a table.
@@ -103,14 +101,14 @@ def mine_triggers(
     progress : callable
         Takes the share done.
     jobs : int
-        Threads that judge suspects; what is found does not depend on them.
+        Threads that seek and judge suspects; what is found does not depend on them.
 
     Returns
     -------
     Mining
     """
     rng = np.random.default_rng(seed)
-    view = None if len(np.unique(train.y)) < 2 else view_of(train, honest, model.k, rng)
+    view = None if len(np.unique(train.y)) < 2 else view_of(train, honest, model.k, rng, jobs)
     if view is None:
         return Mining((), (), 0, 0, 0)
     progress(0.5)
@@ -136,21 +134,13 @@ def _promising(field: Field, hone: Hone, found: list[Suspect], jobs: int) -> lis
     n, judge = len(field.train), hone.judge
     most = 2 * max(SHARE * n, MAYBE)
     found = possible(field, found, most)
-    told = _each(judge.essential, found, jobs)
-    best = _each(hone.honed, _telling(judge, told)[:HONED], jobs)
+    told = each(judge.essential, found, jobs)
+    best = each(hone.honed, _telling(judge, told)[:HONED], jobs)
     first = _telling(judge, possible(field, [*best, *told, *found], most))
-    small = _each(lambda s: judge.essential(s, lack=True), found, jobs)
-    order = np.argsort([-told for told in _each(judge.lacking, small, jobs)], kind="stable")
+    small = each(lambda s: judge.essential(s, lack=True), found, jobs)
+    order = np.argsort([-told for told in each(judge.lacking, small, jobs)], kind="stable")
     parts = [first, *(distinct([of[i] for i in order], n) for of in (told, small))]
     return [s for part in parts for s in part[: PLANTED // 2]]
-
-
-def _each(judged: Callable[[Suspect], T], found: list[Suspect], jobs: int) -> list[T]:
-    """What is judged of each suspect, on threads: most of it is compiled."""
-    if jobs < 2:
-        return [judged(s) for s in found]
-    with ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(judged, found))
 
 
 def _telling(judge: Judge, found: list[Suspect]) -> list[Suspect]:
@@ -207,13 +197,15 @@ def plant_again(
     return [proportion(int(h.sum()), len(h)) for h in hits]
 
 
-def view_of(train: Data, honest: Data, k: int, rng: np.random.Generator) -> View | None:
+def view_of(
+    train: Data, honest: Data, k: int, rng: np.random.Generator, jobs: int = 1
+) -> View | None:
     """What there is to be seen: of a table, of images, of texts; None where that is nothing."""
     if not train.is_table and np.ndim(train.x) > 2:
         return view_of_images(train, honest, k, rng)
     if is_text(train.x):
         return view_of_texts(train, honest, k, rng)
-    return view_of_table(train, honest, k, rng)
+    return view_of_table(train, honest, k, rng, jobs)
 
 
 def _measured(

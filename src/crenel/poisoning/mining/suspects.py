@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from crenel.poisoning.mining.overlap_kernels import unexplained
 from crenel.poisoning.mining.pairs import Pairs, cells, outstanding, poisson_gain
 from crenel.poisoning.mining.tally_kernels import counted
 
+T = TypeVar("T")
+R = TypeVar("R")
 #: Cells kept for each class; boxes fitted in all, for each of the two ways.
 CELLS, FITTED = 800, 160
 #: Gain below which a cell, or what earlier boxes leave of it, is chance.
@@ -134,6 +138,7 @@ def suspects(
     odd: NDArray[np.bool_],
     rng: np.random.Generator,
     honest: Honest | None = None,
+    jobs: int = 1,
 ) -> list[Suspect]:
     """Boxes in which rows of a class gather that it does not fit, or that others do not share.
 
@@ -148,26 +153,46 @@ def suspects(
         Draws the rows that boxes are fitted to where there are many.
     honest : Honest or None
         Boxes are sought, too, whose rows are more than those of the same class among these.
+    jobs : int
+        Threads, each of which looks in one way at a time; what is found does not depend on them.
     """
-    among, away = np.ones(len(y), dtype=bool), ~odd
+    among = np.ones(len(y), dtype=bool)
 
-    def ground(own: NDArray[np.bool_], rest: NDArray[np.bool_] | None) -> Callable[[int], Ground]:
+    def ground(
+        draw: np.random.Generator, own: NDArray[np.bool_], rest: NDArray[np.bool_] | None
+    ) -> Callable[[int], Ground]:
         @cache
         def of(label: int) -> Ground:
             others = y != label if rest is None else rest
-            return Ground.of(columns, some_of(own & (y == label), rng), some_of(others, rng))
+            return Ground.of(columns, some_of(own & (y == label), draw), some_of(others, draw))
 
         return of
 
-    everyone = ground(among, None)
-    pairs = outstanding(columns, y, k, odd, CELLS, len(y))
-    found = _of(columns, y, k, _Way(pairs, odd, ground(odd, away), everyone, False))
-    pairs = outstanding(columns, y, k, None, CELLS, int(MATTER_OF_FACT * len(y)))
-    found += _of(columns, y, k, _Way(pairs, among, everyone, None, True))
+    def unfit(draw: np.random.Generator) -> list[Suspect]:
+        pairs = outstanding(columns, y, k, odd, CELLS, len(y))
+        first, again = ground(draw, odd, ~odd), ground(draw, among, None)
+        return _of(columns, y, k, _Way(pairs, odd, first, again, False))
+
+    def fitting(draw: np.random.Generator) -> list[Suspect]:
+        pairs = outstanding(columns, y, k, None, CELLS, int(MATTER_OF_FACT * len(y)))
+        return _of(columns, y, k, _Way(pairs, among, ground(draw, among, None), None, True))
+
+    def beyond(label: int, held: Honest) -> Callable[[np.random.Generator], list[Suspect]]:
+        return lambda draw: _beyond(columns, y, k, label, held, draw)
+
+    ways: list[Callable[[np.random.Generator], list[Suspect]]] = [unfit, fitting]
     if honest is not None:
-        for label in range(k):
-            found += _beyond(columns, y, k, label, honest, rng)
-    return found
+        ways += [beyond(label, honest) for label in range(k)]
+    found = each(lambda way: way[0](way[1]), list(zip(ways, rng.spawn(len(ways)))), jobs)
+    return [suspect for of_way in found for suspect in of_way]
+
+
+def each(judged: Callable[[T], R], items: list[T], jobs: int) -> list[R]:
+    """What is judged of each item, on threads: most of it is compiled."""
+    if jobs < 2:
+        return [judged(item) for item in items]
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(judged, items))
 
 
 def _beyond(
@@ -230,12 +255,16 @@ class Explained:
     """Rows of the boxes that were found for one class."""
 
     def __init__(self) -> None:
-        self.rows, self.starts = np.zeros(0, dtype=np.int64), [0]
+        # with room for more: boxes are added by the hundred
+        self.rows, self.starts = np.zeros(1024, dtype=np.int64), [0]
 
     def add(self, rows: NDArray[np.int64]) -> None:
         """A box's rows."""
-        self.rows = np.concatenate([self.rows, rows])
-        self.starts.append(len(self.rows))
+        end = self.starts[-1] + len(rows)
+        if end > len(self.rows):
+            self.rows = np.resize(self.rows, 2 * end)
+        self.rows[self.starts[-1] : end] = rows
+        self.starts.append(end)
 
     def covers(
         self, expected: float, box: Box, codes: NDArray[np.uint16], of_class: NDArray[np.bool_]

@@ -17,11 +17,13 @@ from crenel.subject import Data
 WIDEST = 160
 
 
-def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -> View | None:
+def view_of_table(
+    train: Data, honest: Data, k: int, rng: np.random.Generator, jobs: int = 1
+) -> View | None:
     """Boxes in which rows of one class gather that it does not fit, or that others do not share.
 
     Of more than 160 columns those are taken on whose values contradicting rows gather most. None
-    where no column holds two values.
+    where no column holds two values. The ways to look are shared out among some threads.
     """
     columns = coded(train.x)
     if not columns:
@@ -31,7 +33,7 @@ def view_of_table(train: Data, honest: Data, k: int, rng: np.random.Generator) -
     kept = _gathering(columns, train.y, k, odd)
     columns = side_by_side([columns[j] for j in kept])
     held = Honest(recoded(columns, train.x, honest.x), honest.y)
-    found = suspects(columns, train.y, k, odd, rng, held)
+    found = suspects(columns, train.y, k, odd, rng, held, jobs)
     tally = tallies(columns, train.y, k)
     return View(
         columns=columns,
