@@ -293,18 +293,20 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     nature, so that each is held against a control: a network of the same layers, begun anew and
     taught the model's decisions on clean images and on means of two of them, on which the same is
     searched. Its scores are not taught: they hand on a part of the trigger. What is compared is the
-    least patch, the least pattern, and how far the best faint wave of all leads to the class. The
-    logarithm of each, less that on the control, is held against the prediction interval of the
-    other classes' (Student's t). The chances are joined (Fisher, with Brown's allowance for their
-    correlation) in three views, local and global patterns, waves, and all; a fourth holds the patch
-    against what the pattern foretells of it, by a straight line through the other classes, and a
-    fifth patches and patterns against those of the other classes alone. The least counts, times the
-    views and the classes. Where no class stands out by that but one does at 0.5, search and control
-    are begun again on imagined images: of these the network is sure, and the control learns nearly
-    all that it says of them. It is searched on images imagined from itself: what is easy on images
-    made from a network is so by their making too. A trigger is there on all images: the chances of
-    both looks are joined for each class as those of the views are, times the classes. The smaller
-    of that and the first look's counts twice, and the class stands out below 0.03.
+    least patch, the least pattern, and how far the best faint wave of all leads to the class.
+    The logarithm of each, less that on the control, is held against the prediction interval of
+    the other classes' (Student's t). A few classes tell little of how much they differ by
+    chance, and the ways tell it together: half of a way's variance is its own, half that of all
+    ways, which differ in ratios that small networks have in common. The chances are joined
+    (Fisher, with Brown's allowance for their correlation) in three views, local and global
+    patterns, waves, and all; a fourth holds patches and patterns against those of the other
+    classes alone. The least counts, times the views and the classes. Where no class stands out
+    by that but one does at 0.5, search and control are begun again on imagined images: of these
+    the network is sure, and the control learns nearly all that it says of them. It is searched
+    on images imagined from itself: what is easy on images made from a network is so by their
+    making too. A trigger is there on all images: the chances of both looks are joined for each
+    class as those of the views are, times the classes. The smaller of that and the first look's
+    counts twice, and the class stands out below 0.03.
 
     Where no control can be taught, a layer having no way to begin anew or the images being too few,
     the easiest class is held against the others alone, and its chance is joined to that of the
@@ -328,10 +330,10 @@ def hidden_behaviour(subject: Subject, context: Context) -> Measurement:
     it. Models without gradients: TRA-108. Texts: TRA-107. Tables: POI-105 looks for triggers in
     their training rows.
 
-    References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Brown, "A method
-    for combining non-independent, one-sided tests", 1975; Gu et al., "BadNets", 2019; Chen et
-    al., "Targeted backdoor attacks", 2017 (blended); Barni et al., "A new backdoor attack in CNNs",
-    2019 (waves).
+    References: Wang et al., "Neural Cleanse", 2019; Wang et al., "MM-BD", 2024; Smyth, "Linear
+    models and empirical Bayes methods", 2004; Brown, "A method for combining non-independent,
+    one-sided tests", 1975; Gu et al., "BadNets", 2019; Chen et al., "Targeted backdoor
+    attacks", 2017 (blended); Barni et al., "A new backdoor attack in CNNs", 2019 (waves).
     """
     from crenel.transfer.hidden.report import measure
 
