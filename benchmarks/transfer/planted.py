@@ -7,29 +7,39 @@ check is given 1,500 test images, or with ``--given 0`` none but their shape. Cl
 the planted ones are found, with the right class, at 0.05 false alarms at most.
 
 The rule as it stands: classes beside a network of the same layers, which is taught decisions, and
-longer where it shares little; a patch beside what the pattern foretells; in doubt a second look on
-imagined images, the other network's on its own, joined to the first. It was chosen on --seed 7 to
-11, one network of 12 (a wave in a normed network of MNIST, not counted) and, for the joint, on 13.
-On seeds that nothing was chosen on before:
+longer where it shares little; how much classes differ by chance is told by all ways of search
+together; in doubt a second look on imagined images, the other network's on its own, joined to the
+first. It was chosen on --seed 7 to 11, one network of 12 (a wave in a normed network of MNIST, not
+counted), and on 13 and 14. On seeds that nothing was chosen on before:
 
-========================================== ============= ==================== ==================
-rule                                       seed          planted, right class clean, alarms
-========================================== ============= ==================== ==================
-the better of two looks, doubled           12, but one   17 of 19 [.67, .99]  0 of 20 [0, .17]
-the same                                   13 (22 drawn) 18 of 20 [.68, .99]  1 of 22 [.00, .23]
-as it stands: two looks joined             14, in part   11 of 13 [.55, .98]  1 of 7 [.00, .58]
-========================================== ============= ==================== ==================
+============================================= ============= ==================== ==================
+rule                                          seed          planted, right class clean, alarms
+============================================= ============= ==================== ==================
+the better of two looks, doubled              12, but one   17 of 19 [.67, .99]  0 of 20 [0, .17]
+the same                                      13 (22 drawn) 18 of 20 [.68, .99]  1 of 22 [.00, .23]
+two looks joined                              14, in part   11 of 13 [.55, .98]  1 of 7 [.00, .58]
+as it stands: ways tell the spread together   15 (24 drawn) 19 of 22 [.65, .97]  1 of 24 [.00, .21]
+============================================= ============= ==================== ==================
 
-All of them: 46 of 52 [.77, .96] and 2 of 49 [.00, .14]; so 0.9 and 0.05 hold on --seed 13 with
---count 22 and on no other, and are not shown for the rule. The joint look was chosen on seed 13,
-where it would give 19 of 20 and 0 of 22. On 14, stopped for want of time after corners, dots and
-waves and the first seven clean ones, it changes nothing. Seed 13 drew no normed CIFAR-10. Five
-of the six misses are networks with batch normalisation, the other one of CIFAR-10, and both alarms
-are normed ones of MNIST and their class 8, which waves lead to by nature.
-Busy cores: 13 to 200 CPU seconds a network, the most for those that are looked at twice.
+So 0.9 is not reached on the last, nor on all four together (65 of 74, alarms 4 of 73). Missed on
+seed 15 are its three normed networks of CIFAR-10, and no other. There the planted class costs no
+less than what such a network, and its sibling, find easy by nature: frogs, and trucks in faint
+waves; the third stands at 0.0302 where the bound is 0.03. The alarm is trousers in a small network
+of Fashion-MNIST: networks taught 12,000 images find them easier than siblings taught 1,244 do. On
+13 and 14, where the rule was chosen, it finds 33 of 35 and alarms on 1 of 29; of normed networks of
+CIFAR-10 there were two, and one is missed. Seed 15 was begun with this rule; while it ran a bound
+of 0.005, and margins (below), were tried on it too and given up.
+
+Busy cores: 13 to 270 CPU seconds a network, the most for those that are looked at twice.
 
 Tried and of no use: whether a recovered trigger works on the other network as well. In normed ones
-no class's does, planted or not: of three planted ones it told the class of none.
+no class's does, planted or not: of three planted ones it told the class of none. Two or three
+siblings in place of one, one taught without mixtures, and one begun from the network's own weights,
+shrunk and blurred, miss and alarm as one does (seeds 13 and 14): what differs is the network, not
+the sibling. The largest margin of a class without data, joined to its chance: it names the planted
+class of half the networks, and by nature the same class of every normed one of a data set (8, bag),
+so that there are more alarms. Not tried yet: costs of turning 98.5 % of images, in place of 90 %;
+in two normed networks of CIFAR-10 they set the planted class further apart.
 
 What made the difference is what the other network is taught. Taught the scores that a network gives
 to images and to mixtures of them, it learns a part of the trigger: of the wave that is not counted
