@@ -191,7 +191,6 @@ def _look(
     imagined from it.
     """
     seed = context.derive_seed("sibling", 0)
-    own = costs_of(scene, here, context)
     sibling = taught(scene, pool_of(subject, scene), seed=seed, go_on=clock(context, 0.4))
     if sibling is None:
         return "No network of the same layers was compared: one of them cannot be begun anew."
@@ -201,6 +200,7 @@ def _look(
     )
     if not sibling.usable:
         return f"{words}: too few to be compared with."
+    own = costs_of(scene, here, context)
     with still(sibling.module, seed):
         try:
             there = imagined_scene(sibling.scene, classes, seed) if imagined else sibling.scene
