@@ -42,9 +42,10 @@ CPU           178.6  111.4
 memory      751 MiB 759 MiB
 ========== ======== ======
 
-So no level does all five in a minute (nor do slower cores of a third day, standard, each check
-alone: 10, 31, 58, 13 and 79 s). At standard POI-105 mines seven times: the data, four sets
-with triggers of its own, two random halves. A million rows were not measured again.
+So no level does all five in a minute (on slower cores of another day: standard 201 s, quick 130 s,
+POI-101 alone 11). At standard POI-105 mines seven times: the data, four sets with triggers of its
+own, two random halves. Since it seeks in its ways on two threads it takes, at quick, 55 and 57 s
+where it took 83 and 61 in turn with it. A million rows were not measured again.
 
 Measured since, on cores that were shared with much other work, where a CPU second does less:
 mining of 20,000 rows (seed 0, one run each) took 33.8 CPU seconds before and 18.2 after; what is
