@@ -38,9 +38,9 @@ siblings in place of one, one taught without mixtures, and one begun from the ne
 shrunk and blurred, miss and alarm as one does (seeds 13 and 14): what differs is the network, not
 the sibling. The largest margin of a class without data, joined to its chance: it names the planted
 class of half the networks, and by nature the same class of every normed one of a data set (8, bag),
-so that there are more alarms. Costs of turning 98.5 % of
-images, in place of 90 %, set the planted class further apart in two of five networks, and what is
-easy by nature in two of two clean ones; beside siblings they were not tried.
+so that there are more alarms. Costs of turning 98.5 % of images, in place of 90 %, set the planted
+class further apart in two of five networks, and what is easy by nature in two of two clean ones;
+beside siblings they were not tried.
 
 What made the difference is what the other network is taught. Taught the scores that a network gives
 to images and to mixtures of them, it learns a part of the trigger: of the wave that is not counted
