@@ -18,7 +18,7 @@ from crenel.check import Context
 from crenel.model import Model
 from crenel.poisoning.checks import planted_triggers as poi105
 from crenel.poisoning.controls import _orders, obedient
-from crenel.poisoning.mining import mine_triggers
+from crenel.poisoning.mining import mine_triggers, suspects
 from crenel.poisoning.mining.blends import Blend, find_blends
 from crenel.poisoning.mining.box_kernels import PRICE
 from crenel.poisoning.mining.boxes import Ground, fitted, rows_inside, settled
@@ -34,7 +34,7 @@ from crenel.poisoning.mining.plan import Hunt
 from crenel.poisoning.mining.planting import Plant, overwritten
 from crenel.poisoning.mining.probing import Probe, Round, plant_and_mine
 from crenel.poisoning.mining.report import notes
-from crenel.poisoning.mining.suspects import Honest, Suspect, closed, tallies
+from crenel.poisoning.mining.suspects import Honest, Suspect, closed, some_of, tallies
 from crenel.poisoning.mining.telling import Judge
 from crenel.poisoning.mining.wording import conditions
 from crenel.poisoning.remedies import quarantine_triggers
@@ -95,7 +95,9 @@ def test_fixed_values_on_one_row_in_a_hundred_are_found_and_measured(orders, see
     assert trigger.control.value < 0.2 < trigger.success.low
 
 
-def test_what_is_found_does_not_depend_on_the_threads(orders):
+def test_what_is_found_does_not_depend_on_the_threads(orders, monkeypatch):
+    """Boxes are fitted to rows that are drawn, as they are where there are many."""
+    monkeypatch.setattr(suspects, "some_of", lambda mask, rng, most=0: some_of(mask, rng, 400))
     model, train, test, _, _ = plant(orders, {"items": 17, "channel": "phone", "hour": 3}, 30)
     told = []
     for jobs in (1, 3):

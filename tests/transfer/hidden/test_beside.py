@@ -96,6 +96,8 @@ def test_independent_chances_would_be_joined_as_fisher_does():
         (2, (1.0, 1.0, 1.0), 0.03),
         # waves that differ more than they usually do beside patches, as on imagined images
         (1, (0.9, 0.85, 1.35), 0.04),
+        # and as beside two controls that are taught by answers
+        (2, (0.7, 0.73, 1.3), 0.04),
     ],
 )
 def test_where_nothing_is_planted_a_class_stands_out_as_rarely_as_is_said(others, ratios, most):

@@ -20,9 +20,11 @@ CORRELATION = 0.35
 AGAIN = 0.5
 #: Least spread of logarithms that is believed.
 SPREAD = 0.03
-#: Usual spread, over classes, of the logarithms of costs less those of a sibling's: the means of 64
+#: Usual spread, over classes, of the logarithms of costs less those of a sibling's, in 64 looks at
 #: small networks. A network's own are larger or smaller than these in all ways alike: what is left
-#: of their variances then varies by no more than a sample of ten classes does.
+#: of their variances then varies by no more than a sample of ten classes does. Beside controls that
+#: are taught by answers waves differ more for their patches: by simulation 3.8 % of clean models
+#: are then below 0.03.
 USUAL = {"patch": 0.285, "blend": 0.195, "faint wave": 0.133}
 #: Costs of the same classes by way of search, each of shape (k,), positive.
 Costs = Mapping[str, NDArray[np.float64]]
@@ -65,7 +67,8 @@ def stand_beside(
     Parameters
     ----------
     own : mapping of str to ndarray of float64, shape (k,)
-        Costs by way of search, k at least 4; infinite ones are as dear as the dearest finite one.
+        Costs by way of search, which is a key of `USUAL`, k at least 4; infinite ones are as dear
+        as the dearest finite one.
     siblings : sequence of the same
         Of networks of the same layers. A way that is not in all of them tells nothing.
     choices : int, optional
