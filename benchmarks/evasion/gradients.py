@@ -106,26 +106,27 @@ def radius(c: nets.Case, norm: str) -> tuple[float, float]:
     return float(p), round(OTHER[norm] * c.epsilon * d ** (1 / p), 3)
 
 
-def ours(c: nets.Case, norm: str, level: str) -> tuple[dict[str, Any], Any]:
+def ours(c: nets.Case, norm: str, seed: int, o: argparse.Namespace) -> dict[str, Any]:
     """Robust accuracy, CPU time, and passes of the cascade."""
     from crenel.evasion import gradient_attack
 
     p, epsilon = radius(c, norm)
+    how = {"norm": p, "epsilons": [epsilon], "level": o.level, "precision": o.precision}
     begun = time.process_time()
-    gradient_attack(c.model, c.x[:2], c.y[:2], norm=p, epsilons=[epsilon], level=level)
+    gradient_attack(c.model, c.x[:2], c.y[:2], **how)
     ready(c)
     loading = time.process_time() - begun
     begun = time.process_time()
-    got = gradient_attack(c.model, c.x, c.y, norm=p, epsilons=[epsilon], level=level)
+    got = gradient_attack(c.model, c.x, c.y, seed=seed, **how)
     seconds = time.process_time() - begun
     standing = got.correct & ~got.broken[0]
     n = len(c.y)
     return {
-        "robust": round(float(standing.mean()), 4), "cpu_s": round(seconds, 2),
-        "first_call_s": round(loading, 2),
+        "robust": round(float(standing.mean()), 4), "standing": int(standing.sum()),
+        "cpu_s": round(seconds, 2), "first_call_s": round(loading, 2),
         "gradients_per_row": round(got.gradients / n, 1),
         "queries_per_row": round((got.passes - got.gradients) / n, 1),
-    }, standing  # fmt: skip
+    }  # fmt: skip
 
 
 def ready(c: nets.Case) -> None:
@@ -134,7 +135,7 @@ def ready(c: nets.Case) -> None:
     torch.autograd.grad(c.model(x).sum(), x)
 
 
-def reference(c: nets.Case, norm: str) -> dict[str, Any]:
+def reference(c: nets.Case, norm: str, seed: int) -> dict[str, Any]:
     """What the reference gives; run in its own process."""
     _, epsilon = radius(c, norm)
     ready(c)
@@ -145,22 +146,31 @@ def reference(c: nets.Case, norm: str) -> dict[str, Any]:
         from pyautoattack import AutoAttack
 
         attack = AutoAttack(
-            c.model, norm=norm, eps=epsilon, version="standard", seed=0, device="cpu"
+            c.model, norm=norm, eps=epsilon, version="standard", seed=seed, device="cpu"
         )
         found = attack.run_standard_evaluation(c.x, c.y, batch_size=250)
     else:
         attack = AutoAttack(
-            c.model, norm=norm, eps=epsilon, version="standard", seed=0, device="cpu", verbose=False
+            c.model,
+            norm=norm,
+            eps=epsilon,
+            version="standard",
+            seed=seed,
+            device="cpu",
+            verbose=False,
         )
         found = attack.run_standard_evaluation(c.x, c.y, bs=250)
     seconds = time.process_time() - begun
     found = found[0] if isinstance(found, tuple) else found
     with torch.no_grad():
         right = (c.model(found).argmax(1) == c.y) & (c.model(c.x).argmax(1) == c.y)
-    return {"robust": round(float(right.float().mean()), 4), "cpu_s": round(seconds, 2)}
+    return {
+        "robust": round(float(right.float().mean()), 4), "standing": int(right.sum()),
+        "cpu_s": round(seconds, 2),
+    }  # fmt: skip
 
 
-def peer(name: str, norm: str, o: argparse.Namespace) -> dict[str, Any]:
+def peer(name: str, norm: str, seed: int, o: argparse.Namespace) -> dict[str, Any]:
     """Run `reference` with the peers' folder on the path; an error is its answer."""
     command = [
         sys.executable,
@@ -171,6 +181,8 @@ def peer(name: str, norm: str, o: argparse.Namespace) -> dict[str, Any]:
         norm,
         "--rows",
         str(o.rows),
+        "--seeds",
+        str(seed),
     ]
     command += ["--cache", str(o.cache)] if o.cache else []
     path = os.pathsep.join(filter(None, [str(o.peers), os.environ.get("PYTHONPATH", "")]))
@@ -180,6 +192,18 @@ def peer(name: str, norm: str, o: argparse.Namespace) -> dict[str, Any]:
     if done.returncode:
         return {"error": done.stderr.strip().splitlines()[-1]}
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def beside(told: list[dict[str, Any]]) -> dict[str, Any]:
+    """Both sides over all seeds: mean standing rows, and the reference's CPU time over ours."""
+    own, other = ([line[side] for line in told] for side in ("ours", "reference"))
+    mean = [sum(one["standing"] for one in side) / len(told) for side in (own, other)]
+    spent = [sum(one["cpu_s"] for one in side) for side in (own, other)]
+    return {
+        "standing": [round(m, 2) for m in mean],
+        "times_cheaper": round(spent[1] / spent[0], 1),
+        "not_above": mean[0] <= mean[1],
+    }
 
 
 def overhead(c: nets.Case, batch: int = 256, times: int = 12) -> dict[str, float]:
@@ -259,7 +283,7 @@ def main() -> None:
     o = _options()
     torch.set_num_threads(1)
     if o.reference:
-        print(json.dumps(reference(case(o.reference, o.rows, o.cache), o.norms[0])))
+        print(json.dumps(reference(case(o.reference, o.rows, o.cache), o.norms[0], o.seeds[0])))
         return
     lines: list[dict[str, Any]] = []
 
@@ -272,17 +296,18 @@ def main() -> None:
     for name in o.names:
         c = case(name, o.rows, o.cache)
         for norm in o.norms:
-            own, _ = ours(c, norm, o.level)
-            line = {"case": name, "norm": norm, "epsilon": radius(c, norm)[1], "rows": len(c.y)}
-            line |= {"ours": own}
-            if o.peers:
-                other = peer(name, norm, o)
-                line["reference"] = other
-                if "cpu_s" in other:
-                    line["times_cheaper"] = round(other["cpu_s"] / own["cpu_s"], 1)
-                    line["not_above"] = own["robust"] <= other["robust"]
-            tell(line)
-        tell({"case": name, **overhead(c)})
+            told = []
+            for seed in o.seeds:
+                line = {"case": name, "norm": norm, "epsilon": radius(c, norm)[1]}
+                line |= {"rows": len(c.y), "seed": seed, "ours": ours(c, norm, seed, o)}
+                if o.peers:
+                    line["reference"] = peer(name, norm, seed, o)
+                tell(line)
+                told.append(line)
+            if o.peers and all("cpu_s" in line["reference"] for line in told):
+                tell({"case": name, "norm": norm, "seeds": len(told), **beside(told)})
+        if not o.quick:
+            tell({"case": name, **overhead(c)})
     if not o.quick:
         c = case("fashion-adversarial", 1000, o.cache)
         tell({"case": "whole curve", **curve(c)})
@@ -295,6 +320,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--norms", nargs="+", choices=("Linf", "L2", "L1"), default=["Linf"])
     parser.add_argument("--level", choices=("quick", "standard", "deep"), default="standard")
+    parser.add_argument("--precision", choices=("single", "mixed"), default="single")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of both sides")
     parser.add_argument("--peers", type=Path, help="folder that holds pyautoattack")
     parser.add_argument("--cache", type=Path, help="folder for the weights trained here")
     parser.add_argument("--quick", action="store_true", help="no curve and no memory")

@@ -18,7 +18,7 @@ from crenel.evasion.examining import Examination, examine
 from crenel.evasion.gradients.aiming import HARM as AIMED
 from crenel.evasion.gradients.aiming import towards
 from crenel.evasion.lattice import Lattice, lattice_of
-from crenel.evasion.levels import gradients
+from crenel.evasion.levels import Precision, gradients
 from crenel.evasion.verdicts import Verdicts
 from crenel.exposure import Exposure
 from crenel.model import Model
@@ -44,6 +44,7 @@ def evaluate(
     seed: int = 0,
     time_limit: float | None = None,
     targets: Any = None,
+    precision: Precision = "single",
 ) -> Exposure:
     """The share of correct decisions that a change of at most epsilon flips, from both sides.
 
@@ -87,6 +88,9 @@ def evaluate(
         The class that all rows, or each row, shall be taken for: the harm is the share of rows
         that the model then decides for just that class. Rows of that class already are neither
         attacked nor counted. By default every wrong class counts.
+    precision : {"single", "mixed"}
+        "mixed" computes most gradients in bfloat16, which pays on devices that multiply it faster;
+        every witness is asked of the model as it is.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def evaluate(
     """
     asked, wrapped = _asked(
         model, x, y, norm, epsilons, access, bounds=bounds, lattice=lattice, level=level,
-        queries=queries, seed=seed, time_limit=time_limit, targets=targets,
+        queries=queries, seed=seed, time_limit=time_limit, targets=targets, precision=precision,
     )  # fmt: skip
     found = examine(wrapped, asked)
     name = "L-inf" if norm == math.inf else f"L{norm:g}"
@@ -126,6 +130,7 @@ class Options(TypedDict, total=False):
     seed: int
     time_limit: float | None
     targets: Any
+    precision: Precision
 
 
 def verdicts_of(
@@ -172,7 +177,7 @@ def _asked(
     model: Any, x: Any, y: ArrayLike, norm: float, epsilons: Any,
     access: Access | Attacker | str | None, *, bounds: tuple[Any, Any] | None = None,
     lattice: Lattice | None = None, level: Level = "standard", queries: int = 500, seed: int = 0,
-    time_limit: float | None = None, targets: Any = None,
+    time_limit: float | None = None, targets: Any = None, precision: Precision = "single",
 ) -> tuple[Examination, Model]:  # fmt: skip
     """The checked question, and the model as crenel sees it."""
     rows = _numbers(x)
@@ -190,7 +195,7 @@ def _asked(
         lattice=lattice or lattice_of(rows, low, high),
         attacker=None if access is None else seen.attacker, level=level,
         queries=min(queries, seen.queries_per_day or queries), seed=seed, limit=time_limit,
-        goal=None if targets is None else _goals(targets, len(rows), wrapped),
+        goal=None if targets is None else _goals(targets, len(rows), wrapped), precision=precision,
     )  # fmt: skip
     return asked, wrapped
 

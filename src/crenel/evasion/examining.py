@@ -15,6 +15,7 @@ from crenel.check import Level
 from crenel.errors import UsageError
 from crenel.evasion.gradients.aiming import Against, groups, left_out, together
 from crenel.evasion.lattice import Lattice
+from crenel.evasion.levels import Precision
 from crenel.evasion.proving import proofs
 from crenel.evasion.verdicts import Verdicts, just_below
 from crenel.evasion.verification import majority, verified
@@ -56,6 +57,7 @@ class Examination:
     seed: int = 0
     limit: float | None = None
     goal: NDArray[np.int64] | None = None
+    precision: Precision = "single"
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -129,6 +131,7 @@ def _by_gradients(model: Model, asked: Examination, correct: NDArray[np.bool_]) 
     got = robustness(
         model, asked.x, asked.y, norm=asked.norm, epsilons=asked.radii, bounds=asked.bounds,
         seed=asked.seed, deadline=asked.before(PROOFS), level=asked.level, targets=asked.goal,
+        precision=asked.precision,
     )  # fmt: skip
     attack = got.attack
     correct = correct & attack.correct

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -294,3 +295,59 @@ def test_values_of_a_sensitive_column_are_withheld_from_examples() -> None:
     edits = [e for example in finding.examples for e in example.edits]
     assert {e.before for e in edits if e.field == "date of birth"} == {"(withheld)"}
     assert "(withheld)" not in {e.before for e in edits if e.field != "date of birth"}
+
+
+class Kinds(torch.nn.Module):
+    """A linear model that notes in which precision it was computed, and its copies with it."""
+
+    kinds: ClassVar[list] = []
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.kinds.clear()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.layer(x)
+        self.kinds.append((z.requires_grad, z.dtype))
+        return z
+
+
+@pytest.mark.parametrize("norm", [math.inf, 2, 1])
+def test_mixed_precision_finds_the_closed_form_and_asks_the_model_itself(norm: float) -> None:
+    model, x = linear(4), rows()
+    y, watched = decided(model, x), Kinds(model)
+    exact = closed_form(model, x, norm) if norm > 1 else None
+    epsilons = [0.05, 0.2] if exact is None else np.quantile(exact, [0.2, 0.5, 0.8])
+    got = gradient_attack(
+        watched, x, y, norm=norm, epsilons=epsilons, bounds=WIDE, precision="mixed"
+    )
+    assert (True, torch.bfloat16) in watched.kinds  # gradients
+    assert (True, torch.float32) in watched.kinds  # of rows near the boundary
+    assert {kind for back, kind in watched.kinds if not back} >= {torch.float32}
+    hit = np.isfinite(got.smallest)
+    assert hit.any()
+    assert (decided(model, got.adversarial)[hit] != y[hit]).all()
+    if exact is not None:
+        for e, broken in zip(epsilons, got.broken):
+            assert not broken[exact > e * 1.0001].any()
+            assert broken[exact < e * 0.97].all()
+
+
+def test_precision_is_single_unless_asked_for_and_an_unknown_one_is_refused() -> None:
+    model, x = linear(3), rows(30)
+    watched = Kinds(model)
+    gradient_attack(watched, x, decided(model, x), epsilons=[0.1], bounds=WIDE)
+    assert {kind for _, kind in watched.kinds} == {torch.float32}
+    with pytest.raises(UsageError, match="precision must be single or mixed"):
+        gradient_attack(model, x, decided(model, x), epsilons=[0.1], precision="half")
+
+
+def test_evaluate_in_mixed_precision_is_the_closed_form_curve() -> None:
+    model, x = linear(3), rows(200)
+    exact = closed_form(model, x, math.inf)
+    epsilons = np.quantile(exact, [0.25, 0.75])
+    watched = Kinds(model)
+    got = evaluate(watched, x, decided(model, x), epsilons=epsilons, bounds=WIDE, precision="mixed")
+    assert (True, torch.bfloat16) in watched.kinds
+    assert np.allclose(got.harm.values, [0.25, 0.75], atol=0.03)

@@ -6,17 +6,19 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crenel.errors import UsageError
 from crenel.evasion.gradients.ball import Ball
 from crenel.evasion.gradients.descent import Loss, check_arguments, descend, likeliest, narrow
 from crenel.evasion.gradients.network import (
     Logits,
     as_labels,
     box_of,
+    halved,
     logits_of,
     margins,
     module_of,
@@ -28,6 +30,7 @@ from crenel.evasion.gradients.shorten import shorten
 from crenel.evasion.gradients.sparse import fewest_numbers
 from crenel.evasion.gradients.squares import random_search
 from crenel.evasion.gradients.stages import Stage, schedule
+from crenel.evasion.levels import Precision
 
 #: Losses of the stages where one class is to be reached.
 AIMED: dict[str, Loss] = {
@@ -95,6 +98,7 @@ def gradient_attack(
     factor: int = 1,
     level: str = "standard",
     targets: Any = None,
+    precision: Precision = "single",
 ) -> GradientAttack:
     """Attack a network at several epsilons at once, the cheapest gain per pass first.
 
@@ -131,6 +135,10 @@ def gradient_attack(
         At most 80, 300 or 1,500 gradients for a row at the epsilon that it resists.
     targets : ndarray or tensor of int, shape (n,), or None
         The class that each row shall be taken for; by default any wrong one counts.
+    precision : {"single", "mixed"}
+        "mixed" computes gradients of the opening, where nearly all that falls falls, in bfloat16,
+        which pays on devices that multiply it faster. Rows near the boundary, where that is not
+        exact enough, and all that was found stay with the model's own precision.
 
     Returns
     -------
@@ -148,6 +156,8 @@ def gradient_attack(
     """
     values = np.unique(np.asarray(epsilons, dtype=np.float64))
     check_arguments(norm, values)
+    if precision not in get_args(Precision):
+        raise UsageError(f"precision must be single or mixed, not {precision!r}")
     stages = schedule(level, norm)
     module = module_of(model)
     rows, right = on_host(x, module), as_labels(y, module)
@@ -155,10 +165,13 @@ def gradient_attack(
     low, high = box_of(bounds, module)
     with still(module, seed):
         own = logits_of(module)
+        guide = logits or own
+        opening = halved(guide) if precision == "mixed" else guide
         balls = [Ball(norm, float(e), low, high) for e in values]
         run = _Cascade(
-            own, logits or own, rows, right, goal, balls, stages, seed, deadline, factor, batch_size
-        )
+            own, guide, opening, rows, right, goal, balls, stages, seed, deadline, factor,
+            batch_size,
+        )  # fmt: skip
         run.run()
     return run.result(values)
 
@@ -167,10 +180,12 @@ class _Cascade:
     """The state of one cascade: for each row the smallest change found, and its best point."""
 
     def __init__(
-        self, own: Logits, logits: Logits, x: Any, y: Any, goal: Any, balls: list[Ball],
-        stages: tuple[Stage, ...], seed: int, deadline: float | None, factor: int, batch: int,
+        self, own: Logits, logits: Logits, opening: Logits, x: Any, y: Any, goal: Any,
+        balls: list[Ball], stages: tuple[Stage, ...], seed: int, deadline: float | None,
+        factor: int, batch: int,
     ) -> None:  # fmt: skip
-        self.own, self.logits, self.x, self.y, self.goal = own, logits, x, y, goal
+        self.own, self.logits, self.opening = own, logits, opening
+        self.x, self.y, self.goal = x, y, goal
         self.balls, self.stages, self.seed = balls, stages, seed
         self.deadline, self.factor, self.batch = deadline, factor, batch
         n = len(x)
@@ -265,18 +280,19 @@ class _Cascade:
     ) -> None:  # fmt: skip
         copies = len(stage.copies)
         start = self._starts(rows, x, ball, stage, shard)
+        logits = self.opening if stage.near == math.inf else self.logits
         loss, target = stage.loss, None if goal is None else goal.repeat_interleave(copies)
         if goal is not None:
             loss = AIMED[stage.loss]
         elif loss == "targeted-margin":
-            aims = likeliest(self.logits, x, y, max(stage.copies) + 1)
+            aims = likeliest(logits, x, y, max(stage.copies) + 1)
             self.queries += len(x)
             ranks = torch.tensor(stage.copies, device=x.device) % aims.shape[1]
             target = aims[:, ranks].flatten()
         assert loss != "square"
         assert loss != "sigma-zero"
         got = (narrow if stage.narrowing else descend)(
-            self.logits, x.repeat_interleave(copies, dim=0), y.repeat_interleave(copies), ball,
+            logits, x.repeat_interleave(copies, dim=0), y.repeat_interleave(copies), ball,
             loss=loss, steps=stage.steps * self.factor, start=start, target=target,
             goal=None if goal is None else target,
         )  # fmt: skip

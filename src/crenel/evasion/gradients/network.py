@@ -55,6 +55,16 @@ def logits_of(module: Any) -> Logits:
     return logits
 
 
+def halved(logits: Logits) -> Logits:
+    """The same logits, computed in bfloat16 where that is usual (automatic mixed precision)."""
+
+    def mixed(x: Any) -> Any:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            return logits(x).to(x.dtype)
+
+    return mixed
+
+
 def device_of(module: Any) -> Any:
     """Where the module's parameters are; the CPU where it has none."""
     first = next(module.parameters(), None)

@@ -24,6 +24,7 @@ from crenel.evasion.gradients.network import (
     still,
     torch,
 )
+from crenel.evasion.levels import Precision
 from crenel.exposure import HealthTest
 
 #: Rows that a diagnosis goes by, and draws by whose majority a random model is judged.
@@ -65,6 +66,7 @@ def robustness(
     deadline: float | None = None,
     level: Level = "standard",
     targets: Any = None,
+    precision: Precision = "single",
 ) -> Robustness:
     """Diagnose, mend, attack, test the attack, and attack again where a test fails.
 
@@ -88,7 +90,7 @@ def robustness(
     attack = gradient_attack(
         judge, rows, right, norm=norm, epsilons=epsilons, bounds=bounds, seed=seed,
         deadline=None if deadline is None else begun + ATTACK * (deadline - begun),
-        logits=surface.logits, level=level, targets=goal,
+        logits=surface.logits, level=level, targets=goal, precision=precision,
     )  # fmt: skip
     trial = _Trial(judge, judge, rows, right, norm, bounds, seed, deadline, surface, level, goal)
     tests = [*_gradient_tests(surface), _in_range(rows, bounds), _rising(attack)]
