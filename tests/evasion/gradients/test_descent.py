@@ -69,6 +69,24 @@ def test_search_around_a_point_gives_up_where_chance_adds_nothing() -> None:
     assert without == 500 * 7
 
 
+def test_search_around_a_point_leaves_rows_that_are_too_slow_later_on() -> None:
+    def stuck(x: torch.Tensor) -> torch.Tensor:
+        # every query of the first 80 brings a row 0.1 % of the way nearer, and none after that
+        calls.append(len(x))
+        way = min(0.001 * sum(calls) / 4, 0.08)
+        return torch.tensor([[1.0 - way, 0.0]]).repeat(len(x), 1)
+
+    calls: list[int] = []
+    x, y = points(4), torch.zeros(4, dtype=torch.int64)
+    ball = Ball(math.inf, 0.1, *BOX)
+    _, broken, spent = random_search(
+        stuck, x, y, ball, queries=2000, seed=0, start=x.clone(), patience=60
+    )
+    # asked after 60 (2.5 % of the way), 120 (5 %) and 240 queries (10 %)
+    assert not broken.any()
+    assert 240 * 4 <= spent <= (240 + TOGETHER) * 4
+
+
 def test_keys_that_follow_give_the_shards_in_turn() -> None:
     keys = row_keys(points(6), 3)
     together = uniform(following(keys, 4), 10, 5).reshape(6, 4, 10)

@@ -108,7 +108,7 @@ def test_boxes_bring_rows_nearer_and_are_counted(larger):
     boxed = tree_distance(model, x, label, exact=False)
     assert (drawn.nodes == 0).all()
     assert (drawn.lower == 0).all()
-    assert boxed.nodes.max() < 600  # the last try may end a little later
+    assert boxed.nodes.max() < 1_200  # the last try may end a little later
     assert boxed.upper.mean() < 0.97 * drawn.upper.mean()
     for found in (drawn, boxed):
         assert np.isfinite(found.upper).all()

@@ -11,10 +11,11 @@ from crenel.evasion.gradients.network import Logits, margins, shaped, torch
 
 #: Share of the input that the first window covers; it shrinks as queries are spent.
 WIDEST, NARROWEST = 0.5, 0.005
-#: The same around a point that gradients have found; and the share of its way to the boundary that
-#: a row must come there before patience ends: where the surface is smooth, chance adds nothing to a
-#: descent; where it is rugged, it adds much, and soon.
-AROUND, HOPE = 0.15, 0.1
+#: The same around a point that gradients have found; and, in queries of a search and at least, how
+#: soon a row must be turned there at its pace so far. Where the surface is smooth chance adds
+#: nothing to a descent (0 to 2 % of the way to the boundary in 120 queries); where it is rugged, it
+#: adds much, and soon.
+AROUND, PACE, SOON = 0.15, 1.2, 2_400
 #: Proposals for a row in one pass around a point: few of them are better, and few rows come here.
 TOGETHER = 4
 
@@ -52,8 +53,8 @@ def random_search(
     goal : tensor of int64, shape (n,), optional
         The only decisions that count; by default every wrong one does.
     patience : int, optional
-        The start is worth staying near: blocks begin smaller, and rows that chance has not brought
-        nearer after so many queries are left alone.
+        The start is worth staying near: blocks begin smaller, and rows that chance does not bring
+        nearer are left alone. They are looked at after so many queries, twice as many, and so on.
 
     Returns
     -------
@@ -70,10 +71,11 @@ def random_search(
     live = torch.nonzero(~broken)[:, 0]
     low, high = ball.limits(x0)
     spent, first, widest = len(x0), value.clone(), WIDEST if patience is None else AROUND
-    many = 1 if patience is None else TOGETHER
+    many, reach = 1 if patience is None else TOGETHER, max(SOON, PACE * queries)
     for k in range(1, queries, many):
-        if patience is not None and k - many < patience <= k:
-            live = live[value[live] > (1 - HOPE) * first[live]]
+        if patience is not None and k >= patience:
+            live = live[value[live] > (1 - patience / reach) * first[live]]
+            patience *= 2
         if not len(live):
             break
         share = max(NARROWEST, widest * (1 - k / queries) ** 3)

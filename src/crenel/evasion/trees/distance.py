@@ -19,7 +19,7 @@ from crenel.evasion.trees.flat import check, flatten
 from crenel.evasion.trees.passes import Passes
 from crenel.evasion.trees.question import index_of_named, question_of, refuse_free_categories
 
-EXACT_BOXES, NEAR_BOXES = 200_000, 500
+EXACT_BOXES, NEAR_BOXES = 200_000, 1_000
 NEAR_CHECKED = 100  # rows on which the trees as read are checked where nothing is proven
 
 
@@ -102,7 +102,7 @@ def tree_distance(
         happen to prove.
     node_limit : int, optional
         Boxes that the search may look at per row before it returns bounds; 200,000 by default,
-        and 500 where ``exact`` is false. There, 0 only draws rows in.
+        and 1,000 where ``exact`` is false. There, 0 only draws rows in.
     deadline : float, optional
         Seconds that the call may take; rows that were not reached have lower bound 0.
     indices : bool
