@@ -18,7 +18,7 @@ from crenel.evasion.examining import Examination, examine
 from crenel.evasion.gradients.aiming import HARM as AIMED
 from crenel.evasion.gradients.aiming import towards
 from crenel.evasion.lattice import Lattice, lattice_of
-from crenel.evasion.levels import Precision, gradients
+from crenel.evasion.levels import Precision, check_precision, gradients
 from crenel.evasion.verdicts import Verdicts
 from crenel.exposure import Exposure
 from crenel.model import Model
@@ -90,7 +90,7 @@ def evaluate(
         attacked nor counted. By default every wrong class counts.
     precision : {"single", "mixed"}
         "mixed" computes most gradients in bfloat16, which pays on devices that multiply it faster;
-        every witness is asked of the model as it is.
+        every witness is asked of the model as it is. Of no effect where there are no gradients.
 
     Returns
     -------
@@ -187,6 +187,7 @@ def _asked(
     low, high = bounds if bounds is not None else (rows.min(), rows.max())
     radii = _radii(rows, norm, epsilons, low, high)
     gradients(level)
+    check_precision(precision)
     wrapped = _model(model, rows, labels)
     seen = _access(access)
     targets = seen.goal if targets is None else targets

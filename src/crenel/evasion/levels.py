@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from crenel.check import Level
 from crenel.errors import UsageError
@@ -14,6 +14,12 @@ Precision = Literal["single", "mixed"]
 #: Multiplications for the proofs of one norm, at most, so that a level proves the same on any
 #: machine: some 5, 30 and 600 seconds of one core; wide convolutions take a second a row.
 PROOFS: dict[Level, float] = {"quick": 2e10, "standard": 1.2e11, "deep": 2.4e12}
+
+
+def check_precision(precision: str) -> None:
+    """Raise `UsageError` where there is no such precision."""
+    if precision not in get_args(Precision):
+        raise UsageError(f"precision must be single or mixed, not {precision!r}")
 
 
 def gradients(level: str) -> int:

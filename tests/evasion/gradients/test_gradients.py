@@ -313,17 +313,19 @@ class Kinds(torch.nn.Module):
         return z
 
 
-@pytest.mark.parametrize("norm", [math.inf, 2, 1])
+@pytest.mark.parametrize("norm", [math.inf, 2, 1, 0])
 def test_mixed_precision_finds_the_closed_form_and_asks_the_model_itself(norm: float) -> None:
     model, x = linear(4), rows()
     y, watched = decided(model, x), Kinds(model)
     exact = closed_form(model, x, norm) if norm > 1 else None
-    epsilons = [0.05, 0.2] if exact is None else np.quantile(exact, [0.2, 0.5, 0.8])
+    few = [0.05, 0.2] if norm == 1 else [1, 3]
+    epsilons = few if exact is None else np.quantile(exact, [0.2, 0.5, 0.8])
     got = gradient_attack(
         watched, x, y, norm=norm, epsilons=epsilons, bounds=WIDE, precision="mixed"
     )
     assert (True, torch.bfloat16) in watched.kinds  # gradients
-    assert (True, torch.float32) in watched.kinds  # of rows near the boundary
+    if norm != 0:  # in L0 no row is near the boundary by its margin
+        assert (True, torch.float32) in watched.kinds  # of rows near the boundary
     assert {kind for back, kind in watched.kinds if not back} >= {torch.float32}
     hit = np.isfinite(got.smallest)
     assert hit.any()
@@ -341,6 +343,8 @@ def test_precision_is_single_unless_asked_for_and_an_unknown_one_is_refused() ->
     assert {kind for _, kind in watched.kinds} == {torch.float32}
     with pytest.raises(UsageError, match="precision must be single or mixed"):
         gradient_attack(model, x, decided(model, x), epsilons=[0.1], precision="half")
+    with pytest.raises(UsageError, match="precision must be single or mixed"):
+        evaluate(lambda z: z[:, :2], x, decided(linear(2), x), precision="half")  # no gradients
 
 
 def test_evaluate_in_mixed_precision_is_the_closed_form_curve() -> None:

@@ -6,12 +6,11 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crenel.errors import UsageError
 from crenel.evasion.gradients.ball import Ball
 from crenel.evasion.gradients.descent import Loss, check_arguments, descend, likeliest, narrow
 from crenel.evasion.gradients.network import (
@@ -30,7 +29,7 @@ from crenel.evasion.gradients.shorten import shorten
 from crenel.evasion.gradients.sparse import fewest_numbers
 from crenel.evasion.gradients.squares import random_search
 from crenel.evasion.gradients.stages import Stage, schedule
-from crenel.evasion.levels import Precision
+from crenel.evasion.levels import Precision, check_precision
 
 #: Losses of the stages where one class is to be reached.
 AIMED: dict[str, Loss] = {
@@ -156,8 +155,7 @@ def gradient_attack(
     """
     values = np.unique(np.asarray(epsilons, dtype=np.float64))
     check_arguments(norm, values)
-    if precision not in get_args(Precision):
-        raise UsageError(f"precision must be single or mixed, not {precision!r}")
+    check_precision(precision)
     stages = schedule(level, norm)
     module = module_of(model)
     rows, right = on_host(x, module), as_labels(y, module)
@@ -332,7 +330,7 @@ class _Cascade:
         """The fewest numbers of each row, whatever the radius."""
         steps = stage.steps * self.factor
         found, broken = fewest_numbers(
-            self.logits, x, y, *ball.limits(x), steps=steps, goal=goal
+            self.opening, x, y, *ball.limits(x), steps=steps, goal=goal
         )  # fmt: skip
         self.gradients += steps * len(rows)
         self.tried[rows] = self.rose[rows] = True

@@ -54,7 +54,8 @@ def random_search(
         The only decisions that count; by default every wrong one does.
     patience : int, optional
         The start is worth staying near: blocks begin smaller, and rows that chance does not bring
-        nearer are left alone. They are looked at after so many queries, twice as many, and so on.
+        nearer fast enough are left alone: they are looked at after so many queries, twice as many,
+        and so on.
 
     Returns
     -------
