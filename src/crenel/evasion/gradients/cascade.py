@@ -135,9 +135,9 @@ def gradient_attack(
     targets : ndarray or tensor of int, shape (n,), or None
         The class that each row shall be taken for; by default any wrong one counts.
     precision : {"single", "mixed"}
-        "mixed" computes gradients of the opening, where nearly all that falls falls, in bfloat16,
-        which pays on devices that multiply it faster. Rows near the boundary, where that is not
-        exact enough, and all that was found stay with the model's own precision.
+        "mixed" computes gradients of the attacks that go at all rows in bfloat16, which pays on
+        devices that multiply it faster. Attacks on rows near the boundary alone, where that is not
+        exact enough, and the judging of all that was found keep the model's own precision.
 
     Returns
     -------
@@ -164,10 +164,10 @@ def gradient_attack(
     with still(module, seed):
         own = logits_of(module)
         guide = logits or own
-        opening = halved(guide) if precision == "mixed" else guide
+        swift = halved(guide) if precision == "mixed" else guide
         balls = [Ball(norm, float(e), low, high) for e in values]
         run = _Cascade(
-            own, guide, opening, rows, right, goal, balls, stages, seed, deadline, factor,
+            own, guide, swift, rows, right, goal, balls, stages, seed, deadline, factor,
             batch_size,
         )  # fmt: skip
         run.run()
@@ -178,11 +178,11 @@ class _Cascade:
     """The state of one cascade: for each row the smallest change found, and its best point."""
 
     def __init__(
-        self, own: Logits, logits: Logits, opening: Logits, x: Any, y: Any, goal: Any,
+        self, own: Logits, logits: Logits, swift: Logits, x: Any, y: Any, goal: Any,
         balls: list[Ball], stages: tuple[Stage, ...], seed: int, deadline: float | None,
         factor: int, batch: int,
     ) -> None:  # fmt: skip
-        self.own, self.logits, self.opening = own, logits, opening
+        self.own, self.logits, self.swift = own, logits, swift
         self.x, self.y, self.goal = x, y, goal
         self.balls, self.stages, self.seed = balls, stages, seed
         self.deadline, self.factor, self.batch = deadline, factor, batch
@@ -278,7 +278,7 @@ class _Cascade:
     ) -> None:  # fmt: skip
         copies = len(stage.copies)
         start = self._starts(rows, x, ball, stage, shard)
-        logits = self.opening if stage.near == math.inf else self.logits
+        logits = self.swift if stage.near == math.inf else self.logits
         loss, target = stage.loss, None if goal is None else goal.repeat_interleave(copies)
         if goal is not None:
             loss = AIMED[stage.loss]
@@ -330,7 +330,7 @@ class _Cascade:
         """The fewest numbers of each row, whatever the radius."""
         steps = stage.steps * self.factor
         found, broken = fewest_numbers(
-            self.opening, x, y, *ball.limits(x), steps=steps, goal=goal
+            self.swift, x, y, *ball.limits(x), steps=steps, goal=goal
         )  # fmt: skip
         self.gradients += steps * len(rows)
         self.tried[rows] = self.rose[rows] = True
